@@ -1,0 +1,37 @@
+# Podway's verbs. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
+
+.PHONY: help setup check format test demo lab build clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .setup-stamp ## Install what this machine lacks (Debian packages are named first)
+.setup-stamp: $(REQUIREMENTS)
+	@.ci/setup
+	touch $@
+
+check: .setup-stamp ## Lint, format, types, imports: under a minute
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .setup-stamp ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: .setup-stamp ## Everything that must hold
+	@$(BIN)/pytest
+
+demo: .setup-stamp ## Watch a cluster route, lose a forwarder and heal, on this machine
+	@$(BIN)/podway-lab demo
+
+clean: ## Remove what was built or cached here
+	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .setup-stamp

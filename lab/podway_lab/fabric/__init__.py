@@ -1,0 +1,1 @@
+"""The fabric: a VPC made of network namespaces."""

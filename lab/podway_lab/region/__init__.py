@@ -1,0 +1,1 @@
+"""The region: a strict model of EC2, served through moto's server."""

@@ -1,0 +1,1 @@
+"""Podway: overlay-free pod networking on EC2 over aggregated VPC routes."""

@@ -1,0 +1,1 @@
+"""The world: the only place that knows AWS's spelling and error codes."""

@@ -1,0 +1,1 @@
+"""The only place that builds clients and puts the parts together."""

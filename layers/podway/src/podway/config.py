@@ -1,0 +1,72 @@
+"""Settings of the functions and of the operator's command, checked at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.model import DEFAULT_RESERVE
+
+PREFIX = "PODWAY_"
+
+
+class BadSettings(ValueError):
+    """The environment does not describe a cluster; the message names each variable at fault."""
+
+
+def _pod_cidrs(value: Any) -> tuple[Prefix, ...]:
+    if not isinstance(value, str):
+        return tuple(value)
+    return tuple(Prefix.parse(part.strip()) for part in value.split(",") if part.strip())
+
+
+class Settings(BaseModel):
+    """What an operator decides, with the defaults of DESIGN.md, section 8."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cluster: str = Field(min_length=1, max_length=63)
+    pod_cidrs: Annotated[tuple[Prefix, ...], BeforeValidator(_pod_cidrs), Field(min_length=1, max_length=2)]
+    table: str = Field(min_length=1)
+    queue_url: str = Field(min_length=1)
+    node_tag: str = Field(default="podway:cluster", min_length=1, max_length=128)
+    block_length: int = Field(default=26, ge=1, le=128)
+    """Prefix length of a node's block, for the first pod CIDR's family."""
+    route_reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=100)
+    route_quota: int = Field(default=0, ge=0, le=1000)
+    """Routes per table; 0 asks Service Quotas."""
+    quarantine_seconds: int = Field(default=600, ge=0)
+    hold_down_seconds: int = Field(default=60, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        families = [cidr.version for cidr in self.pod_cidrs]
+        if len(set(families)) != len(families):
+            raise ValueError("pod_cidrs: at most one per address family")
+        first = self.pod_cidrs[0]
+        if not first.length < self.block_length <= WIDTH[first.version]:
+            raise ValueError(f"block_length: /{self.block_length} is no part of {first}")
+        return self
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Settings from ``PODWAY_*`` variables; others are ignored.
+
+        Raises BadSettings naming every variable that is unknown, missing or wrong.
+        """
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(PREFIX)
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            faults = [
+                f"{PREFIX}{'_'.join(map(str, fault['loc'][:1])).upper()}: {fault['msg']}"
+                for fault in error.errors()
+            ]
+            raise BadSettings("; ".join(sorted(faults))) from None

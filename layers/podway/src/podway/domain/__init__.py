@@ -1,0 +1,1 @@
+"""Pure decisions on values: no I/O, no clock, no chance, no logging."""

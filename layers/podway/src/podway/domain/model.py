@@ -1,0 +1,206 @@
+"""The facts a plan is made from, as frozen values.
+
+They mirror the cluster document field by field (DESIGN.md, section 9); reconcile builds
+the same values from EC2 and the store, so there is one planner for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from podway.domain.addressing import Prefix
+
+
+class NodeState(StrEnum):
+    """Where a node is in its life; its blocks are owed routes while ``ready`` or ``draining``."""
+
+    JOINING = "joining"
+    READY = "ready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class Health(StrEnum):
+    """The verdict on a node."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    FAILED = "failed"
+
+
+class ForwarderPreference(StrEnum):
+    """The operator's word on relaying for others (tag ``podway:forwarder``)."""
+
+    ALLOW = "allow"
+    PREFER = "prefer"
+    NEVER = "never"
+
+
+class RouteState(StrEnum):
+    """EC2's word on a route."""
+
+    ACTIVE = "active"
+    BLACKHOLE = "blackhole"
+    FILTERED = "filtered"
+
+
+class RouteOrigin(StrEnum):
+    """Who made a route; propagated and advertised ones do not count against the quota."""
+
+    CREATE_ROUTE_TABLE = "CreateRouteTable"
+    CREATE_ROUTE = "CreateRoute"
+    PROPAGATED = "EnableVgwRoutePropagation"
+    ADVERTISED = "Advertisement"
+
+
+DEFAULT_QUOTA = 500
+"""Routes per table and family unless raised; at most 1,000 (Amazon VPC quotas, L-93826ACB)."""
+
+DEFAULT_RESERVE = 2
+"""Slots kept free for transitions and for routes made by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet and the supernets it owns; no supernets means an adopted one (blocks anywhere)."""
+
+    id: str
+    supernets: tuple[Prefix, ...]
+    availability_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, its blocks, and whether it may forward.
+
+    ``weight`` is the node's traffic share (spread evenly over its blocks), ``capacity`` its
+    forwarding capacity in the same relative unit for all nodes. ``behind`` are ready blocks
+    of its subnet that its agent has not acknowledged yet: it ranks last for routes over them.
+    """
+
+    id: str
+    subnet: str
+    network_interface: str
+    blocks: tuple[Prefix, ...]
+    state: NodeState = NodeState.READY
+    health: Health = Health.HEALTHY
+    weight: float = 1.0
+    capacity: float = 1.0
+    forwarder: ForwarderPreference = ForwarderPreference.ALLOW
+    spot: bool = False
+    behind: frozenset[Prefix] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An entry of a route table. ``destination`` is text for a prefix list (``pl-…``)."""
+
+    destination: Prefix | str
+    target: str
+    state: RouteState = RouteState.ACTIVE
+    origin: RouteOrigin = RouteOrigin.CREATE_ROUTE
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """A route table, the subnets whose traffic it steers, and its present routes."""
+
+    id: str
+    routes: tuple[Route, ...]
+    subnets: tuple[str, ...] = ()
+    quota: int = DEFAULT_QUOTA
+    reserve: int = DEFAULT_RESERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """All facts of one cluster."""
+
+    name: str
+    pod_cidrs: tuple[Prefix, ...]
+    subnets: tuple[Subnet, ...]
+    nodes: tuple[Node, ...]
+    route_tables: tuple[RouteTable, ...]
+    vpc_cidrs: tuple[Prefix, ...] = ()
+
+
+class RouteKind(StrEnum):
+    """Direct: every required block it matches is its next hop's own, at least one."""
+
+    DIRECT = "direct"
+    AGGREGATED = "aggregated"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoute:
+    """A desired managed route, its ranked standbys (node ids, best first) and why it is there."""
+
+    destination: Prefix
+    next_hop: str
+    network_interface: str
+    kind: RouteKind
+    standbys: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make a route that is not there."""
+
+    destination: Prefix
+    network_interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Give a route another target; *was* is the target it is expected to have now."""
+
+    destination: Prefix
+    network_interface: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a route; *was* is the target it is expected to have now."""
+
+    destination: Prefix
+    was: str
+
+
+Step = Create | Replace | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A required block that no route of the plan covers, and why."""
+
+    block: Prefix
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What one table should hold and how to get there, one API call per step."""
+
+    table: str
+    budget: Mapping[int, int]
+    """Managed routes allowed, per address family (4, 6)."""
+    routes: tuple[PlannedRoute, ...]
+    steps: tuple[Step, ...]
+    direct_weight: float
+    total_weight: float
+    max_relayed_load: float
+    holes: tuple[Hole, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan for a whole cluster."""
+
+    cluster: str
+    route_tables: tuple[TablePlan, ...]
+    warnings: tuple[str, ...] = field(default=())

@@ -1,0 +1,118 @@
+"""What events say, in our words. AWS's spelling of them is in ``wire.events``.
+
+Signals are hints: late, doubled, out of order or about somebody else's instance are all normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """EC2's instance states."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+
+
+GONE = frozenset(
+    {InstanceState.STOPPING, InstanceState.STOPPED, InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED}
+)
+"""States in which an instance forwards nothing, or is about to stop doing so."""
+
+
+class HandoverReason(StrEnum):
+    """Why a node's relayed routes should leave it before it dies."""
+
+    SPOT_INTERRUPTION = "spot-interruption"
+    REBALANCE = "rebalance"
+    MAINTENANCE = "maintenance"
+    TERMINATE_HOOK = "terminate-hook"
+    DRAIN = "drain"
+
+
+class AlarmValue(StrEnum):
+    """CloudWatch's alarm states."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleHook:
+    """An Auto Scaling lifecycle action that waits for us to complete it."""
+
+    group: str
+    name: str
+    token: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """An instance changed state."""
+
+    event_id: str
+    at: datetime
+    instance: str
+    state: InstanceState
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverAsked:
+    """Instances will go away, or should stop relaying."""
+
+    event_id: str
+    at: datetime
+    instances: tuple[str, ...]
+    reason: HandoverReason
+    hook: LifecycleHook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An Auto Scaling group holds a new instance until the hook is completed."""
+
+    event_id: str
+    at: datetime
+    hook: LifecycleHook
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChanged:
+    """An alarm, or one contributor of it, changed state for the instances it names."""
+
+    event_id: str
+    at: datetime
+    alarm: str
+    instances: tuple[str, ...]
+    value: AlarmValue
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesEdited:
+    """Somebody wrote to a route table (CloudTrail)."""
+
+    event_id: str
+    at: datetime
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReported:
+    """An agent's own item changed in the store (table stream)."""
+
+    event_id: str
+    at: datetime
+    instance: str
+    suspects: tuple[str, ...] = ()
+
+
+Signal = StateChanged | HandoverAsked | Launched | AlarmChanged | RoutesEdited | AgentReported

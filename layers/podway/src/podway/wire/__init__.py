@@ -1,0 +1,1 @@
+"""Shapes on the wire: what AWS, the store, the agents and the operators say. Validated here, once."""

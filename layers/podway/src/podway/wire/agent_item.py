@@ -1,0 +1,44 @@
+"""The one item that an agent writes: its own, under its own identity.
+
+IAM binds the item's key to the caller (``dynamodb:LeadingKeys`` = ``aws:userid``), so the key,
+not a field, says who speaks.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+AGENTS = "agents"
+"""Value of ``reports`` that puts the item into the index of that name."""
+
+AGENT_SORT_KEY = "agent"
+
+Cause = Literal["joined", "acknowledged", "suspicion", "heartbeat"]
+
+
+class AgentItem(BaseModel):
+    """What an agent says of itself and of the forwarders it watches."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    pk: str = Field(pattern=r"^[A-Z0-9]+:i-[0-9a-f]+$")
+    """``aws:userid`` of the instance role's session: role id, colon, instance id."""
+    sk: Literal["agent"] = "agent"
+    reports: Literal["agents"] = "agents"
+    instance: str
+    subnet: str
+    generation: int = Field(ge=0)
+    """Newest generation of the subnet's snapshot that the kernel holds completely; 0 before the first."""
+    heartbeat: datetime
+    cause: Cause
+    suspecting: bool = False
+    suspects: tuple[str, ...] = ()
+    version: str = ""
+
+    @property
+    def speaker(self) -> str:
+        """The instance that IAM says wrote the item."""
+        return self.pk.partition(":")[2]

@@ -1,0 +1,117 @@
+"""What the control plane tells the agents of one subnet, and how it is packed.
+
+Written by reconcile, read by every node agent of the subnet. Agents and stack may differ by
+a minor version: unknown fields are ignored, an unknown major is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from podway.wire.values import Cidr
+
+SCHEMA_MAJOR = 1
+SCHEMA_MINOR = 0
+MAX_BODY_BYTES = 8 << 20
+"""Largest unpacked snapshot that is accepted; 5,000 nodes take about 1 MB."""
+
+
+class SnapshotRefused(ValueError):
+    """The bytes are no snapshot that may be obeyed: damaged, of another schema, or too big."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Block(_Part):
+    """A block and the generation in which it first appeared (an acknowledgement of it or later counts)."""
+
+    cidr: Cidr
+    since: int = Field(ge=1)
+    ready: bool = False
+    """Covered in every table, and known to its forwarders: pods may use it."""
+
+
+class Member(_Part):
+    """A node of the subnet."""
+
+    id: str
+    address: str
+    """Its primary private address: the gateway of host routes to its blocks."""
+    network_interface: str
+    state: Literal["joining", "ready", "draining", "gone"]
+    blocks: tuple[Block, ...] = ()
+
+
+class Snapshot(_Part):
+    """The state of one subnet that its agents program."""
+
+    major: int = SCHEMA_MAJOR
+    minor: int = SCHEMA_MINOR
+    cluster: str
+    subnet: str
+    generation: int = Field(ge=1)
+    written: datetime
+    pod_cidrs: tuple[Cidr, ...]
+    subnet_cidrs: tuple[Cidr, ...] = ()
+    """The subnet's own VPC ranges: members' addresses lie in them."""
+    reachable_here: tuple[Cidr, ...] = ()
+    """Every prefix whose managed route may point at this subnet; what of it is not allocated is
+    ``unreachable`` on every node, so that it cannot loop."""
+    elsewhere: tuple[Cidr, ...] = ()
+    """Space inside ``reachable_here`` that another subnet owns: leaves by the VPC router."""
+    forwarders: tuple[str, ...] = ()
+    """Nodes of the subnet that are next hops for blocks of others: they poll fast."""
+    members: tuple[Member, ...] = ()
+
+
+class PackedSnapshot(BaseModel):
+    """A snapshot as it lies in the store: compressed, with a checksum of what it unpacks to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    generation: int
+    checksum: str
+    body: bytes
+
+
+def pack(snapshot: Snapshot) -> PackedSnapshot:
+    """The snapshot as bytes for the store."""
+    text = snapshot.model_dump_json().encode()
+    return PackedSnapshot(
+        generation=snapshot.generation, checksum=hashlib.sha256(text).hexdigest(), body=zlib.compress(text, 9)
+    )
+
+
+def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | None = None) -> Snapshot:
+    """The snapshot in *packed*, checked against what the reader is.
+
+    Raises SnapshotRefused when it is damaged, too big, of another major schema, or of another
+    cluster or subnet than the one named.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(packed.body, MAX_BODY_BYTES)
+    except zlib.error as error:
+        raise SnapshotRefused(f"body is not zlib data: {error}") from error
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise SnapshotRefused("body is truncated, or unpacks to too much")
+    if hashlib.sha256(text).hexdigest() != packed.checksum:
+        raise SnapshotRefused("checksum does not match the body")
+    try:
+        snapshot = Snapshot.model_validate_json(text)
+    except ValidationError as error:
+        raise SnapshotRefused(f"body is no snapshot: {error}") from error
+    if snapshot.major != SCHEMA_MAJOR:
+        raise SnapshotRefused(f"schema {snapshot.major}.{snapshot.minor} is not {SCHEMA_MAJOR}.x")
+    if snapshot.generation != packed.generation:
+        raise SnapshotRefused("generation of the body is not that of the item")
+    if cluster not in (None, snapshot.cluster) or subnet not in (None, snapshot.subnet):
+        raise SnapshotRefused(f"it is of cluster {snapshot.cluster}, subnet {snapshot.subnet}")
+    return snapshot
