@@ -107,12 +107,29 @@ class RoutesEdited:
 
 @dataclass(frozen=True, slots=True)
 class AgentReported:
-    """An agent's own item changed in the store (table stream)."""
+    """An agent's own item changed in the store (table stream).
+
+    ``instance`` is who IAM says wrote it; ``generation`` the newest that its kernel holds completely.
+    """
 
     event_id: str
     at: datetime
     instance: str
     suspects: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    """Instances that it suspected before this change and suspects no longer."""
+    subnet: str = ""
+    generation: int = 0
+    cause: str = ""
 
 
-Signal = StateChanged | HandoverAsked | Launched | AlarmChanged | RoutesEdited | AgentReported
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something may have changed: look at everything."""
+
+    event_id: str
+    at: datetime
+    reason: str
+
+
+Signal = StateChanged | HandoverAsked | Launched | AlarmChanged | RoutesEdited | AgentReported | Hint

@@ -1,0 +1,87 @@
+"""DynamoDB's spelling of values (``{"S": "text"}``), read without the AWS SDK.
+
+Streams deliver it to the handlers as it is, and importing the SDK for it would cost the agent and
+a cold start more than these lines. Numbers become int where they are whole, else Decimal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+
+class BadAttribute(ValueError):
+    """It is not a DynamoDB attribute value; the message says what was found instead."""
+
+
+def plain_item(image: object) -> dict[str, Any]:
+    """The item that *image* spells. Raises BadAttribute."""
+    return {str(name): plain_value(value) for name, value in _a(Mapping, image).items()}
+
+
+def plain_value(attribute: object) -> Any:
+    """The value that *attribute*, a mapping of one type to its value, spells. Raises BadAttribute."""
+    match attribute:
+        case Mapping() if len(attribute) == 1:
+            ((kind, value),) = attribute.items()
+        case _:
+            raise BadAttribute(f"expected one type and its value, not {type(attribute).__name__}")
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise BadAttribute("unknown attribute type")
+    return reader(value)
+
+
+def _a(kind: type[Any], value: object) -> Any:
+    if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str | bytes)):
+        raise BadAttribute(f"expected {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _number(value: object) -> int | Decimal:
+    try:
+        number = Decimal(_a(str, value))
+        if not number.is_finite():
+            raise BadAttribute(f"{number} is not a number of DynamoDB's")
+        whole = number.to_integral_value()
+        return int(whole) if whole == number and number.adjusted() < _LARGEST else number
+    except InvalidOperation as error:
+        raise BadAttribute("not a number") from error
+
+
+_LARGEST = 38
+"""DynamoDB's numbers have 38 digits; a larger exponent would only fill memory."""
+
+
+def _binary(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(_a(str, value), validate=True)
+    except binascii.Error as error:
+        raise BadAttribute("not base64") from error
+
+
+def _several(reader: Callable[[object], Any]) -> Callable[[object], list[Any]]:
+    return lambda value: [reader(one) for one in _a(Sequence, value)]
+
+
+def _text(value: object) -> str:
+    return str(_a(str, value))
+
+
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "S": _text,
+    "N": _number,
+    "B": _binary,
+    "BOOL": lambda value: bool(_a(bool, value)),
+    "NULL": lambda _: None,
+    "L": lambda value: [plain_value(one) for one in _a(Sequence, value)],
+    "M": plain_item,
+    "SS": _several(_text),
+    "NS": _several(_number),
+    "BS": _several(_binary),
+}

@@ -1,0 +1,159 @@
+"""What Lambda's pollers hand over in batches: changes of the store's table, and hints of the queue.
+
+Each record keeps the name by which Lambda wants to hear of its failure (``batchItemFailures``).
+Like events, records that say nothing to us are answered with ``Dropped``, never with an exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from podway.domain.signals import AgentReported, Hint, RoutesEdited
+from podway.wire.agent_item import AgentItem
+from podway.wire.attributes import BadAttribute, plain_item
+from podway.wire.events import Dropped, DropReason, faults_of, parse_event
+
+Said = TypeVar("Said")
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[Said]):
+    """One record: the name that Lambda knows it by, and what it says."""
+
+    record: str
+    says: Said | Dropped
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class _Change(_Shape):
+    at: float = Field(alias="ApproximateCreationDateTime", ge=0, le=1e11, allow_inf_nan=False)
+    sequence: str = Field(alias="SequenceNumber")
+    keys: Mapping[str, object] = Field(alias="Keys")
+    new: Mapping[str, object] | None = Field(default=None, alias="NewImage")
+    old: Mapping[str, object] | None = Field(default=None, alias="OldImage")
+
+
+class _StreamRecord(_Shape):
+    id: str = Field(alias="eventID")
+    change: _Change = Field(alias="dynamodb")
+
+
+class _Message(_Shape):
+    id: str = Field(alias="messageId")
+    body: str
+
+
+class HintBody(BaseModel):
+    """A hint as we put it into the queue.
+
+    Its id is new for every hint: the queue drops a body that it has seen in the last five minutes,
+    and a change that happened after the first hint was read would be lost with the second.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    hint: str = Field(min_length=1)
+    at: AwareDatetime
+    reason: str
+
+    @classmethod
+    def of(cls, hint: Hint) -> HintBody:
+        return cls(hint=hint.event_id, at=hint.at, reason=hint.reason)
+
+
+def agent_reports(event: Mapping[str, object]) -> tuple[Received[AgentReported], ...]:
+    """What agents said, one per record of a batch of the table's stream, in its order. Never raises."""
+    return tuple(
+        Received(_text_at(record, "dynamodb", "SequenceNumber"), _agent_report(record))
+        for record in records_of(event)
+    )
+
+
+def hints(event: Mapping[str, object], *, account: str | None) -> tuple[Received[Hint], ...]:
+    """The hints of a batch of the queue, in its order. Never raises.
+
+    Messages are our own hints, ticks of the schedule, and CloudTrail's news of route changes.
+    """
+    return tuple(
+        Received(_text_at(record, "messageId"), _hint(record, account)) for record in records_of(event)
+    )
+
+
+def records_of(event: Mapping[str, object]) -> tuple[object, ...]:
+    """The records of a batch; empty for anything that is not one, such as an EventBridge event."""
+    records = event.get("Records")
+    return tuple(records) if isinstance(records, list | tuple) else ()
+
+
+def _text_at(record: object, *path: str) -> str:
+    for name in path:
+        record = record.get(name) if isinstance(record, Mapping) else None
+    return record if isinstance(record, str) else ""
+
+
+def _agent_report(record: object) -> AgentReported | Dropped:
+    try:
+        parsed = _StreamRecord.model_validate(record)
+        keys = plain_item(parsed.change.keys)
+        if keys.get("sk") != "agent" or parsed.change.new is None:
+            return Dropped(DropReason.IRRELEVANT, "not an agent's item, or a deleted one", parsed.id)
+        item = AgentItem.model_validate(plain_item(parsed.change.new) | keys)
+        if item.instance != item.speaker:  # IAM vouches for the key alone
+            return Dropped(DropReason.MALFORMED, f"{item.speaker} speaks for {item.instance}", parsed.id)
+        before = _suspects(parsed.change.old)
+    except (BadAttribute, RecursionError) as error:
+        return Dropped(DropReason.MALFORMED, str(error))
+    except ValidationError as error:
+        return Dropped(DropReason.MALFORMED, faults_of(error))
+    return AgentReported(
+        event_id=parsed.id,
+        at=datetime.fromtimestamp(parsed.change.at, tz=UTC),
+        instance=item.speaker,
+        suspects=tuple(sorted(set(item.suspects))),
+        cleared=tuple(sorted(before - set(item.suspects))),
+        subnet=item.subnet,
+        generation=item.generation,
+        cause=item.cause,
+    )
+
+
+def _suspects(image: Mapping[str, object] | None) -> set[str]:
+    """Whom the item named before; an old image of another shape named nobody."""
+    listed = plain_item(image or {}).get("suspects", ())
+    return {one for one in listed if isinstance(one, str)} if isinstance(listed, list) else set()
+
+
+def _hint(record: object, account: str | None) -> Hint | Dropped:
+    try:
+        message = _Message.model_validate(record)
+        body = _json_object(message.body)
+        if "hint" in body:
+            ours = HintBody.model_validate(body)
+            return Hint(ours.hint, ours.at, ours.reason)
+    except ValidationError as error:
+        return Dropped(DropReason.MALFORMED, faults_of(error))
+    match parse_event(body, account=account):
+        case Hint() | Dropped() as said:
+            return said
+        case RoutesEdited(event_id, at, table):
+            return Hint(event_id, at, f"routes edited {table}".strip())
+        case other:
+            return Dropped(DropReason.IRRELEVANT, type(other).__name__, message.id)
+
+
+def _json_object(text: str) -> Mapping[str, object]:
+    """The object that *text* spells; an empty one, which no event looks like, for anything else."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
