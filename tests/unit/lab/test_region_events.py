@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
 from podway_lab.region import events
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 125000, tzinfo=UTC)
