@@ -5,9 +5,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 BIN := .venv/bin
 PYTHON := $(BIN)/python
+BUILDS ?= .aws-sam
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo lab build clean
+.PHONY: help setup check format test demo build clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +33,14 @@ test: .setup-stamp ## Everything that must hold
 
 demo: .setup-stamp ## Watch a cluster route, lose a forwarder and heal, on this machine
 	@$(BIN)/podway-lab demo
+
+build: .setup-stamp ## Build functions and layers for both architectures with the SAM CLI (needs a Python 3.13)
+	@test -x .sam-venv/bin/sam || { echo "make build: no Python 3.13 here; install one and run 'make setup' again" >&2; exit 1; }
+	export PATH="$$PWD/.sam-venv/bin:$$PATH" SAM_CLI_TELEMETRY=0
+	sam validate --lint
+	for architecture in arm64 x86_64; do
+	  sam build --parameter-overrides Architecture=$$architecture --build-dir $(BUILDS)/build-$$architecture
+	done
 
 clean: ## Remove what was built or cached here
 	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .setup-stamp
