@@ -1,1 +1,112 @@
-"""The only place that builds clients and puts the parts together."""
+"""The only place that builds clients and puts the parts together.
+
+Everything is built on first use and kept for the life of the process, so that handlers import
+with an empty environment and a warm function pays nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from podway.adapters.autoscaling import AutoScalingHooks
+from podway.adapters.dynamodb import DynamoStore
+from podway.adapters.ec2 import Ec2Cloud
+from podway.adapters.machine import CALLS_AT_ONCE, SystemClock, Threads
+from podway.adapters.queue import HintQueue
+from podway.adapters.quotas import RouteQuota
+from podway.app.failover import Failover
+from podway.app.lifecycle import Lifecycle
+from podway.app.reconcile import Reconcile, Rules
+from podway.config import Settings
+
+RECONCILE_TIMEOUT = timedelta(seconds=120)
+"""The function's timeout in template.yaml; the lease outlives it by a little."""
+STOP_BEFORE = timedelta(seconds=15)
+"""How long before its deadline a run stops writing routes."""
+
+_CALLS = Config(
+    retries={"mode": "standard", "max_attempts": 4},
+    connect_timeout=2,
+    read_timeout=10,
+    max_pool_connections=CALLS_AT_ONCE,
+)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Raises BadSettings."""
+    return Settings.from_environment(os.environ)
+
+
+@cache
+def _client(service: str) -> Any:
+    factory: Any = boto3.client  # typed per service name only
+    return factory(service, config=_CALLS)
+
+
+@cache
+def _clock() -> SystemClock:
+    return SystemClock()
+
+
+@cache
+def _cloud() -> Ec2Cloud:
+    chosen = settings()
+    return Ec2Cloud(
+        _client("ec2"),
+        cluster=chosen.cluster,
+        quota=RouteQuota(_client("service-quotas"), fixed=chosen.route_quota),
+        node_tag=chosen.node_tag,
+        reserve=chosen.route_reserve,
+    )
+
+
+@cache
+def _store() -> DynamoStore:
+    return DynamoStore(_client("dynamodb"), table=settings().table, cluster=settings().cluster)
+
+
+@cache
+def _hints() -> HintQueue:
+    return HintQueue(_client("sqs"), url=settings().queue_url, clock=_clock())
+
+
+@cache
+def failover() -> Failover:
+    """The failover use case over AWS."""
+    return Failover(
+        cloud=_cloud(),
+        store=_store(),
+        hints=_hints(),
+        clock=_clock(),
+        parallel=Threads(),
+        hold_down=timedelta(seconds=settings().hold_down_seconds),
+    )
+
+
+@cache
+def lifecycle() -> Lifecycle:
+    """The lifecycle use case over AWS."""
+    hooks = AutoScalingHooks(_client("autoscaling"))
+    return Lifecycle(cloud=_cloud(), failover=failover(), hints=_hints(), hooks=hooks)
+
+
+@cache
+def reconcile() -> Reconcile:
+    """The reconcile use case over AWS."""
+    chosen = settings()
+    rules = Rules(
+        cluster=chosen.cluster,
+        pod_cidrs=chosen.pod_cidrs,
+        block_length=chosen.block_length,
+        quarantine=timedelta(seconds=chosen.quarantine_seconds),
+        hold_down=timedelta(seconds=chosen.hold_down_seconds),
+        lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
+    )
+    return Reconcile(cloud=_cloud(), store=_store(), hints=_hints(), clock=_clock(), rules=rules)

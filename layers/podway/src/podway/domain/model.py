@@ -7,7 +7,7 @@ the same values from EC2 and the store, so there is one planner for both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from podway.domain.addressing import Prefix
@@ -172,6 +172,25 @@ class Delete:
 
 
 Step = Create | Replace | Delete
+
+
+def apply_step(table: RouteTable, step: Step) -> RouteTable:
+    """The table after *step* was carried out."""
+    routes = tuple(route for route in table.routes if route.destination != step.destination)
+    if not isinstance(step, Delete):
+        routes = (*routes, Route(step.destination, step.network_interface, owned=True))
+    return replace(table, routes=routes)
+
+
+def describe(step: Step) -> str:
+    """The step in words."""
+    match step:
+        case Create():
+            return f"created {step.destination} via {step.network_interface}"
+        case Replace():
+            return f"moved {step.destination} from {step.was} to {step.network_interface}"
+        case Delete():
+            return f"deleted {step.destination}, which went via {step.was}"
 
 
 @dataclass(frozen=True, slots=True)

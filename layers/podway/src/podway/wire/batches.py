@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from podway.domain.signals import AgentReported, Hint, RoutesEdited
+from podway.domain.signals import AgentReported, Hint, RoutesEdited, Signal
 from podway.wire.agent_item import AgentItem
 from podway.wire.attributes import BadAttribute, plain_item
 from podway.wire.events import Dropped, DropReason, faults_of, parse_event
@@ -68,6 +68,13 @@ class HintBody(BaseModel):
     @classmethod
     def of(cls, hint: Hint) -> HintBody:
         return cls(hint=hint.event_id, at=hint.at, reason=hint.reason)
+
+
+def signals_of(event: Mapping[str, object], *, account: str | None) -> tuple[Signal | Dropped, ...]:
+    """What a handler was given, one event of EventBridge or a batch of the table's stream. Never raises."""
+    if "Records" in event:
+        return tuple(received.says for received in agent_reports(event))
+    return (parse_event(event, account=account),)
 
 
 def agent_reports(event: Mapping[str, object]) -> tuple[Received[AgentReported], ...]:

@@ -1,0 +1,96 @@
+"""The only place that knows AWS's error codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004  (botocore's own name)
+
+from podway.app.errors import (
+    NeedsOperator,
+    PodwayError,
+    QuotaReached,
+    RouteIsGone,
+    RouteIsThere,
+    Superseded,
+    TableIsGone,
+    TargetIsGone,
+    TryAgain,
+)
+
+_BY_CODE: dict[str, type[PodwayError]] = {
+    "RouteAlreadyExists": RouteIsThere,
+    "RouteLimitExceeded": QuotaReached,
+    "ResourceCountLimitExceeded": QuotaReached,
+    "InvalidRoute.NotFound": RouteIsGone,
+    "InvalidNetworkInterfaceID.NotFound": TargetIsGone,
+    "InvalidRouteTableID.NotFound": TableIsGone,
+    "InvalidRouteTableId.NotFound": TableIsGone,
+    "ConditionalCheckFailedException": Superseded,
+    **dict.fromkeys(
+        (
+            "EC2ThrottledException",
+            "InternalError",
+            "InternalServerError",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "RequestTimeout",
+            "ServiceUnavailable",
+            "SlowDown",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequestsException",
+            "TransactionConflictException",
+            "TransactionInProgressException",
+            "Unavailable",
+        ),
+        TryAgain,
+    ),
+    **dict.fromkeys(
+        (
+            "AccessDenied",
+            "AccessDeniedException",
+            "AuthFailure",
+            "InvalidParameterCombination",
+            "InvalidParameterValue",
+            "OperationNotPermitted",
+            "UnauthorizedOperation",
+            "ValidationException",
+        ),
+        NeedsOperator,
+    ),
+}
+_SERVER_ERROR = 500
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's code for *error*."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _meaning(error: ClientError) -> type[PodwayError] | None:
+    code = code_of(error)
+    if code == "InvalidParameterValue" and "There is no route defined" in str(error):
+        return RouteIsGone  # what ReplaceRoute answers instead of InvalidRoute.NotFound
+    if code == "TransactionCanceledException":
+        reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+        return Superseded if "ConditionalCheckFailed" in reasons else TryAgain
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return TryAgain if status >= _SERVER_ERROR else None
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Raise our errors for AWS's; an unknown code goes through untouched."""
+    try:
+        yield
+    except ClientError as error:
+        meaning = _meaning(error)
+        if meaning is None:
+            raise
+        raise meaning(str(error)) from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise TryAgain(str(error)) from error

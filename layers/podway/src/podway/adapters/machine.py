@@ -1,0 +1,31 @@
+"""What the machine itself offers: its clock, and threads to wait on several calls at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TypeVar
+
+T = TypeVar("T")
+
+CALLS_AT_ONCE = 32
+
+
+class SystemClock:
+    """The Clock port."""
+
+    def now(self) -> datetime:
+        """The present moment in UTC."""
+        return datetime.now(UTC)
+
+
+class Threads:
+    """The Parallel port. Clients of botocore may be shared between threads."""
+
+    def __init__(self, width: int = CALLS_AT_ONCE) -> None:
+        self._pool = ThreadPoolExecutor(width, thread_name_prefix="call")
+
+    def start(self, call: Callable[[], T]) -> Future[T]:
+        """The call, under way in a thread."""
+        return self._pool.submit(call)

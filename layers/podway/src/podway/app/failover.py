@@ -1,0 +1,243 @@
+"""The fast path: one node fails, or will; the routes on its card move.
+
+Called by the failover function, and by lifecycle with a lesser severity for planned hand-overs.
+From event to last ReplaceRoute there are two waves of calls: (1) claim the card, and beside it read
+the verdicts and look at the tables (EC2 has no conditional write: look, then replace only what still
+points at the dead node); (2) all replacements side by side, heaviest first, and the evidence stored
+beside them. A standby that turns out to be gone costs one more wave.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from podway.app.errors import PodwayError, RouteIsGone, TableIsGone, TargetIsGone, TryAgain
+from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Parallel, Remark, Store
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
+from podway.domain.health import EC2_STATE, Evidence, Severity, Verdict, accuse, is_failing, withdraw
+from podway.domain.model import RouteTable
+from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
+
+CLAIM_LASTS = timedelta(seconds=60)
+"""After this a claim may be taken over: longer than the function may run."""
+
+ROUNDS = 3
+"""How often a move is tried when standbys turn out to be dead too."""
+
+Targets = dict[tuple[str, Prefix], str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a failover did."""
+
+    answer: ClaimAnswer
+    moved: list[Move] = field(default_factory=list)
+    stayed: Counter[Still] = field(default_factory=Counter)
+    failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
+    waves: int = 1
+    """Sequential waves of AWS calls from the event to the last replacement."""
+
+
+class Failover:
+    """Moves the relayed routes of one node."""
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        store: Store,
+        hints: Hints,
+        clock: Clock,
+        parallel: Parallel,
+        hold_down: timedelta,
+    ) -> None:
+        self._cloud, self._store, self._hints = cloud, store, hints
+        self._clock, self._parallel, self._hold_down = clock, parallel, hold_down
+
+    def react(self, signal: Signal) -> tuple[Outcome, ...]:
+        """What *signal* asks for; an outcome for every node that it says has failed.
+
+        Every instance of an alarm is dealt with before the first error is raised.
+        """
+        match signal:
+            case StateChanged() if signal.state in GONE:
+                evidence = Evidence(EC2_STATE, Severity.DEFINITIVE, signal.at, signal.state.value)
+                return self.fail_over_all((signal.instance,), evidence, event=signal.event_id)
+            case AlarmChanged(value=AlarmValue.ALARM):
+                evidence = Evidence(f"alarm:{signal.alarm}", Severity.INDIRECT, signal.at)
+                return self.fail_over_all(signal.instances, evidence, event=signal.event_id)
+            case AlarmChanged(value=AlarmValue.OK):
+                for instance in signal.instances:
+                    self.withdraw(instance, f"alarm:{signal.alarm}")
+            case AgentReported() if signal.suspects:
+                self._hints.hint(f"{signal.instance} suspects {', '.join(signal.suspects)}")
+        return ()
+
+    def fail_over_all(
+        self, instances: Iterable[str], evidence: Evidence, *, event: str
+    ) -> tuple[Outcome, ...]:
+        """The same for several nodes; one node's error is raised after the others were served."""
+        outcomes: list[Outcome] = []
+        errors: list[PodwayError] = []
+        for instance in instances:
+            try:
+                outcomes.append(self.fail_over(instance, evidence, event=event))
+            except PodwayError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return tuple(outcomes)
+
+    def fail_over(self, instance: str, evidence: Evidence, *, event: str, depth: int = 1) -> Outcome:
+        """Move what relays through *instance*, store the evidence, hint reconcile.
+
+        Raises TryAgain when the card could not be claimed or a route could not be moved just now;
+        the event's retry resumes where this stopped.
+        """
+        now = self._clock.now()
+        claim = Claim(event, evidence.severity, now + CLAIM_LASTS)
+        claimed = self._parallel.start(lambda: self._store.claim_card(instance, claim, now=now))
+        verdicts = self._parallel.start(self._store.verdicts)
+        tables = self._parallel.start(self._cloud.route_tables)
+        answer, card = claimed.result()
+        outcome = Outcome(answer)
+        if card is None:
+            return outcome  # not ours: nothing is stored, nobody is woken
+        if answer is not ClaimAnswer.CLAIMED:
+            self._accuse(card, evidence)
+            return outcome
+        self._move_all(outcome, card, evidence, _targets(tables.result()), verdicts.result())
+        self._settle(outcome, card, evidence, event, depth)
+        return outcome
+
+    def withdraw(self, instance: str, source: str) -> bool:
+        """Take back the evidence of *source* against *instance*; whether there was any."""
+        verdict = self._store.verdicts().get(instance)
+        if verdict is None or source not in verdict.evidence:
+            return False
+        now = self._clock.now()
+        self._store.change_verdict(
+            instance, verdict.subnet, lambda one: withdraw(one, source, now=now, hold_down=self._hold_down)
+        )
+        self._hints.hint(f"{source} no longer speaks against {instance}")
+        return True
+
+    def _accuse(self, card: Card, evidence: Evidence) -> Verdict:
+        return self._store.change_verdict(card.node, card.subnet, lambda one: accuse(one, evidence))
+
+    def _move_all(
+        self,
+        outcome: Outcome,
+        card: Card,
+        evidence: Evidence,
+        targets: Targets,
+        verdicts: Mapping[str, Verdict],
+    ) -> None:
+        accused = accuse(verdicts.get(card.node) or Verdict(card.node, card.subnet), evidence)
+        known = {**verdicts, card.node: accused}.values()
+        storing = self._parallel.start(lambda: self._accuse(card, evidence))
+        refused: set[str] = set()
+        pending = card
+        for _ in range(ROUNDS):
+            now = self._clock.now()
+            decision = decide(
+                pending, evidence.severity, targets=targets, verdicts=known, now=now, refused=refused
+            )
+            outcome.stayed.update(one.why for one in decision.unmoved)
+            if not decision.moves:
+                break
+            outcome.waves += 1
+            again = self._replace(outcome, decision.moves)
+            refused |= {move.standby.network_interface for move in again}
+            pending = replace(card, routes=tuple(move.route for move in again))
+        storing.result()
+
+    def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
+        """One wave of replacements; returns those whose new target does not exist."""
+        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves]
+        again = []
+        for move, future in under_way:
+            try:
+                future.result()
+            except TargetIsGone:
+                again.append(move)
+            except (RouteIsGone, TableIsGone):
+                outcome.stayed[Still.MOVED_ALREADY] += 1
+            except PodwayError as error:
+                outcome.failed.append((move, error))
+            else:
+                outcome.moved.append(move)
+        return again
+
+    def _apply(self, move: Move) -> None:
+        self._cloud.apply(move.route.table, move.step)
+
+    def _settle(self, outcome: Outcome, card: Card, evidence: Evidence, event: str, depth: int) -> None:
+        """After the routes: the new next hops' cards, the history, the claim, and a hint."""
+        taken: dict[str, list[CardRoute]] = {}
+        for move in outcome.moved:
+            rest = tuple(one for one in move.route.standbys if one != move.standby)
+            taken.setdefault(move.standby.node, []).append(replace(move.route, standbys=rest))
+        for node, routes in sorted(taken.items()):
+            self._store.extend_card(node, routes)
+        self._store.remember(_remarks(outcome, card, evidence, event, at=self._clock.now()))
+        self._hints.hint(f"failover of {card.node}: {evidence.source}")
+        self._follow_fallen(taken.keys(), event, depth)
+        if outcome.failed:
+            raise TryAgain(f"{len(outcome.failed)} routes of {card.node} were not moved") from outcome.failed[
+                0
+            ][1]
+        if outcome.stayed[Still.NOBODY] or outcome.stayed[Still.FROZEN]:
+            return  # whoever comes after the claim's expiry may try again
+        if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
+            self.fail_over(card.node, evidence, event=event, depth=depth + 1)
+
+    def _follow_fallen(self, nodes: Iterable[str], event: str, depth: int) -> None:
+        """Fail over from new next hops that fell while we moved routes to them.
+
+        Their own events saw a card without these routes, so nobody else will.
+        """
+        if depth >= ROUNDS:
+            return
+        verdicts = self._store.verdicts()
+        for node in sorted(nodes):
+            verdict = verdicts.get(node)
+            if verdict is not None and is_failing(verdict):
+                gravest = max(verdict.evidence.values(), key=lambda one: one.severity)
+                self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
+
+
+def _targets(tables: Iterable[RouteTable]) -> Targets:
+    return {
+        (table.id, route.destination): route.target
+        for table in tables
+        for route in table.routes
+        if isinstance(route.destination, Prefix)
+    }
+
+
+def _remarks(
+    outcome: Outcome, card: Card, evidence: Evidence, event: str, *, at: datetime
+) -> tuple[Remark, ...]:
+    moved = tuple(
+        Remark(
+            at,
+            "failover",
+            event,
+            f"{move.route.destination} in {move.route.table} moved from {card.node} to {move.standby.node}",
+            evidence.source,
+        )
+        for move in outcome.moved
+    )
+    stayed = tuple(
+        Remark(at, "failover", event, f"{count} routes of {card.node} stay", str(why))
+        for why, count in sorted(outcome.stayed.items())
+        if count
+    )
+    return moved + stayed

@@ -1,0 +1,205 @@
+"""What the use cases need of the world. Adapters and fakes provide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim
+from podway.domain.handout import SubnetMap
+from podway.domain.health import Verdict
+from podway.domain.members import Instance, Member
+from podway.domain.model import RouteTable, Step
+from podway.domain.signals import LifecycleHook
+from podway.domain.survey import Survey
+
+T = TypeVar("T")
+
+
+class Cloud(Protocol):
+    """EC2, as far as routes and nodes go.
+
+    Every method may raise TryAgain or NeedsOperator.
+    """
+
+    def survey(self) -> Survey:
+        """The cluster's instances, subnets, VPC and the tables to manage, complete (all pages)."""
+        ...
+
+    def route_tables(self) -> tuple[RouteTable, ...]:
+        """The tables that carry the cluster's tag (only those may be written), all routes foreign."""
+        ...
+
+    def member(self, instance: str) -> Instance | None:
+        """The instance, when it exists and carries the cluster's tag."""
+        ...
+
+    def apply(self, table: str, step: Step) -> None:
+        """Carry out one step.
+
+        Deleting what is gone is success. Raises RouteIsThere, RouteIsGone, TargetIsGone,
+        TableIsGone, QuotaReached.
+        """
+        ...
+
+    def clear_source_dest_check(self, network_interface: str) -> None:
+        """Let the interface carry packets that are not its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReport:
+    """What an agent wrote of itself."""
+
+    instance: str
+    subnet: str
+    generation: int
+    heartbeat: datetime
+    suspects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What reconcile needs of the store, read in one go."""
+
+    members: tuple[Member, ...]
+    supernets: Mapping[str, tuple[Prefix, ...]]
+    records: Mapping[str, frozenset[Prefix]]
+    """Destinations recorded as ours, by table."""
+    verdicts: Mapping[str, Verdict]
+    cards: Mapping[str, Card]
+    """Read before the verdicts: a claim that came between shows in the card's version."""
+    reports: Mapping[str, AgentReport]
+    maps: Mapping[str, SubnetMap]
+
+
+class ClaimAnswer(StrEnum):
+    """Whether a card is ours to act on, and why not."""
+
+    CLAIMED = "claimed"
+    NOT_A_MEMBER = "no card: not a member of this cluster"
+    DONE = "its routes have been moved"
+    TAKEN = "another event acts on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """An entry of the history: who moved where, when, why."""
+
+    at: datetime
+    actor: str
+    event: str
+    what: str
+    why: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """The table. Every method may raise TryAgain; writes under the lease raise Superseded."""
+
+    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        """Whether *owner* is the one writer until *until*."""
+        ...
+
+    def release_lease(self, owner: str) -> None:
+        """Let the next writer in; nothing happens when *owner* does not hold the lease."""
+        ...
+
+    def recall(self) -> Memory:
+        """Everything that reconcile needs."""
+        ...
+
+    def save_inventory(
+        self,
+        owner: str,
+        *,
+        members: Iterable[Member],
+        forgotten: Iterable[str],
+        supernets: Mapping[str, tuple[Prefix, ...]],
+    ) -> None:
+        """Write changed members and supernets, remove forgotten ones. Raises Superseded."""
+        ...
+
+    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
+        """Write which destinations of *table* are ours. Raises Superseded."""
+        ...
+
+    def put_card(self, card: Card) -> bool:
+        """Rewrite a card whose version is the one that was read; False when it changed since."""
+        ...
+
+    def remove_card(self, node: str) -> None:
+        """Forget the card of a node that is gone for good."""
+        ...
+
+    def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
+        """Whether the card is now claimed, and the card as it stands. One conditional write.
+
+        The same event's retry, a graver reason, or anyone after expiry takes an undone claim over.
+        """
+        ...
+
+    def finish_card(self, card: Card) -> bool:
+        """Mark the claim on *card* done; False when it was taken over, or the card has grown since."""
+        ...
+
+    def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
+        """Add routes that *node* has just taken over to its card; a claim that is done is lifted."""
+        ...
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """All nodes that have evidence against them, or had recently."""
+        ...
+
+    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
+        """Apply *change* to the verdict (empty when there is none), repeated until nobody interferes."""
+        ...
+
+    def forget_verdict(self, instance: str) -> None:
+        """Remove a verdict that says nothing any more."""
+        ...
+
+    def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
+        """Let the agents of the subnet have this map. Raises Superseded on an older generation."""
+        ...
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        """Append to the history."""
+        ...
+
+
+class Hints(Protocol):
+    """The queue whose every message means: look again."""
+
+    def hint(self, reason: str) -> None:
+        """Ask for a reconcile."""
+        ...
+
+
+class Hooks(Protocol):
+    """Auto Scaling's lifecycle hooks."""
+
+    def complete(self, hook: LifecycleHook) -> None:
+        """Let the group go on; a hook that is no longer waiting is success."""
+        ...
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """The present moment, with its zone."""
+        ...
+
+
+class Parallel(Protocol):
+    """Runs calls that do not depend on each other side by side."""
+
+    def start(self, call: Callable[[], T]) -> Future[T]:
+        """The call, under way; its result or exception comes from the future."""
+        ...

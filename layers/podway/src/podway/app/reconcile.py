@@ -1,0 +1,395 @@
+"""The complete path: observe → allocate → plan → order → apply → record.
+
+Called by the reconcile function for every hint. It starts from what is there and not from what it
+remembers having done, so a run that was cut short, throttled or overtaken is finished by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from podway.app.errors import PodwayError, Superseded, TryAgain
+from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
+from podway.domain.addressing import Prefix
+from podway.domain.allotment import Allotment, allot
+from podway.domain.failover import is_claimed
+from podway.domain.handout import SubnetMap, hand_out, make_cards, make_maps
+from podway.domain.health import EC2_STATE, is_failing, is_spent, withdraw
+from podway.domain.members import Member, Roll, call_roll
+from podway.domain.model import (
+    Cluster,
+    Create,
+    Delete,
+    Plan,
+    Route,
+    RouteTable,
+    Step,
+    TablePlan,
+    apply_step,
+    describe,
+)
+from podway.domain.planner import plan
+from podway.domain.signals import InstanceState
+from podway.domain.survey import Owned, Standing, Survey, make_cluster, mark_owned
+from podway.domain.transition import verify_transition
+
+IMPROVEMENT = 10
+"""Steps per run that only make a table better (DESIGN.md, section 8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided, as plain values."""
+
+    cluster: str
+    pod_cidrs: tuple[Prefix, ...]
+    block_length: int
+    quarantine: timedelta
+    hold_down: timedelta
+    lease: timedelta
+    """How long a killed run keeps others out: just longer than the function may run."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did; ``busy`` means that another run holds the lease."""
+
+    busy: bool = False
+    applied: list[tuple[str, Step]] = field(default_factory=list)
+    failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
+    steps_left: int = 0
+    routes: dict[str, int] = field(default_factory=dict)
+    """Managed routes per table after the run."""
+    budget: dict[str, int] = field(default_factory=dict)
+    holes: int = 0
+    warnings: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    """Nodes whose blocks became ready in this run."""
+
+
+class Reconcile:
+    """Makes what is there what should be there."""
+
+    def __init__(self, *, cloud: Cloud, store: Store, hints: Hints, clock: Clock, rules: Rules) -> None:
+        self._cloud, self._store, self._hints = cloud, store, hints
+        self._clock, self._rules = clock, rules
+
+    def run(self, owner: str, *, deadline: datetime | None = None) -> Outcome:
+        """One complete run under the lease of *owner*; stops before *deadline* and hints itself.
+
+        Raises TryAgain when the world could not be read; failures of single steps are in the
+        outcome, because the other tables do not depend on them.
+        """
+        now = self._clock.now()
+        if not self._store.acquire_lease(owner, now=now, until=now + self._rules.lease):
+            return Outcome(busy=True)
+        try:
+            return _Run(self._cloud, self._store, self._hints, self._clock, self._rules, owner, deadline).go()
+        except Superseded as error:
+            return Outcome(busy=True, warnings=[f"overtaken by another run: {error}"])
+        finally:
+            self._store.release_lease(owner)
+
+
+@dataclass(slots=True)
+class _Run:
+    cloud: Cloud
+    store: Store
+    hints: Hints
+    clock: Clock
+    rules: Rules
+    owner: str
+    deadline: datetime | None
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def go(self) -> Outcome:
+        """The order of work."""
+        survey, memory = self.cloud.survey(), self.store.recall()
+        now = self.clock.now()
+        memory = self._forgive(survey, memory, now)
+        self._clear_checks(survey)
+        roll = self._call_roll(survey, memory, now)
+        allotment = self._allocate(memory, roll, now)
+        members = self._remember_members(memory, allotment, roll)
+        interfaces = frozenset(one.network_interface for one in (*members, *roll.resting))
+        owned = mark_owned(survey.route_tables, memory.records, interfaces)
+        cluster = self._cluster(survey, memory, allotment, owned, now)
+        planned = plan(cluster, improve=IMPROVEMENT)
+        maps = self._publish(survey, memory.maps, cluster, planned, members)
+        in_use = self._write_cards(memory, planned, cluster, roll)
+        tables = self._apply(cluster, planned, memory, in_use)
+        self._hand_out(survey, memory, maps, cluster, planned, members, tables)
+        self._report(cluster, planned, owned, allotment, survey)
+        return self.outcome
+
+    # Observe
+
+    def _forgive(self, survey: Survey, memory: Memory, now: datetime) -> Memory:
+        """Withdraw EC2's evidence against nodes that EC2 says run again, and forget spent verdicts.
+
+        EC2's reads may be stale just after an event, so evidence younger than the hold-down stays.
+        """
+        running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
+        verdicts = dict(memory.verdicts)
+        for identity, verdict in memory.verdicts.items():
+            evidence = verdict.evidence.get(EC2_STATE)
+            if evidence and identity in running and now - evidence.at >= self.rules.hold_down:
+                verdicts[identity] = self.store.change_verdict(
+                    identity,
+                    verdict.subnet,
+                    lambda one: withdraw(one, EC2_STATE, now=now, hold_down=self.rules.hold_down),
+                )
+            elif is_spent(verdict, now=now):
+                self.store.forget_verdict(identity)
+                del verdicts[identity]
+        return replace(memory, verdicts=verdicts)
+
+    def _clear_checks(self, survey: Survey) -> None:
+        """Members whose packets EC2 would drop; a refused call is one node's trouble, not everybody's."""
+        for instance in survey.instances:
+            alive = instance.state in (InstanceState.PENDING, InstanceState.RUNNING)
+            if not (alive and instance.source_dest_check and instance.network_interface):
+                continue
+            try:
+                self.cloud.clear_source_dest_check(instance.network_interface)
+            except PodwayError as error:
+                self.outcome.warnings.append(f"source/dest check of {instance.id} stays on: {error}")
+
+    def _call_roll(self, survey: Survey, memory: Memory, now: datetime) -> Roll:
+        targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
+        return call_roll(
+            memory.members,
+            survey.instances,
+            now=now,
+            quarantine=self.rules.quarantine,
+            still_targeted=targeted,
+        )
+
+    # Allocate
+
+    def _allocate(self, memory: Memory, roll: Roll, now: datetime) -> Allotment:
+        return allot(
+            roll.present,
+            roll.resting,
+            memory.supernets,
+            pod_cidrs=self.rules.pod_cidrs,
+            block_length=self.rules.block_length,
+            subnets={member.subnet for member in roll.present} | memory.supernets.keys(),
+            generations={subnet: one.generation for subnet, one in memory.maps.items()},
+            now=now,
+            quarantine=self.rules.quarantine,
+        )
+
+    def _remember_members(self, memory: Memory, allotment: Allotment, roll: Roll) -> tuple[Member, ...]:
+        """Write what changed before anybody hears of it."""
+        before = {member.id: member for member in memory.members}
+        supernets = {
+            subnet: allotment.supernets.get(subnet, ())
+            for subnet in memory.supernets.keys() | allotment.supernets.keys()
+            if memory.supernets.get(subnet, ()) != allotment.supernets.get(subnet, ())
+        }
+        changed = [one for one in (*allotment.members, *roll.resting) if before.get(one.id) != one]
+        self.store.save_inventory(self.owner, members=changed, forgotten=roll.forgotten, supernets=supernets)
+        return allotment.members
+
+    # Plan
+
+    def _cluster(
+        self, survey: Survey, memory: Memory, allotment: Allotment, owned: Owned, now: datetime
+    ) -> Cluster:
+        instances = {instance.id: instance for instance in survey.instances}
+        acknowledged = _acknowledged(memory, allotment.members)
+        standings = {
+            member.id: Standing(
+                instances[member.id], memory.verdicts.get(member.id), acknowledged.get(member.id, 0)
+            )
+            for member in allotment.members
+        }
+        return make_cluster(
+            self.rules.cluster,
+            self.rules.pod_cidrs,
+            survey,
+            owned.tables,
+            members=allotment.members,
+            standings=standings,
+            supernets=allotment.supernets,
+            now=now,
+        )
+
+    def _publish(
+        self,
+        survey: Survey,
+        before: Mapping[str, SubnetMap],
+        cluster: Cluster,
+        planned: Plan,
+        members: Iterable[Member],
+    ) -> dict[str, SubnetMap]:
+        """Tell the agents of every subnet whose map has changed; the maps as they now stand."""
+        maps = dict(before)
+        cidrs = {subnet.id: subnet.cidrs for subnet in survey.subnets}
+        for wanted in make_maps(cluster, planned, members, cidrs):
+            present = before.get(wanted.subnet)
+            generation = present.generation if present else 0
+            if present == replace(wanted, generation=generation):
+                continue
+            maps[wanted.subnet] = replace(wanted, generation=generation + 1)
+            self.store.publish_map(maps[wanted.subnet], now=self.clock.now())
+        return maps
+
+    def _write_cards(self, memory: Memory, planned: Plan, cluster: Cluster, roll: Roll) -> frozenset[str]:
+        """Before the routes: whoever gets a route can lose it the moment after.
+
+        Returns the interfaces whose card somebody acts on just now: they get no route in this run.
+        """
+        now = self.clock.now()
+        in_use = set()
+        for card in make_cards(planned, cluster):
+            before = memory.cards.get(card.node)
+            if before is None:
+                written = self.store.put_card(card)
+            elif is_claimed(before, now=now):
+                written = False
+            elif card == replace(before, version=0, claim=None):
+                continue
+            else:
+                written = self.store.put_card(replace(card, version=before.version))
+            if not written:
+                in_use.add(card.network_interface)
+        for identity in roll.forgotten:
+            self.store.remove_card(identity)
+        return frozenset(in_use)
+
+    # Apply
+
+    def _apply(
+        self, cluster: Cluster, planned: Plan, memory: Memory, in_use: frozenset[str]
+    ) -> tuple[RouteTable, ...]:
+        """Carry the steps out, table by table; the tables as they stand afterwards."""
+        plans = {one.table: one for one in planned.route_tables}
+        return tuple(
+            self._apply_table(table, plans[table.id], memory.records.get(table.id, frozenset()), in_use)
+            if table.id in plans
+            else table
+            for table in cluster.route_tables
+        )
+
+    def _apply_table(
+        self, table: RouteTable, wanted: TablePlan, recorded: frozenset[Prefix], in_use: frozenset[str]
+    ) -> RouteTable:
+        """Record, write, record: what is ours is known before it exists, and after it is gone."""
+        breaches = verify_transition(table, wanted.steps)
+        if breaches:
+            self.outcome.warnings += [f"{table.id}: not applied: {breach}" for breach in breaches]
+            return table
+        creates = {step.destination for step in wanted.steps if isinstance(step, Create)}
+        before = (recorded & _destinations(table.routes)) | creates
+        if before != recorded:
+            self.store.record_routes(self.owner, table.id, before)
+        after = self._carry_out(table, wanted.steps, in_use)
+        still = before & _destinations(after.routes)
+        if still != before:
+            self.store.record_routes(self.owner, table.id, still)
+        self.outcome.routes[table.id] = sum(route.owned for route in after.routes)
+        return after
+
+    def _carry_out(self, table: RouteTable, steps: tuple[Step, ...], in_use: frozenset[str]) -> RouteTable:
+        """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
+        for done, step in enumerate(steps):
+            if self._is_late() or (not isinstance(step, Delete) and step.network_interface in in_use):
+                self.outcome.steps_left += len(steps) - done
+                return table
+            try:
+                self.cloud.apply(table.id, step)
+            except PodwayError as error:
+                self.outcome.failed.append((table.id, step, error))
+                self.outcome.steps_left += len(steps) - done
+                return table
+            self.outcome.applied.append((table.id, step))
+            table = apply_step(table, step)
+        return table
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and self.clock.now() >= self.deadline
+
+    # Record
+
+    def _hand_out(
+        self,
+        survey: Survey,
+        memory: Memory,
+        maps: Mapping[str, SubnetMap],
+        cluster: Cluster,
+        planned: Plan,
+        members: tuple[Member, ...],
+        tables: tuple[RouteTable, ...],
+    ) -> None:
+        """Blocks that may be used now: written, then told to the agents."""
+        acknowledged = _acknowledged(memory, members)
+        after = hand_out(members, cluster, planned, tables=tables, acknowledged=acknowledged)
+        changed = [new for new, old in zip(after, members, strict=True) if new != old]
+        if not changed:
+            return
+        self.store.save_inventory(self.owner, members=changed, forgotten=(), supernets={})
+        self._publish(survey, maps, cluster, planned, after)
+        self.outcome.joined = [member.id for member in changed]
+
+    def _report(
+        self, cluster: Cluster, planned: Plan, owned: Owned, allotment: Allotment, survey: Survey
+    ) -> None:
+        """The outcome, the history, and a hint where there is more to do."""
+        outcome = self.outcome
+        outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
+        outcome.holes = sum(len(one.holes) for one in planned.route_tables)
+        outcome.warnings += planned.warnings
+        outcome.warnings += [
+            f"{one.table}: {one.destination} was ours and now targets {one.target}: left alone until adopted"
+            for one in owned.conflicts
+        ]
+        outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allotment.refused]
+        outcome.warnings += [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
+        now = self.clock.now()
+        self.store.remember(
+            Remark(now, "reconcile", self.owner, f"{describe(step)} in {table}", _why(planned, table, step))
+            for table, step in outcome.applied
+        )
+        fallen = self._fallen_targets(cluster)
+        busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
+        if fallen or busy or self._is_late():
+            self.hints.hint("the last run left something to do")
+
+    def _fallen_targets(self, cluster: Cluster) -> set[str]:
+        """Nodes that failed while routes were moved to them."""
+        new_hops = {
+            step.network_interface for _, step in self.outcome.applied if not isinstance(step, Delete)
+        }
+        if not new_hops:
+            return set()
+        verdicts = self.store.verdicts()
+        return {
+            node.id
+            for node in cluster.nodes
+            if node.network_interface in new_hops and node.id in verdicts and is_failing(verdicts[node.id])
+        }
+
+
+def _acknowledged(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
+    """What each member's kernel holds; a report from another subnet's time says nothing about this one."""
+    return {
+        member.id: report.generation
+        for member in members
+        if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
+    }
+
+
+def _destinations(routes: Iterable[Route]) -> frozenset[Prefix]:
+    return frozenset(one.destination for one in routes if isinstance(one.destination, Prefix))
+
+
+def _why(planned: Plan, table: str, step: Step) -> str:
+    for one in planned.route_tables:
+        for route in one.routes:
+            if one.table == table and route.destination == step.destination:
+                return route.reason
+    return "no longer needed"

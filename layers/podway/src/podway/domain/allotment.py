@@ -1,0 +1,94 @@
+"""Blocks for members: from what we remember of them to the address space, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.ipam import AddressSpace, Assigned, NoRoom, Resting, Supernet, Want, allocate
+from podway.domain.members import HeldBlock, Member
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """Members with their blocks, the supernets afterwards, and who got none."""
+
+    members: tuple[Member, ...]
+    supernets: Mapping[str, tuple[Prefix, ...]]
+    refused: tuple[NoRoom, ...]
+
+
+def allot(
+    present: Iterable[Member],
+    resting: Iterable[Member],
+    supernets: Mapping[str, tuple[Prefix, ...]],
+    *,
+    pod_cidrs: tuple[Prefix, ...],
+    block_length: int,
+    subnets: Collection[str],
+    generations: Mapping[str, int],
+    now: datetime,
+    quarantine: timedelta,
+) -> Allotment:
+    """A block of every family of *pod_cidrs* for each present member that lacks one.
+
+    *block_length* is that of the first pod CIDR's family; another family's block holds as many
+    addresses. A new block first appears in the next generation of its subnet's map. What a gone
+    member held rests while we remember it.
+    """
+    present = tuple(sorted(present, key=lambda member: member.id))
+    space = AddressSpace(
+        pod_cidrs=pod_cidrs,
+        supernets=tuple(sorted(Supernet(one, subnet) for subnet in supernets for one in supernets[subnet])),
+        blocks=tuple(
+            sorted(
+                Assigned(prefix, member.id, member.subnet) for member in present for prefix in member.prefixes
+            )
+        ),
+        resting=tuple(
+            sorted(
+                Resting(prefix, max((member.gone_at or now) + quarantine, now + timedelta(seconds=1)))
+                for member in resting
+                for prefix in member.prefixes
+            )
+        ),
+    )
+    lengths = _lengths(pod_cidrs, block_length)
+    wants = [
+        Want(member.subnet, member.id, length, version)
+        for member in present
+        for version, length in lengths.items()
+        if not any(prefix.version == version for prefix in member.prefixes)
+    ]
+    found = allocate(space, wants, now=now, subnets=subnets)
+    new: dict[str, list[Prefix]] = {}
+    for block in found.placed:
+        new.setdefault(block.node, []).append(block.prefix)
+    return Allotment(
+        members=tuple(
+            _with_blocks(member, new.get(member.id, ()), generations.get(member.subnet, 0) + 1)
+            for member in present
+        ),
+        supernets=_by_subnet(found.space.supernets),
+        refused=found.refused,
+    )
+
+
+def _lengths(pod_cidrs: tuple[Prefix, ...], block_length: int) -> dict[int, int]:
+    host_bits = WIDTH[pod_cidrs[0].version] - block_length
+    return {cidr.version: WIDTH[cidr.version] - host_bits for cidr in pod_cidrs}
+
+
+def _with_blocks(member: Member, prefixes: Collection[Prefix], generation: int) -> Member:
+    if not prefixes:
+        return member
+    return replace(member, blocks=(*member.blocks, *(HeldBlock(one, since=generation) for one in prefixes)))
+
+
+def _by_subnet(supernets: Iterable[Supernet]) -> dict[str, tuple[Prefix, ...]]:
+    owned: dict[str, list[Prefix]] = {}
+    for supernet in sorted(supernets):
+        owned.setdefault(supernet.subnet, []).append(supernet.prefix)
+    return {subnet: tuple(prefixes) for subnet, prefixes in owned.items()}

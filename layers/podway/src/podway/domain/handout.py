@@ -1,0 +1,197 @@
+"""What follows from a plan: failover cards, readiness of blocks, and the maps that agents get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Standby
+from podway.domain.members import HeldBlock, Member
+from podway.domain.model import Cluster, Node, NodeState, Plan, PlannedRoute, RouteKind, RouteTable
+from podway.domain.survey import longest_match
+
+
+@dataclass(frozen=True, slots=True)
+class MapMember:
+    """A node as its siblings must know it."""
+
+    id: str
+    address: str
+    network_interface: str
+    state: NodeState
+    blocks: tuple[HeldBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetMap:
+    """What the agents of a subnet program. ``generation`` grows with every change of the rest."""
+
+    cluster: str
+    subnet: str
+    pod_cidrs: tuple[Prefix, ...]
+    subnet_cidrs: tuple[Prefix, ...]
+    reachable_here: tuple[Prefix, ...]
+    elsewhere: tuple[Prefix, ...]
+    forwarders: tuple[str, ...]
+    members: tuple[MapMember, ...]
+    generation: int = 0
+
+
+def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
+    """A card for every node: the routes through it that carry blocks of others, and all anchors.
+
+    A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
+    """
+    nodes = {node.id: node for node in cluster.nodes}
+    anchors = {supernet for subnet in cluster.subnets for supernet in subnet.supernets}
+    sizes: dict[str, int] = {}
+    for node in cluster.nodes:
+        sizes[node.subnet] = sizes.get(node.subnet, 0) + 1
+    routes: dict[str, list[CardRoute]] = {node.id: [] for node in cluster.nodes}
+    for table in plan.route_tables:
+        for route in table.routes:
+            if route.kind is RouteKind.AGGREGATED or route.destination in anchors:
+                routes[route.next_hop].append(_card_route(table.table, route, nodes))
+    return tuple(
+        Card(node.id, node.subnet, node.network_interface, sizes[node.subnet], tuple(routes[node.id]))
+        for node in cluster.nodes
+    )
+
+
+def _card_route(table: str, route: PlannedRoute, nodes: Mapping[str, Node]) -> CardRoute:
+    standbys = tuple(Standby(one, nodes[one].network_interface) for one in route.standbys)
+    weight = sum(
+        node.weight / len(node.blocks)
+        for node in nodes.values()
+        for block in node.blocks
+        if node.id != route.next_hop and route.destination.contains(block)
+    )
+    return CardRoute(table, route.destination, standbys, weight)
+
+
+def hand_out(
+    members: Iterable[Member],
+    cluster: Cluster,
+    plan: Plan,
+    *,
+    tables: Iterable[RouteTable],
+    acknowledged: Mapping[str, int],
+) -> tuple[Member, ...]:
+    """The members with every block marked ready that may be used now.
+
+    A block is ready once it is matched, in every table that must carry it, by a route to a node of
+    its subnet, and that node and the route's first standby have acknowledged the block. Ready stays
+    ready: pods live on it.
+    """
+    nodes = {node.id: node for node in cluster.nodes}
+    by_interface = {node.network_interface: node for node in cluster.nodes}
+    standbys = {
+        (table.table, route.destination): route.standbys[:1]
+        for table in plan.route_tables
+        for route in table.routes
+    }
+    tables = tuple(tables)
+
+    def is_covered(member: Member, block: HeldBlock) -> bool:
+        for table in tables:
+            if table.subnets == (member.subnet,):
+                continue  # senders in the subnet use host routes
+            route = longest_match((route for route in table.routes if route.owned), block.prefix)
+            hop = by_interface.get(route.target) if route is not None else None
+            if route is None or hop is None or hop.subnet != member.subnet:
+                return False
+            knowing = {hop.id, *standbys.get((table.id, route.destination), ())} - {member.id}  # type: ignore[arg-type]  # owned routes have a Prefix
+            if any(acknowledged.get(one, 0) < block.since for one in knowing):
+                return False
+        return True
+
+    def settled(member: Member) -> Member:
+        node = nodes.get(member.id)
+        if node is None or node.state is NodeState.JOINING:
+            return member
+        blocks = tuple(
+            replace(block, ready=True) if not block.ready and is_covered(member, block) else block
+            for block in member.blocks
+        )
+        return replace(member, blocks=blocks)
+
+    return tuple(settled(member) for member in members)
+
+
+def make_maps(
+    cluster: Cluster,
+    plan: Plan,
+    members: Iterable[Member],
+    subnet_cidrs: Mapping[str, tuple[Prefix, ...]],
+) -> tuple[SubnetMap, ...]:
+    """One map for every subnet that has supernets or members."""
+    members = tuple(members)
+    return tuple(
+        _subnet_map(cluster, plan, subnet.id, members, subnet_cidrs.get(subnet.id, ()))
+        for subnet in cluster.subnets
+        if subnet.supernets or any(member.subnet == subnet.id for member in members)
+    )
+
+
+def _subnet_map(
+    cluster: Cluster,
+    plan: Plan,
+    subnet: str,
+    members: tuple[Member, ...],
+    subnet_cidrs: tuple[Prefix, ...],
+) -> SubnetMap:
+    nodes = {node.id: node for node in cluster.nodes if node.subnet == subnet}
+    mine = {prefix for one in cluster.subnets if one.id == subnet for prefix in one.supernets}
+    theirs = {prefix for one in cluster.subnets if one.id != subnet for prefix in one.supernets}
+    destinations, forwarders = _pointing_here(cluster, plan, nodes)
+    reachable = mine | destinations
+    return SubnetMap(
+        cluster=cluster.name,
+        subnet=subnet,
+        pod_cidrs=tuple(sorted(cluster.pod_cidrs)),
+        subnet_cidrs=tuple(sorted(subnet_cidrs)),
+        reachable_here=_widest(reachable),
+        elsewhere=tuple(sorted(one for one in theirs if any(wide.contains(one) for wide in reachable))),
+        forwarders=tuple(sorted(forwarders)),
+        members=tuple(
+            MapMember(
+                member.id,
+                member.address,
+                member.network_interface,
+                nodes[member.id].state if member.id in nodes else NodeState.JOINING,
+                member.blocks,
+            )
+            for member in sorted(members, key=lambda member: member.id)
+            if member.subnet == subnet and member.gone_at is None
+        ),
+    )
+
+
+def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> tuple[set[Prefix], set[str]]:
+    """Destinations whose route points, or will point, at these nodes, and the nodes that poll fast.
+
+    Those are next hops and first standbys: a block waits for their acknowledgement.
+    """
+    by_interface = {node.network_interface: node.id for node in nodes.values()}
+    destinations: set[Prefix] = set()
+    forwarders: set[str] = set()
+    for table in cluster.route_tables:
+        for present in table.routes:
+            if present.owned and present.target in by_interface and isinstance(present.destination, Prefix):
+                destinations.add(present.destination)
+                forwarders.add(by_interface[present.target])
+    for planned in plan.route_tables:
+        for route in planned.routes:
+            if route.next_hop in nodes:
+                destinations.add(route.destination)
+                forwarders.update({route.next_hop, *route.standbys[:1]})
+    return destinations, forwarders & nodes.keys()
+
+
+def _widest(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
+    kept: list[Prefix] = []
+    for prefix in sorted(prefixes):
+        if not kept or not kept[-1].contains(prefix):
+            kept.append(prefix)
+    return tuple(kept)

@@ -1,0 +1,126 @@
+"""Evidence becomes a verdict, with hysteresis.
+
+Evidence has a source; only its own source withdraws it. When the last one is withdrawn the
+node is held down for a while that doubles with each flap, so that a node that comes and goes
+does not take routes with it each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from podway.domain.model import Health
+
+EC2_STATE = "ec2-state"
+"""Source of the evidence that EC2's own word gives; reconcile withdraws it when EC2 says otherwise."""
+
+LONGEST_HOLD_DOWN = timedelta(minutes=30)
+
+
+class Severity(IntEnum):
+    """How sure evidence is; a more severe reason takes a claim over from a lesser one."""
+
+    HANDOVER = 1
+    """The node lives, but should relay no more (drain, Spot notice, maintenance)."""
+    INDIRECT = 2
+    """Somebody measured that it fails: an alarm, its peers."""
+    DEFINITIVE = 3
+    """EC2 says that it does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One reason not to trust a node. *source* names who may withdraw it, as ``alarm:NAME``."""
+
+    source: str
+    severity: Severity
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All evidence against a node and what it amounts to.
+
+    ``flaps`` counts how often it fell, ``held_until`` ends the hold-down after the last
+    evidence was withdrawn.
+    """
+
+    instance: str
+    subnet: str
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    flaps: int = 0
+    held_until: datetime | None = None
+
+    def severity(self) -> Severity | None:
+        """The gravest evidence, or None."""
+        return max((item.severity for item in self.evidence.values()), default=None)
+
+
+def accuse(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict with *evidence* added; the first failing evidence counts as a flap."""
+    failing_before = is_failing(verdict)
+    fell = not failing_before and evidence.severity > Severity.HANDOVER
+    return replace(
+        verdict,
+        evidence={**verdict.evidence, evidence.source: evidence},
+        flaps=verdict.flaps + fell,
+        held_until=None if evidence.severity > Severity.HANDOVER else verdict.held_until,
+    )
+
+
+def withdraw(verdict: Verdict, source: str, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """The verdict without the evidence of *source*; the last failing one starts the hold-down."""
+    if source not in verdict.evidence:
+        return verdict
+    left = {name: item for name, item in verdict.evidence.items() if name != source}
+    after = replace(verdict, evidence=left)
+    if is_failing(verdict) and not is_failing(after):
+        pause = min(hold_down * 2 ** max(verdict.flaps - 1, 0), LONGEST_HOLD_DOWN)
+        return replace(after, held_until=now + pause)
+    return after
+
+
+def is_failing(verdict: Verdict) -> bool:
+    """Whether there is evidence of failure (a planned hand-over is none)."""
+    return any(item.severity > Severity.HANDOVER for item in verdict.evidence.values())
+
+
+def is_failing_indirectly(verdict: Verdict) -> bool:
+    """Whether it fails, and only by what somebody measured."""
+    severity = verdict.severity()
+    return is_failing(verdict) and severity is Severity.INDIRECT
+
+
+def health(verdict: Verdict | None, *, now: datetime) -> Health:
+    """Healthy, or failed while there is evidence of failure or the hold-down lasts."""
+    if verdict is None:
+        return Health.HEALTHY
+    held = verdict.held_until is not None and now < verdict.held_until
+    return Health.FAILED if is_failing(verdict) or held else Health.HEALTHY
+
+
+def is_handing_over(verdict: Verdict | None) -> bool:
+    """Whether relayed routes should leave the node although it works."""
+    return verdict is not None and any(
+        item.severity is Severity.HANDOVER for item in verdict.evidence.values()
+    )
+
+
+def is_spent(verdict: Verdict, *, now: datetime) -> bool:
+    """Whether nothing is left to remember: no evidence, and a quiet time as long as the longest hold-down."""
+    if verdict.evidence:
+        return False
+    return verdict.held_until is None or now - verdict.held_until > LONGEST_HOLD_DOWN
+
+
+def is_frozen(subnet_size: int, verdicts: Iterable[Verdict], subnet: str) -> bool:
+    """Whether so much of a subnet fails by indirect evidence that the monitor is the likelier fault.
+
+    True at more than half of the subnet's nodes; definitive EC2 states do not count (invariant I6).
+    """
+    failing = sum(verdict.subnet == subnet and is_failing_indirectly(verdict) for verdict in verdicts)
+    return 2 * failing > subnet_size
