@@ -1,0 +1,287 @@
+"""The allocator's working state for one pod CIDR: who has which supernet, what is free in it.
+
+The policy (each step only when the one before found nothing):
+
+1. a node's further block is the buddy of one it has, so that one route serves both;
+2. the biggest supernet of its subnet, lowest address first: strays drain and upper halves empty;
+3. a supernet doubles in place, or the subnet gets another one where there is most room
+   (first supernets lie far apart: sparse allocation as in RFC 3531, so that they can double);
+4. every subnet gives back empty supernets and halves;
+5. space is borrowed inside another subnet's supernet, at the price of one longer route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.ipam.pieces import Piece, Pieces
+
+SPREAD = 2
+"""First supernets take at most 1/2**SPREAD of an even share, so that all can double twice."""
+
+LOW_USE = 3 / 8
+"""An empty half goes back in the daily round only below this use: hysteresis against growing again."""
+
+ALWAYS = 2.0
+"""No use is ever this high: as *below*, every empty half goes back."""
+
+FURTHER = 3
+"""A further supernet is about 1/2**FURTHER to 1/2**(FURTHER-1) of what the subnet has."""
+
+
+@dataclass(slots=True, eq=False)
+class Extent:
+    """A supernet at work: its free pieces, addresses in blocks, and the lender if it is borrowed."""
+
+    subnet: str
+    free: Pieces
+    used: int = 0
+    lender: Extent | None = None
+    lent: int = 0
+
+    @property
+    def piece(self) -> Piece:
+        """(address, length) of the supernet."""
+        return self.free.root
+
+
+@dataclass(slots=True)
+class Pool:
+    """One pod CIDR. *expected* is the number of subnets that will share it."""
+
+    cidr: Prefix
+    expected: int
+    free: Pieces = field(init=False)
+    extents: dict[str, list[Extent]] = field(default_factory=dict)
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.width = WIDTH[self.cidr.version]
+        self.free = Pieces((self.cidr.value, self.cidr.length), self.width)
+        self.free.give(self.cidr.value, self.cidr.length)
+
+    # -- set-up -------------------------------------------------------------------------------
+
+    def adopt_supernet(self, subnet: str, prefix: Prefix) -> None:
+        """Enter an existing supernet; outer ones first. Inside another's it counts as borrowed."""
+        piece = (prefix.value, prefix.length)
+        lender = self.extent_around(prefix)
+        if lender is None:
+            self.free.exclude(*piece)
+        else:
+            lender.free.exclude(*piece)
+            lender.lent += 1
+        self._open(subnet, piece, lender)
+
+    def occupy(self, prefix: Prefix, *, used: bool) -> None:
+        """Mark an existing block (*used*) or a resting prefix as taken, wherever it lies."""
+        extent = self.extent_around(prefix)
+        if extent is not None:
+            extent.free.exclude(prefix.value, prefix.length)
+            extent.used += prefix.size if used else 0
+            return
+        self.free.exclude(prefix.value, prefix.length)
+        for inner in self._all():
+            if prefix.contains(self._prefix(inner.piece)):
+                inner.free.exclude(*inner.piece)
+
+    def extent_around(self, prefix: Prefix) -> Extent | None:
+        """The innermost supernet that holds *prefix*."""
+        found: Extent | None = None
+        for extent in self._all():
+            value, length = extent.piece
+            if length > prefix.length or prefix.value & -(1 << (self.width - length)) != value:
+                continue
+            if found is None or length > found.piece[1]:
+                found = extent
+        return found
+
+    def _all(self) -> Iterator[Extent]:
+        return (extent for extents in self.extents.values() for extent in extents)
+
+    def _prefix(self, piece: Piece) -> Prefix:
+        return Prefix(self.cidr.version, *piece)
+
+    def supernets(self) -> Iterator[tuple[Prefix, str]]:
+        """Every supernet with its subnet."""
+        return ((self._prefix(extent.piece), extent.subnet) for extent in self._all())
+
+    # -- joining and leaving ------------------------------------------------------------------
+
+    def place(self, subnet: str, length: int, near: Sequence[Prefix] = ()) -> Prefix | None:
+        """A block for a node of *subnet* that has the blocks *near*; None when nothing helps."""
+        return (
+            self._beside(subnet, length, near)
+            or self._inside(subnet, length)
+            or self._grown(subnet, length)
+            or self._reclaimed(subnet, length)
+            or self._borrowed(subnet, length)
+        )
+
+    def leave(self, prefix: Prefix) -> None:
+        """A block is no longer in use; it stays taken until :meth:`rested`."""
+        extent = self.extent_around(prefix)
+        if extent is not None:
+            extent.used -= prefix.size
+
+    def rested(self, prefix: Prefix) -> None:
+        """A left block may be handed out again."""
+        extent = self.extent_around(prefix)
+        if extent is None:
+            self.free.give(prefix.value, prefix.length)
+            return
+        extent.free.give(prefix.value, prefix.length)
+        self._close_if_empty(extent)
+
+    def _beside(self, subnet: str, length: int, near: Sequence[Prefix]) -> Prefix | None:
+        for block in sorted(near):
+            if block.length != length or block.length == 0:
+                continue
+            buddy = block.buddy()
+            extent = self.extent_around(buddy)
+            if extent is not None and extent.subnet == subnet and extent.free.take(buddy.value, length):
+                extent.used += buddy.size
+                return buddy
+        return None
+
+    def _inside(self, subnet: str, length: int) -> Prefix | None:
+        for extent in self._biggest_first(self.extents.get(subnet, ())):
+            value = extent.free.take_lowest(length)
+            if value is not None:
+                block = self._prefix((value, length))
+                extent.used += block.size
+                return block
+        return None
+
+    @staticmethod
+    def _biggest_first(extents: Iterable[Extent]) -> list[Extent]:
+        return sorted(extents, key=lambda extent: (extent.piece[1], extent.piece[0]))
+
+    # -- growing ------------------------------------------------------------------------------
+
+    def _grown(self, subnet: str, length: int) -> Prefix | None:
+        if self._double(subnet, length) or self._further(subnet, length):
+            return self._inside(subnet, length)
+        return None
+
+    def _double(self, subnet: str, length: int) -> bool:
+        for extent in self._biggest_first(self.extents.get(subnet, ())):
+            value, old = extent.piece
+            if extent.lender is not None or old <= self.cidr.length or old > length:
+                continue
+            buddy = value ^ (1 << (self.width - old))
+            if self.free.take(buddy, old):
+                self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
+                return True
+        return False
+
+    def _further(self, subnet: str, length: int) -> bool:
+        roomiest = self.free.largest()
+        if roomiest is None or roomiest[1] > length:
+            return False
+        wanted = min(max(self._next_length(subnet), roomiest[1]), length)
+        self.free.take(roomiest[0], wanted)
+        self._open(subnet, (roomiest[0], wanted), None)
+        return True
+
+    def _next_length(self, subnet: str) -> int:
+        """How long the prefix of a new supernet should be."""
+        owned = sum(1 << (self.width - extent.piece[1]) for extent in self.extents.get(subnet, ()))
+        if not owned:
+            shares = max(self.expected, len(self.extents) + 1) - 1
+            return min(self.cidr.length + SPREAD + shares.bit_length(), self.width)
+        return min(self.width - owned.bit_length() + 1 + FURTHER, self.width)
+
+    def _open(self, subnet: str, piece: Piece, lender: Extent | None) -> None:
+        extent = Extent(subnet, Pieces(piece, self.width), lender=lender)
+        extent.free.give(*piece)
+        self.extents.setdefault(subnet, []).append(extent)
+
+    def _resize(self, extent: Extent, piece: Piece, gained: Piece | None = None) -> None:
+        """Give the extent another root: its free pieces move over, *gained* joins them."""
+        extent.free = extent.free.moved(piece)
+        if gained is not None:
+            extent.free.give(*gained)
+
+    # -- shrinking ----------------------------------------------------------------------------
+
+    def trim(self, *, below: float = LOW_USE) -> list[Prefix]:
+        """Give back empty halves of supernets with use under *below*; the prefixes that became free."""
+        freed = []
+        for extent in list(self._all()):
+            while (half := self._empty_half(extent)) and extent.used < below * self._size(extent):
+                freed.append(self._prefix(half))
+                self._give_back(extent, half)
+        return freed
+
+    def close_empty(self) -> None:
+        """Give back every supernet that nobody uses, but each subnet's last."""
+        for extent in list(self._all()):
+            if extent in self.extents[extent.subnet]:
+                self._close_if_empty(extent)
+
+    def _size(self, extent: Extent) -> int:
+        return 1 << (self.width - extent.piece[1])
+
+    def _empty_half(self, extent: Extent) -> Piece | None:
+        """The half that can go: the upper one if both could. An empty supernet keeps its last block."""
+        value, length = extent.piece
+        if length >= self.width or length >= self._shortest(extent):
+            return None
+        upper = (value + (1 << (self.width - length - 1)), length + 1)
+        for half in (upper, (value, length + 1)):
+            if extent.free.holder(*half):
+                return half
+        return None
+
+    def _shortest(self, extent: Extent) -> int:
+        """Supernets without a block stop shrinking at the size of a first one."""
+        if extent.used:
+            return self.width
+        shares = max(self.expected, len(self.extents)) - 1
+        return min(self.cidr.length + SPREAD + shares.bit_length(), self.width)
+
+    def _give_back(self, extent: Extent, half: Piece) -> None:
+        extent.free.take(*half)
+        value, length = extent.piece
+        other = (value if half[0] != value else value + (1 << (self.width - length - 1)), length + 1)
+        self._resize(extent, other)
+        (extent.lender.free if extent.lender else self.free).give(*half)
+
+    def _close_if_empty(self, extent: Extent) -> None:
+        """An empty supernet goes back at once, unless it is its subnet's last."""
+        siblings = self.extents[extent.subnet]
+        if extent.used or len(siblings) == 1 or extent.free.holder(*extent.piece) is None:
+            return
+        siblings.remove(extent)
+        if extent.lender is None:
+            self.free.give(*extent.piece)
+            return
+        extent.lender.lent -= 1
+        extent.lender.free.give(*extent.piece)
+        self._close_if_empty(extent.lender)
+
+    def _reclaimed(self, subnet: str, length: int) -> Prefix | None:
+        self.close_empty()
+        self.trim(below=ALWAYS)
+        return self._grown(subnet, length)
+
+    def _borrowed(self, subnet: str, length: int) -> Prefix | None:
+        """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once."""
+        offers = [
+            (largest, extent)
+            for owner, extents in self.extents.items()
+            if owner != subnet
+            for extent in extents
+            if extent.lender is None and (largest := extent.free.largest()) and largest[1] <= length
+        ]
+        if not offers:
+            return None
+        (value, shortest), lender = min(offers, key=lambda offer: (offer[0][1], offer[0][0]))
+        wanted = min(max(self._next_length(subnet), shortest), length)
+        lender.free.take(value, wanted)
+        lender.lent += 1
+        self._open(subnet, (value, wanted), lender)
+        return self._inside(subnet, length)

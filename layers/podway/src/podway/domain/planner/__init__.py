@@ -1,0 +1,8 @@
+"""The best routes that fit the budget, kept stable while nodes come and go.
+
+Reconcile and the offline commands call :func:`plan`; same facts, same plan, whatever their order.
+"""
+
+from podway.domain.planner.plan import plan
+
+__all__ = ["plan"]

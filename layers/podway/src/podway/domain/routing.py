@@ -1,0 +1,184 @@
+"""What planner and transition need to know of a cluster and of a table, per address family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.model import (
+    Cluster,
+    ForwarderPreference,
+    Health,
+    Node,
+    NodeState,
+    Route,
+    RouteOrigin,
+    RouteState,
+    RouteTable,
+)
+
+UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
+"""Origins whose routes take no slot of the quota (Amazon VPC quotas: "non-propagated routes")."""
+
+
+def owed(node: Node) -> bool:
+    """Whether the node's blocks must be reachable, so that it may carry them itself."""
+    return node.state in {NodeState.READY, NodeState.DRAINING} and node.health is not Health.FAILED
+
+
+def eligible(node: Node) -> bool:
+    """Whether the node may be a next hop for blocks of others."""
+    return (
+        node.state is NodeState.READY
+        and node.health is Health.HEALTHY
+        and node.forwarder is not ForwarderPreference.NEVER
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block that must be reachable: its node's number, and its share of the node's weight."""
+
+    prefix: Prefix
+    node: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The cluster seen from one address family. Nodes are numbered in order of their ids."""
+
+    cluster: Cluster
+    version: int
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(sorted(self.cluster.nodes, key=lambda node: node.id))
+
+    @cached_property
+    def width(self) -> int:
+        return WIDTH[self.version]
+
+    @cached_property
+    def pod_cidrs(self) -> tuple[Prefix, ...]:
+        return tuple(sorted(cidr for cidr in self.cluster.pod_cidrs if cidr.version == self.version))
+
+    @cached_property
+    def by_interface(self) -> Mapping[str, int]:
+        """Node number by network interface."""
+        return {node.network_interface: number for number, node in enumerate(self.nodes)}
+
+    @cached_property
+    def number(self) -> Mapping[str, int]:
+        """Node number by node id."""
+        return {node.id: number for number, node in enumerate(self.nodes)}
+
+    @cached_property
+    def may_relay(self) -> tuple[bool, ...]:
+        """Per node: may it be a next hop for others."""
+        return tuple(eligible(node) for node in self.nodes)
+
+    @cached_property
+    def forwarders(self) -> Mapping[str, tuple[int, ...]]:
+        """Eligible nodes by subnet."""
+        found: dict[str, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            if self.may_relay[number]:
+                found.setdefault(node.subnet, []).append(number)
+        return {subnet: tuple(numbers) for subnet, numbers in found.items()}
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Blocks that must be reachable, in trie order."""
+        return tuple(sorted(self._blocks(), key=lambda block: block.prefix))
+
+    def _blocks(self) -> Iterator[Block]:
+        for number, node in enumerate(self.nodes):
+            if owed(node) and node.blocks:
+                share = node.weight / len(node.blocks)
+                for prefix in node.blocks:
+                    if prefix.version == self.version:
+                        yield Block(prefix, number, share)
+
+    @cached_property
+    def supernets(self) -> tuple[tuple[Prefix, str], ...]:
+        """Every supernet with its subnet, in trie order."""
+        return tuple(
+            sorted(
+                (prefix, subnet.id)
+                for subnet in self.cluster.subnets
+                for prefix in subnet.supernets
+                if prefix.version == self.version
+            )
+        )
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table seen from one address family."""
+
+    table: RouteTable
+    facts: Facts
+
+    @cached_property
+    def managed(self) -> Mapping[Prefix, str]:
+        """Present managed routes: destination and target."""
+        return {prefix: route.target for prefix, route in self._routes() if self.manages(route)}
+
+    @cached_property
+    def foreign(self) -> Mapping[Prefix, Route]:
+        """Foreign routes inside the pod CIDRs that steer traffic."""
+        return {
+            prefix: route
+            for prefix, route in self._routes()
+            if not self.manages(route)
+            and route.state is not RouteState.FILTERED
+            and any(cidr.contains(prefix) for cidr in self.facts.pod_cidrs)
+        }
+
+    def _routes(self) -> Iterator[tuple[Prefix, Route]]:
+        for route in self.table.routes:
+            if isinstance(route.destination, Prefix) and route.destination.version == self.facts.version:
+                yield route.destination, route
+
+    def manages(self, route: Route) -> bool:
+        """Whether the route is ours: recorded as such, and inside a pod CIDR."""
+        return (
+            route.owned
+            and isinstance(route.destination, Prefix)
+            and any(cidr.contains(route.destination) for cidr in self.facts.cluster.pod_cidrs)
+        )
+
+    @cached_property
+    def slots(self) -> int:
+        """Managed routes that the quota allows.
+
+        A prefix list takes a slot in both families: its own is not in the facts.
+        """
+        version = self.facts.version
+        taken = sum(
+            1
+            for route in self.table.routes
+            if not self.manages(route)
+            and route.origin not in UNCOUNTED
+            and (not isinstance(route.destination, Prefix) or route.destination.version == version)
+        )
+        return max(0, self.table.quota - taken)
+
+    @cached_property
+    def budget(self) -> int:
+        """Managed routes that the plan may use."""
+        return max(0, self.slots - self.table.reserve)
+
+    @cached_property
+    def own_subnet(self) -> str | None:
+        """The table's subnet if it has exactly one: that subnet's nodes reach each other without it."""
+        return self.table.subnets[0] if len(self.table.subnets) == 1 else None
+
+    @cached_property
+    def targets(self) -> Mapping[Prefix, int | None]:
+        """Present managed routes: the number of the node each leads to; None for nobody's interface."""
+        by_interface = self.facts.by_interface
+        return {prefix: by_interface.get(target) for prefix, target in self.managed.items()}
