@@ -1,0 +1,144 @@
+"""A VPC made of network namespaces: subnets, a router, instances. Real packets, no names, no traces."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from podway_lab.fabric.host import Host, answer_every_probe
+from podway_lab.fabric.namespace import Namespace, new_namespace, this_namespace
+from podway_lab.fabric.router import NextHops, Router
+from podway_lab.fabric.scratch import Scratch
+from podway_lab.fabric.switch import Segment, Switch
+
+ENDPOINT = "198.51.100.1"
+"""Where the region's endpoints listen: an address for documentation (RFC 5737), on no subnet."""
+
+BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
+class Fabric:
+    """The VPC. Its router is the namespace *home*, which unless told otherwise is the caller's own.
+
+    Methods may be called from any thread and repeated: what is already so stays so. Everything ends
+    with `close`, with the process at the latest, however that ends.
+    """
+
+    endpoint = ENDPOINT
+
+    def __init__(self, home: Namespace | None = None, directory: Path | None = None) -> None:
+        """Turn *home* into the router. *directory* takes the hosts' files; a temporary one if not given.
+
+        Raises CommandFailed or OSError where the kernel lacks something; see `entry` for asking first.
+        """
+        self.home = home or this_namespace()
+        self.hosts: dict[str, Host] = {}
+        self._lock = threading.RLock()
+        self._scratch = Scratch() if directory is None else None
+        self.directory = self._scratch.path if self._scratch else Path(directory or ".")
+        self.home.ip("link set lo up", f"address replace {ENDPOINT}/32 dev lo")
+        answer_every_probe(self.home)
+        if BRIDGE_NETFILTER.exists():  # on by default; it would send bridged frames through iptables
+            self.home.sysctl("net/bridge/bridge-nf-call-iptables", 0)
+        self._switch = Switch(self.home)
+        self._router = Router(self.home)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_subnet(self, subnet_id: str, cidr: str) -> Segment:
+        """Add a subnet; the router gets its first address, and every table a local route to it.
+
+        Raises ValueError where the subnet is there with another CIDR.
+        """
+        with self._lock:
+            segment = self._switch.add_segment(subnet_id, cidr)
+            self._program(self._router.tables)
+            return segment
+
+    def attach(
+        self, *, network_interface: str, subnet_id: str, address: str, mac: str, instance_id: str
+    ) -> Host:
+        """Boot an instance; routes to its interface lead there from now on.
+
+        Raises KeyError for an unknown subnet, ValueError when the instance runs with another interface.
+        """
+        with self._lock:
+            if host := self.hosts.get(instance_id):
+                if (host.network_interface, host.address) != (network_interface, address):
+                    raise ValueError(f"{instance_id} runs with {host.network_interface} {host.address}")
+                return host
+            segment = self._switch.segments[subnet_id]
+            inside = new_namespace()
+            try:
+                port = self._switch.plug(network_interface, segment, address, mac, inside)
+                host = Host(
+                    inside,
+                    instance_id=instance_id,
+                    port=port,
+                    switch=self._switch,
+                    directory=self.directory / instance_id,
+                )
+                host.boot()
+            except BaseException:
+                inside.close()
+                raise
+            self.hosts[instance_id] = host
+            self._program(self._router.tables_through(network_interface))
+            return host
+
+    def detach(self, instance_id: str) -> None:
+        """The instance ends: silence at once, then its processes, pods and namespace go.
+
+        Routes to its interface swallow packets from now on. An unknown instance has ended already.
+        """
+        with self._lock:
+            host = self.hosts.pop(instance_id, None)
+            if host is None:
+                return
+            self._switch.unplug(host.port)
+            host.close()
+            self._program(self._router.tables_through(host.network_interface))
+
+    def set_source_dest_check(self, network_interface: str, *, on: bool) -> None:
+        """Set the interface's check, plugged in or not yet; new interfaces have it on, as in EC2."""
+        with self._lock:
+            self._switch.set_source_dest_check(network_interface, on=on)
+
+    def apply_route_table(self, table_id: str, subnet_ids: Iterable[str], routes: NextHops) -> int:
+        """Make *table_id* hold *routes* and the local ones, and rule over *subnet_ids* too.
+
+        A route's value is the interface to send to; None, or one that is not attached, swallows the
+        packets. Each route changes in one step, the others are not touched; a subnet that another
+        table ruled changes over without a gap. Returns how many routes of the kernel changed.
+        IPv4 only. Raises KeyError for an unknown subnet.
+        """
+        with self._lock:
+            segments = [self._switch.segments[subnet] for subnet in subnet_ids]
+            self._router.want(table_id, routes)
+            changes = self._program([table_id])
+            self._router.associate(table_id, segments)
+            return changes
+
+    def host_at(self, address: str) -> Host | None:
+        """The host with this private address: who a hop of a trace is."""
+        return next((host for host in list(self.hosts.values()) if host.address == address), None)
+
+    def close(self) -> None:
+        """End all hosts and what runs in them, and let go of the home namespace; twice is fine."""
+        with self._lock:
+            for host in self.hosts.values():
+                host.close()
+            self.hosts.clear()
+            self.home.close()
+            if self._scratch:
+                self._scratch.close()
+
+    def _program(self, tables: Iterable[str]) -> int:
+        ports, segments = self._switch.ports, self._switch.segments.values()
+        return sum(self._router.program(table, ports, segments) for table in tables)
