@@ -1,0 +1,201 @@
+"""The agent as a whole: who we are, what we last knew, the two sides, and their end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from podway.wire.agent_item import AgentItem
+from podway.wire.snapshot import PackedSnapshot, Snapshot
+from podway_agent.courier import Courier
+from podway_agent.dataplane import Dataplane, Outcome
+from podway_agent.disk import STATUS, StateDirectory
+from podway_agent.identity import Identity, MetadataAway, identify
+from podway_agent.journal import start_logging
+from podway_agent.loop import Loop
+from podway_agent.settings import Settings
+from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
+
+if TYPE_CHECKING:
+    from podway_agent.store import Cloud
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+STOP_SECONDS = 1.0
+"""How long the end waits for a call to the store; nothing depends on it."""
+
+
+def agent_version() -> str:
+    """Of the installed package; empty when it runs from a source tree."""
+    try:
+        return version("podway")
+    except PackageNotFoundError:
+        return ""
+
+
+class LateStore:
+    """The store, made when it is first used: the kernel does not wait for the SDK to load."""
+
+    def __init__(self, settings: Settings, region: str) -> None:
+        self._settings = settings
+        self._region = region
+
+    @cached_property
+    def _store(self) -> Store:
+        client = cloud().dynamodb(region=self._region, endpoint=self._settings.endpoint)
+        return DynamoDbStore(client, self._settings.table)
+
+    def version(self, subnet: str) -> Version | None:
+        return self._store.version(subnet)
+
+    def body(self, subnet: str) -> PackedSnapshot | None:
+        return self._store.body(subnet)
+
+    def report(self, item: AgentItem) -> None:
+        self._store.report(item)
+
+
+_made: list[Cloud] = []
+
+
+def cloud() -> Cloud:
+    """The process's one SDK session."""
+    if not _made:
+        from podway_agent.store import Cloud  # noqa: PLC0415  (loading it takes longer than all else)
+
+        _made.append(Cloud())
+    return _made[0]
+
+
+def run(settings: Settings) -> int:
+    """Run until a signal ends it; the kernel stays as it is. Always 0."""
+    start_logging(settings.log_level)
+    state = StateDirectory(settings.state_dir)
+    identity = _identify(settings, state)
+    log.info("identity", extra=asdict(identity))
+    agent = Agent(settings, identity, state)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.loop.stop())
+    agent.run()
+    log.info("stopped")
+    return 0
+
+
+def _ask(settings: Settings, state: StateDirectory, *, trust_disk: bool) -> Identity:
+    return identify(
+        state,
+        region=settings.region,
+        role_id=settings.role_id,
+        ask_sts=lambda region: cloud().user_id(region),
+        trust_disk=trust_disk,
+    )
+
+
+def _identify(settings: Settings, state: StateDirectory) -> Identity:
+    """Who we are, asked until it is known: without that there is nothing to do."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return _ask(settings, state, trust_disk=True)
+        except (MetadataAway, StoreAway, OSError) as error:
+            log.warning("identity unknown", extra={"reason": str(error)})
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (no secret)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+@dataclass
+class Agent:
+    """The kernel's side in the calling thread, the store's in another."""
+
+    settings: Settings
+    identity: Identity
+    state: StateDirectory
+    store: Store | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.loop = Loop(
+            Dataplane(self.settings, self.identity), self._tell, resync_seconds=self.settings.resync_seconds
+        )
+        saved = self.state.load_snapshot(cluster=self.settings.cluster, subnet=self.identity.subnet)
+        self.courier = Courier(
+            settings=self.settings,
+            identity=self.identity,
+            store=self.store or LateStore(self.settings, self.settings.region or self.identity.region),
+            state=self.state,
+            deliver=self.loop.deliver,
+            newest=saved,
+            renew=lambda: _ask(self.settings, self.state, trust_disk=False),
+            version=agent_version(),
+        )
+
+    def run(self) -> None:
+        """Work until the loop is stopped."""
+        if self.courier.newest is not None:
+            log.info("saved snapshot", extra={"generation": self.courier.newest.generation})
+            self.loop.deliver(self.courier.newest)
+            self.loop.step(0)
+        _notify("READY=1")
+        courier = threading.Thread(target=self._guard, name="courier", daemon=True)
+        courier.start()
+        self.loop.run()
+        _notify("STOPPING=1")
+        self.courier.stop()
+        courier.join(STOP_SECONDS)
+
+    def _guard(self) -> None:
+        """Run the store's side; a fault of our own ends the process, to be started again."""
+        try:
+            self.courier.run()
+        except BaseException:
+            log.exception("courier failed")
+            os._exit(70)  # EX_SOFTWARE; the kernel stays as it is
+
+    def _tell(self, snapshot: Snapshot, outcome: Outcome) -> None:
+        """Acknowledge what the kernel holds, and leave word on disk."""
+        if outcome.is_complete:
+            self.courier.kernel_holds(snapshot.generation)
+        try:
+            self.state.write(STATUS, self.status(outcome))
+        except OSError as error:
+            log.warning("status not written", extra={"reason": str(error)})
+
+    def status(self, outcome: Outcome) -> dict[str, Any]:
+        """What ``podway-agent status`` prints."""
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "instance": self.identity.instance,
+            "subnet": self.identity.subnet,
+            "cluster": self.settings.cluster,
+            "pid": os.getpid(),
+            "generation": {"kernel": self.courier.held, "snapshot": outcome.generation},
+            "routes": {"desired": outcome.desired, "present": outcome.present},
+            "complete": outcome.is_complete,
+            "faults": outcome.faults,
+            "warnings": outcome.warnings,
+            "cni": outcome.cni_written,
+            "drift_repaired": self.loop.counters.drift,
+        }
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, if it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
+        try:
+            messenger.sendto(state.encode(), address.replace("@", "\0", 1))
+        except OSError as error:
+            log.warning("systemd not told", extra={"reason": str(error)})

@@ -1,0 +1,105 @@
+"""The CNI configuration: what makes the node ready for pods, and therefore the last thing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from podway.domain.addressing import Prefix
+from podway.wire.snapshot import Snapshot
+from podway_agent.desired import own_blocks, own_member
+from podway_agent.disk import sync_directory, write_atomically
+
+FILE = "10-podway.conflist"
+"""The runtime takes the first file by name."""
+NETWORK = "podway"
+"""Never changes: host-local keeps addresses in use under it."""
+DEFAULT_ROUTE = {4: "0.0.0.0/0", 6: "::/0"}
+MAX_MTU = 9001
+
+
+def conflist(blocks: Sequence[Prefix], *, data_dir: Path, mtu: int) -> dict[str, Any]:
+    """The configuration for the standard plugins.
+
+    ``ptp``, since ``bridge`` fails on a second block. All blocks of a family in one range set:
+    host-local fills one after the other, and a pod gets one address of each family.
+    """
+    families = [[b for b in sorted(blocks) if b.version == version] for version in (4, 6)]
+    ipam = {
+        "type": "host-local",
+        "dataDir": str(data_dir),
+        "ranges": [[{"subnet": str(block)} for block in family] for family in families if family],
+        "routes": [{"dst": DEFAULT_ROUTE[family[0].version]} for family in families if family],
+    }
+    return {
+        "cniVersion": "1.0.0",
+        "name": NETWORK,
+        "plugins": [
+            {"type": "ptp", "ipMasq": False, "mtu": mtu, "ipam": ipam},
+            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+            {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        ],
+    }
+
+
+def ready_blocks(snapshot: Snapshot, instance: str) -> tuple[Prefix, ...]:
+    """The node's blocks that pods may use: the control plane says they are covered everywhere."""
+    member = own_member(snapshot, instance)
+    if member is None or member.state != "ready":
+        return ()
+    return tuple(sorted(block.cidr for block in member.blocks if block.ready))
+
+
+def ensure_conflist(directory: Path, snapshot: Snapshot, instance: str, *, data_dir: Path, mtu: int) -> bool:
+    """Write the configuration if the node is ready for it; whether it stands. Raises OSError.
+
+    A node that is not (or no longer) ready keeps what it has: running nodes survive. But the file
+    never names a block that is not this node's, since pods would get somebody else's addresses.
+    """
+    path = directory / FILE
+    present = _present(path)
+    blocks = ready_blocks(snapshot, instance)
+    if not blocks:
+        if present is None:
+            return False
+        named = _blocks_in(present)
+        blocks = tuple(block for block in named if block in own_blocks(snapshot, instance))
+        if blocks == named:
+            return True
+    if not blocks:
+        remove_conflist(directory)
+        return False
+    wanted = conflist(blocks, data_dir=data_dir, mtu=min(mtu, MAX_MTU))
+    if present != wanted:
+        directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(wanted, indent=1) + "\n"
+        # beside the directory, not in it: the runtime watches that and complains of scratch files
+        write_atomically(path, text.encode(), scratch=directory.parent)
+    return True
+
+
+def remove_conflist(directory: Path) -> None:
+    """Remove our file, if it is there. Raises OSError."""
+    path = directory / FILE
+    if path.exists():
+        path.unlink()
+        sync_directory(directory)
+
+
+def _present(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _blocks_in(configuration: dict[str, Any]) -> tuple[Prefix, ...]:
+    """The blocks that a configuration of ours names; none if somebody else wrote it."""
+    try:
+        ranges = configuration["plugins"][0]["ipam"]["ranges"]
+        return tuple(sorted(Prefix.parse(part["subnet"]) for family in ranges for part in family))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ()

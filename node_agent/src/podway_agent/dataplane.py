@@ -1,0 +1,178 @@
+"""The node's kernel, brought to what a snapshot says, and what is in the way of that."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from podway.wire.snapshot import Snapshot
+from podway_agent import cni, forwarding, routing
+from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
+from podway_agent.difference import Add, Change, Difference, Remove, difference
+from podway_agent.identity import Identity
+from podway_agent.netlink import KernelRefused, Netlink, Request
+from podway_agent.nft import Filtering, NftFailed, Table
+from podway_agent.routing import KernelRoute, Link
+from podway_agent.settings import Settings
+from podway_agent.sysctl import Switches, wanted_switches
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one convergence found and did."""
+
+    generation: int
+    desired: int = 0
+    """Routes that should be."""
+    present: int = 0
+    """Of these, in the kernel afterwards."""
+    changed: int = 0
+    """Changes that were made."""
+    faults: tuple[str, ...] = ()
+    """Everything that keeps the kernel from holding the generation."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should know although the generation is held."""
+    cni_written: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the kernel holds everything of the generation."""
+        return not self.faults
+
+
+@dataclass
+class Dataplane:
+    """One node's kernel. Belongs to the network namespace in which it was made."""
+
+    settings: Settings
+    identity: Identity
+    kernel: Netlink = field(default_factory=Netlink)
+    table: Table = field(default_factory=Table)
+    switches: Switches = field(default_factory=Switches)
+    link: Link | None = None
+    """The node's interface, as last seen."""
+    wanted: DesiredRoutes = field(default_factory=lambda: DesiredRoutes({}))
+    """What was last desired: which of the kernel's events concern us."""
+
+    def converge(self, snapshot: Snapshot, *, look: bool) -> Outcome:
+        """Make the kernel hold *snapshot*; with *look*, also see whether others changed our filters.
+
+        Never raises for what the kernel or a file refuses: the outcome says it.
+        """
+        try:
+            self.link = self._find_link()
+        except OSError as error:
+            return Outcome(snapshot.generation, faults=(f"links: {error}",))
+        if self.link is None or not self.link.up:
+            name = self.settings.interface or f"with {self.identity.address}"
+            return Outcome(snapshot.generation, faults=(f"no interface {name} is up",))
+        warnings: list[str] = []
+        faults = self._set_switches(snapshot, self.link, warnings)
+        faults += self._filter(snapshot, self.link, warnings, look=look)
+        routes, changed = self._route(snapshot, self.link, faults)
+        faults += self.wanted.impossible
+        written = False
+        if not faults:
+            written = self._admit_pods(snapshot, self.link, faults)
+        return Outcome(
+            generation=snapshot.generation,
+            desired=len(self.wanted.routes),
+            present=routes.present if routes else 0,
+            changed=changed,
+            faults=tuple(faults),
+            warnings=tuple(warnings),
+            cni_written=written,
+        )
+
+    def _find_link(self) -> Link | None:
+        """The interface that is named, or holds the primary address. Raises OSError."""
+        found = routing.links(self.kernel)
+        if self.settings.interface:
+            return next((link for link in found if link.name == self.settings.interface), None)
+        number = routing.holder(self.kernel, self.identity.address)
+        return next((link for link in found if link.number == number), None)
+
+    def _set_switches(self, snapshot: Snapshot, link: Link, warnings: list[str]) -> list[str]:
+        ipv6 = any(cidr.version == 6 for cidr in snapshot.pod_cidrs)  # noqa: PLR2004  (the family's own number)
+        faults = self.switches.ensure(wanted_switches(link.name, ipv6=ipv6))
+        warnings += [f"something else keeps resetting {switch}" for switch in self.switches.fought()]
+        return [f"{switch}: {reason}" for switch, reason in faults.items()]
+
+    def _filter(self, snapshot: Snapshot, link: Link, warnings: list[str], *, look: bool) -> list[str]:
+        filtering = Filtering(
+            interface=link.name,
+            own_blocks=own_blocks(snapshot, self.identity.instance),
+            reachable_here=snapshot.reachable_here,
+            pod_cidrs=snapshot.pod_cidrs,
+            keep_source_towards=self.settings.keep_source_towards,
+            metadata_for_pods=self.settings.metadata_for_pods,
+        )
+        try:
+            self.table.ensure(filtering, look=look)
+        except NftFailed as error:
+            return [str(error)]
+        if not look:
+            return []
+        faults, doubts = forwarding.ensure_acceptance(link.name, snapshot.pod_cidrs)
+        warnings += doubts
+        return faults
+
+    def _position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
+        routers = {}
+        for version in routing.versions():
+            own = vpc_router(snapshot, self.identity.address) if version == 4 else None  # noqa: PLR2004  (the family's own number)
+            found = own or routing.default_gateway(observed, version=version, link=link.number)
+            if found is not None:
+                routers[version] = found
+        return Position(self.identity.instance, link.number, routers)
+
+    def _route(self, snapshot: Snapshot, link: Link, faults: list[str]) -> tuple[Difference | None, int]:
+        """Change what differs, then look again: only what is seen counts as held."""
+        try:
+            observed = routing.main_routes(self.kernel)
+            self.wanted = desired_routes(snapshot, self._position(snapshot, link, observed))
+            found = difference(desired=self.wanted.routes, observed=observed)
+            faults += [f"{change.route}: {error}" for change, error in self._apply(found.changes)]
+            changed = len(found.changes)
+            if found.changes:
+                observed = routing.main_routes(self.kernel)
+                found = difference(desired=self.wanted.routes, observed=observed)
+                faults += [f"{change} is still to be done" for change in found.changes]
+        except OSError as error:
+            faults.append(f"routes: {error}")
+            return None, 0
+        faults += [
+            f"foreign route (protocol {conflict.foreign.protocol}) stands in the way of ours"
+            f" to {conflict.wanted.key.prefix}"
+            for conflict in found.conflicts
+        ]
+        return found, changed
+
+    def _apply(self, changes: tuple[Change, ...]) -> list[tuple[Change, KernelRefused]]:
+        answers = self.kernel.ask([_request(change) for change in changes])
+        return [(change, error) for change, error in zip(changes, answers, strict=True) if error]
+
+    def _admit_pods(self, snapshot: Snapshot, link: Link, faults: list[str]) -> bool:
+        try:
+            return cni.ensure_conflist(
+                self.settings.cni_conf_dir,
+                snapshot,
+                self.identity.instance,
+                data_dir=self.settings.cni_data_dir,
+                mtu=self.settings.mtu or link.mtu,
+            )
+        except OSError as error:
+            faults.append(f"CNI configuration: {error}")
+            return False
+
+
+def _request(change: Change) -> Request:
+    match change:
+        case Add(route):
+            return routing.adding(route)
+        case Remove(route):
+            return routing.removing(route)
+        case _:
+            return routing.replacing(change.route)

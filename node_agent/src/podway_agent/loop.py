@@ -1,0 +1,214 @@
+"""The kernel's side of the agent: one loop over snapshots, the kernel's own events, and the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from podway.wire.snapshot import Snapshot
+from podway_agent import netlink, routing
+from podway_agent.dataplane import Dataplane, Outcome
+from podway_agent.netlink import Message, Watch
+from podway_agent.routing import UNICAST_METRIC
+
+log = logging.getLogger(__name__)
+
+GROUPS = (
+    netlink.GROUP_LINK,
+    netlink.GROUP_V4_ADDRESS,
+    netlink.GROUP_V4_ROUTE,
+    netlink.GROUP_V6_ADDRESS,
+    netlink.GROUP_V6_ROUTE,
+)
+SETTLE_SECONDS = 0.02
+"""Events come in groups (a link flap drops every route): look once, after the group."""
+SHORTEST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+CALM_SECONDS = 10.0
+SHORTEST_RETRY, LONGEST_RETRY = 1.0, 30.0
+JITTER = 0.2
+
+
+@dataclass
+class Pace:
+    """How soon a repair may follow the last one: at once, unless somebody undoes them as we go."""
+
+    pause: float = 0.0
+    last: float = float("-inf")
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next repair may be made."""
+        return max(0.0, self.last + self.pause - now)
+
+    def repaired(self, now: float) -> None:
+        """A repair was made: each soon after another doubles the pause."""
+        soon = now - self.last < CALM_SECONDS
+        self.pause = min(max(self.pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE) if soon else SHORTEST_PAUSE
+        self.last = now
+
+
+@dataclass
+class Counters:
+    """What happened since the start."""
+
+    convergences: int = 0
+    drift: int = 0
+    """Routes that somebody changed and we put right."""
+    overflows: int = 0
+    """Times that the kernel had to drop events."""
+
+
+@dataclass
+class Loop:
+    """Keeps one kernel as the newest snapshot says. *tell* hears of each outcome."""
+
+    dataplane: Dataplane
+    tell: Callable[[Snapshot, Outcome], None]
+    resync_seconds: float
+    clock: Callable[[], float] = time.monotonic
+    counters: Counters = field(default_factory=Counters)
+    outcome: Outcome | None = None
+    ticked: float = 0.0
+    """When the loop last came round, by *clock*."""
+    _snapshot: Snapshot | None = None
+    _delivered: Snapshot | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pace: Pace = field(default_factory=Pace)
+    _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._watch = Watch(GROUPS)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._next_look = 0.0
+        self._drifted_at: float | None = None
+        self._retry = SHORTEST_RETRY
+
+    def deliver(self, snapshot: Snapshot) -> None:
+        """Take a newer snapshot; from any thread."""
+        with self._lock:
+            self._delivered = snapshot
+        os.eventfd_write(self._bell, 1)
+
+    def stop(self) -> None:
+        """End soon, leaving the kernel as it is; from any thread or signal handler."""
+        self._stopping = True
+        os.eventfd_write(self._bell, 1)
+
+    def run(self) -> None:
+        """Work until stopped."""
+        while not self._stopping:
+            self.step(self._pause())
+        self._watch.close()
+
+    def step(self, pause: float) -> None:
+        """Wait up to *pause* seconds for something to happen, and do what is then due."""
+        select.select([self._watch.fileno(), self._bell], [], [], pause)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        self.ticked = self.clock()
+        self._listen()
+        with self._lock:
+            delivered, self._delivered = self._delivered, None
+        if delivered is not None:
+            self._snapshot = delivered
+            self._converge(look=True, news=True)
+        elif self._snapshot is not None and self.ticked >= self._next_look:
+            self._converge(look=True, news=False)
+        elif self._drifted_at is not None and self._settled():
+            self._converge(look=False, news=False)
+
+    def _pause(self) -> float:
+        """Seconds until something is due by itself."""
+        if self._snapshot is None:
+            return self.resync_seconds
+        now = self.clock()
+        due = self._next_look - now
+        if self._drifted_at is not None:
+            due = min(due, max(self._drifted_at + SETTLE_SECONDS - now, self._pace.wait(now)))
+        return max(0.0, due)
+
+    def _settled(self) -> bool:
+        now = self.clock()
+        return (
+            self._drifted_at is not None
+            and now >= self._drifted_at + SETTLE_SECONDS
+            and not self._pace.wait(now)
+        )
+
+    def _listen(self) -> None:
+        """Note whether the kernel's events concern us."""
+        events, lost = self._watch.read()
+        if lost:
+            self.counters.overflows += 1
+        if self._drifted_at is None and (lost or any(map(self.concerns, events))):
+            self._drifted_at = self.clock()
+
+    def concerns(self, event: Message) -> bool:
+        """Whether *event* may have changed what we keep, and was not our own doing."""
+        if event.port == self.dataplane.kernel.port:
+            return False
+        if event.kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
+            return self._concerns_route(event)
+        link = self.dataplane.link
+        if event.kind in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
+            changed = routing.decode_link(event.payload)
+            if link is None or not link.up:
+                return changed.up
+            return link.number == changed.number and (link != changed or event.kind == netlink.RTM_DELLINK)
+        if event.kind in (netlink.RTM_NEWADDR, netlink.RTM_DELADDR):
+            address = routing.decode_address(event.payload)
+            return address is not None and address[0] == self.dataplane.identity.address
+        return False
+
+    def _concerns_route(self, event: Message) -> bool:
+        route = routing.decode_route(event.payload)
+        if route is None:
+            return False
+        if route.is_ours:
+            wanted = self.dataplane.wanted.routes.get(route.key)
+            return wanted != route.target or event.kind == netlink.RTM_DELROUTE
+        if not route.key.prefix.length:
+            return True  # the default route names the VPC router
+        prefix = route.key.prefix
+        candidates = (UNICAST_METRIC[prefix.version], routing.UNREACHABLE_METRIC)
+        return any(route.key._replace(metric=metric) in self.dataplane.wanted.routes for metric in candidates)
+
+    def _converge(self, *, look: bool, news: bool) -> None:
+        """Bring the kernel to the snapshot, say what came of it, and plan the next look."""
+        assert self._snapshot is not None  # only called with one
+        self._drifted_at = None
+        before, self.outcome = self.outcome, self.dataplane.converge(self._snapshot, look=look)
+        self.counters.convergences += 1
+        now = self.clock()
+        if self.outcome.changed and not news:
+            self.counters.drift += self.outcome.changed
+            self._pace.repaired(now)
+            log.warning("drift repaired", extra={"changes": self.outcome.changed})
+        _say(before, self.outcome)
+        self._next_look = now + self._until_next_look()
+        self.tell(self._snapshot, self.outcome)
+
+    def _until_next_look(self) -> float:
+        if self.outcome is not None and self.outcome.is_complete:
+            self._retry = SHORTEST_RETRY
+            return self.resync_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
+        pause = self._retry
+        self._retry = min(pause * 2, LONGEST_RETRY)
+        return pause
+
+
+def _say(before: Outcome | None, now: Outcome) -> None:
+    """Log what changed, once."""
+    if now.faults and (before is None or before.faults != now.faults):
+        log.error("kernel does not hold the snapshot", extra={"faults": now.faults[:10]})
+    if now.warnings and (before is None or before.warnings != now.warnings):
+        log.warning("others meddle", extra={"warnings": now.warnings})
+    if now.is_complete and (before is None or before.generation != now.generation or before.faults):
+        log.info("kernel holds", extra={"generation": now.generation, "routes": now.present})
