@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-
 from podway import bootstrap
 from podway.wire.batches import hints
 from podway.wire.events import Dropped

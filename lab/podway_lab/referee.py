@@ -1,0 +1,203 @@
+"""The referee: sees every write to the region's route tables and checks what must always hold.
+
+It shares no code with the planner and its verifier: who is covered is decided here by trying every
+prefix, on the model's own state as it was right after the write.
+
+- I1 no call of ours takes a block's cover away;
+- I2 no call of ours touches a route outside the pod CIDRs, or one that somebody else made;
+- I3 no table ever holds more than its quota;
+- I4 no address belongs to two nodes, and a freed block rests.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from podway.domain.addressing import Prefix
+from podway.domain.members import Member
+
+from podway_lab.region.changes import Change, RouteWritten
+from podway_lab.region.model import StrictEC2
+from podway_lab.region.state import Route, State
+
+Routes = Mapping[Prefix | str, Route]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """What must never happen, and did."""
+
+    invariant: str
+    at: datetime
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who stands behind a network interface."""
+
+    instance: str
+    subnet: str
+    receives: bool
+    """It runs, and EC2 lets it have packets that are not its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A write, with what stood right after it."""
+
+    write: RouteWritten
+    after: Routes
+    owners: Mapping[str, _Owner]
+    steered: tuple[str, ...]
+
+    @property
+    def before(self) -> Routes:
+        routes = dict(self.after)
+        routes.pop(self.write.destination, None)
+        if self.write.before is not None:
+            routes[self.write.destination] = self.write.before
+        return routes
+
+
+@dataclass
+class Referee:
+    """Watches *model*; *members* reads the inventory, *is_ours* tells our callers from others."""
+
+    model: StrictEC2
+    pod_cidrs: tuple[Prefix, ...]
+    members: Callable[[], Iterable[Member]]
+    is_ours: Callable[[str], bool]
+    quarantine: timedelta
+    breaches: list[Breach] = field(default_factory=list)
+    writes: int = 0
+    _seen: queue.SimpleQueue[_Seen | None] = field(default_factory=queue.SimpleQueue, init=False)
+    _made_by: dict[tuple[str, Prefix | str], str] = field(default_factory=dict, init=False)
+    _freed: dict[Prefix, tuple[str, datetime]] = field(default_factory=dict, init=False)
+    _held: dict[Prefix, str] = field(default_factory=dict, init=False)
+    _idle: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _pending: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.model.subscribe(self._listen)
+        threading.Thread(target=self._work, name="referee", daemon=True).start()
+
+    def review(self, timeout: float = 30) -> list[Breach]:
+        """All breaches, once everything seen so far has been judged."""
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._pending == 0, timeout):
+                raise TimeoutError("the referee did not keep up with the writes")
+        self._judge_addresses(tuple(self.members()), self.model.clock())
+        return list(self.breaches)
+
+    def _listen(self, change: Change) -> None:
+        if isinstance(change, RouteWritten):
+            with self._idle:
+                self._pending += 1
+            state = self.model.state
+            self._seen.put(
+                _Seen(
+                    change,
+                    state.tables[change.table].routes,
+                    _owners(state),
+                    state.subnets_of(change.table),
+                )
+            )
+
+    def _work(self) -> None:
+        while (seen := self._seen.get()) is not None:
+            try:
+                self._judge(seen)
+            finally:
+                with self._idle:
+                    self._pending -= 1
+                    self._idle.notify_all()
+
+    def _judge(self, seen: _Seen) -> None:
+        write = seen.write
+        key = (write.table, write.destination)
+        if self.is_ours(write.caller):
+            self.writes += 1
+            self._judge_ownership(write, self._made_by.get(key))
+            members = tuple(self.members())
+            self._judge_cover(seen, members)
+            self._judge_addresses(members, write.at)
+        if write.after is None:
+            self._made_by.pop(key, None)
+        else:
+            self._made_by[key] = write.caller
+        self._judge_quota(seen)
+
+    def _judge_cover(self, seen: _Seen, members: Iterable[Member]) -> None:
+        for member in members:
+            if member.gone_at is not None or seen.steered == (member.subnet,):
+                continue  # senders of the node's own subnet use host routes
+            for block in member.blocks:
+                lost = (
+                    block.ready
+                    and _is_covered(seen.before, block.prefix, member, seen.owners)
+                    and not _is_covered(seen.after, block.prefix, member, seen.owners)
+                )
+                if lost:
+                    write = seen.write
+                    text = f"{write.action} {write.destination} in {write.table} uncovered {block.prefix}"
+                    self._blame("I1", write.at, f"{text} of {member.id}")
+
+    def _judge_ownership(self, write: RouteWritten, maker: str | None) -> None:
+        destination = write.destination
+        inside = isinstance(destination, Prefix) and any(one.contains(destination) for one in self.pod_cidrs)
+        if not inside:
+            self._blame(
+                "I2", write.at, f"{write.action} {destination} in {write.table}: not in the pod CIDRs"
+            )
+        if write.before is not None and (maker is None or not self.is_ours(maker)):
+            self._blame("I2", write.at, f"{write.action} {destination} in {write.table}: made by {maker}")
+
+    def _judge_quota(self, seen: _Seen) -> None:
+        for family in (4, 6):
+            held = sum(route.counts and route.family == family for route in seen.after.values())
+            if held > self.model.settings.route_quota:
+                self._blame("I3", seen.write.at, f"{seen.write.table} holds {held} IPv{family} routes")
+
+    def _judge_addresses(self, members: Iterable[Member], now: datetime) -> None:
+        held = {prefix: member.id for member in members for prefix in member.prefixes}
+        for one, other in pairwise(sorted(held)):
+            if one.contains(other):
+                self._blame("I4", now, f"{one} of {held[one]} and {other} of {held[other]} overlap")
+        for prefix, node in self._held.items():
+            if held.get(prefix) != node:
+                self._freed[prefix] = (node, now)
+        for prefix, node in held.items():
+            before, freed = self._freed.get(prefix, (node, now))
+            if before != node and now - freed < self.quarantine and self._held.get(prefix) != node:
+                self._blame("I4", now, f"{prefix} of {before} went to {node} without a rest")
+        self._held = held
+
+    def _blame(self, invariant: str, at: datetime, what: str) -> None:
+        self.breaches.append(Breach(invariant, at, what))
+
+
+def _owners(state: State) -> dict[str, _Owner]:
+    owners = {}
+    for interface in state.interfaces.values():
+        instance = state.instances.get(interface.instance)
+        if instance is not None:
+            receives = instance.state == "running" and not interface.source_dest_check
+            owners[interface.id] = _Owner(instance.id, interface.subnet, receives)
+    return owners
+
+
+def _is_covered(routes: Routes, block: Prefix, member: Member, owners: Mapping[str, _Owner]) -> bool:
+    """Whether a packet for *block* reaches a node that can deliver it: itself, or one of its subnet."""
+    for length in range(block.length, -1, -1):
+        route = routes.get(block.at(length))
+        if route is None:
+            continue
+        owner = owners.get(route.target.id)
+        return owner is not None and owner.receives and owner.subnet == member.subnet
+    return False
