@@ -32,6 +32,13 @@ class Made:
     """Its error code, empty when it succeeded, the exception's name when no answer arrived."""
 
 
+@dataclass(slots=True)
+class Ending:
+    """How a call ended: its error code, empty for success."""
+
+    error: str = ""
+
+
 @dataclass
 class CallLog:
     """The last *keep* calls, oldest first."""
@@ -46,19 +53,19 @@ class CallLog:
         self._made = deque(maxlen=self.keep)
 
     @contextmanager
-    def entry(self, caller: str, action: str, given: Mapping[str, Any]) -> Iterator[None]:
-        """Records the call that the block makes, however it ends."""
-        at, began, error = self.clock(), self._tick(), ""
+    def entry(self, caller: str, action: str, given: Mapping[str, Any]) -> Iterator[Ending]:
+        """Records the call that the block makes, however it ends; the block may name its error."""
+        at, began, ending = self.clock(), self._tick(), Ending()
         try:
-            yield
+            yield ending
         except ClientError as refused:
-            error = code_of(refused)
+            ending.error = code_of(refused)
             raise
         except (BotoCoreError, OSError) as lost:
-            error = type(lost).__name__
+            ending.error = type(lost).__name__
             raise
         finally:
-            made = Made(caller, action, given, at, began, self._tick(), error)
+            made = Made(caller, action, given, at, began, self._tick(), ending.error)
             with self._lock:
                 self._made.append(made)
 
