@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from podway.adapters.quotas import RouteQuota
 
 FORWARDER_TAG = "podway:forwarder"
+TABLE_TAG = "podway:cluster"
+"""Fixed, unlike the instances' tag: the functions' permission to write routes names it."""
 TERMINATED = InstanceState.TERMINATED
 _ALIVE = sorted(state.value for state in InstanceState if state is not TERMINATED)
 _TARGETS = (
@@ -67,7 +69,7 @@ class Ec2Cloud:
         """Everything about the cluster that EC2 knows; five kinds of call, all pages."""
         with aws_errors():
             described = list(self._describe_members())
-            tagged = self._pages("describe_route_tables", "RouteTables", self._tagged())
+            tagged = self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
             vpc = self._the_vpc(described, tagged)
             if vpc is None:
                 return Survey((), (), (), ())
@@ -90,12 +92,12 @@ class Ec2Cloud:
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables with the cluster's tag."""
         with aws_errors():
-            tables = self._pages("describe_route_tables", "RouteTables", self._tagged())
+            tables = self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
         return tuple(self._table(one, ()) for one in sorted(tables, key=lambda one: one["RouteTableId"]))
 
     def member(self, instance: str) -> Instance | None:
         """The instance, if it lives and is tagged for the cluster (a filter may find nothing)."""
-        filters = [*self._tagged(), {"Name": "instance-id", "Values": [instance]}]
+        filters = [*self._tagged(self._node_tag), {"Name": "instance-id", "Values": [instance]}]
         with aws_errors():
             found = list(self._describe_members(filters))
         return self._instance(found[0]) if found else None
@@ -129,8 +131,8 @@ class Ec2Cloud:
         except (RouteIsGone, TableIsGone):
             return  # gone is what was wanted
 
-    def _tagged(self) -> list[dict[str, Any]]:
-        return [{"Name": f"tag:{self._node_tag}", "Values": [self._cluster]}]
+    def _tagged(self, tag: str) -> list[dict[str, Any]]:
+        return [{"Name": f"tag:{tag}", "Values": [self._cluster]}]
 
     def _pages(self, operation: str, key: str, filters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         client: Any = self._client
@@ -139,7 +141,7 @@ class Ec2Cloud:
 
     def _describe_members(self, filters: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
         alive = {"Name": "instance-state-name", "Values": _ALIVE}
-        chosen = [*(filters or self._tagged()), alive]
+        chosen = [*(filters or self._tagged(self._node_tag)), alive]
         reservations = self._pages("describe_instances", "Reservations", chosen)
         found = [instance for reservation in reservations for instance in reservation["Instances"]]
         return sorted(found, key=lambda one: one["InstanceId"])
@@ -208,7 +210,7 @@ class Ec2Cloud:
         return tuple(managed), excluded
 
     def _is_tagged(self, table: Mapping[str, Any]) -> bool:
-        return {"Key": self._node_tag, "Value": self._cluster} in table.get("Tags", [])
+        return {"Key": TABLE_TAG, "Value": self._cluster} in table.get("Tags", [])
 
     def _table(self, table: Mapping[str, Any], subnets: tuple[str, ...]) -> RouteTable:
         routes = tuple(_route(one) for one in table["Routes"])
