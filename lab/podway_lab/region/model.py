@@ -215,7 +215,8 @@ class Client:
         report = ParamValidator().validate(given, shape)
         if report.has_errors():
             raise ParamValidationError(report=report.generate_report())
-        return self._region.call(operation, given, self._caller)
+        answer = self._region.call(operation, given, self._caller)
+        return {**answer, "ResponseMetadata": {"HTTPStatusCode": 200, "RetryAttempts": 0}}
 
     def can_paginate(self, name: str) -> bool:
         return _methods().get(name) in _paginators()

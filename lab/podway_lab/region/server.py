@@ -42,13 +42,22 @@ class RegionServer:
         self.identities = identities or Identities(self.ec2.settings.account)
         self._where = (host, port)
         self._listening: Listening | None = None
+        self._front = Front(self.ec2, self.identities)
+
+    def serve(self, ec2: StrictEC2) -> None:
+        """From now on answers for *ec2*; what moto holds stays."""
+        self.ec2 = ec2
+        self._front = Front(ec2, self.identities)
 
     def start(self) -> str:
         """Binds in the caller's network namespace, forgets what moto held, and returns the endpoint's URL."""
         sock = socket.create_server(self._where)
         moto_api_backend.reset()
-        self._listening = Listening(Front(self.ec2, self.identities), sock)
+        self._listening = Listening(self._answer, sock)
         return self.url
+
+    def _answer(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        return self._front(environ, start)
 
     @property
     def url(self) -> str:
