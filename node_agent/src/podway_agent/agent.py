@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot
+
 from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.disk import STATUS, StateDirectory

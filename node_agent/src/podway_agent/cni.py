@@ -9,6 +9,7 @@ from typing import Any
 
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
+
 from podway_agent.desired import own_blocks, own_member
 from podway_agent.disk import sync_directory, write_atomically
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from podway.wire.agent_item import AgentItem, Cause
 from podway.wire.snapshot import Snapshot, SnapshotRefused, unpack
+
 from podway_agent.desired import must_poll_fast
 from podway_agent.disk import StateDirectory
 from podway_agent.identity import Identity, MetadataAway

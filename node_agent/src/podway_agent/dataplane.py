@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from podway.wire.snapshot import Snapshot
+
 from podway_agent import cni, forwarding, routing
 from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
 from podway_agent.difference import Add, Change, Difference, Remove, difference

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Member, Snapshot
+
 from podway_agent.routing import UNICAST_METRIC, UNREACHABLE_METRIC, Key, Kind, Target
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from podway.domain.addressing import Prefix
+
 from podway_agent.routing import KernelRoute, Key, Kind, Route, Target
 
 
@@ -101,12 +102,16 @@ def difference(*, desired: Mapping[Key, Target], observed: Iterable[KernelRoute]
 def _conflicts(
     desired: Mapping[Key, Target], foreign: Mapping[Prefix, list[KernelRoute]]
 ) -> tuple[Conflict, ...]:
-    """Foreign routes that are preferred to a desired one and lead elsewhere."""
+    """Foreign routes at a desired key, or preferred to the best desired one, that lead elsewhere."""
+    best: dict[Prefix, int] = {}
+    for key in desired:
+        best[key.prefix] = min(key.metric, best.get(key.prefix, key.metric))
     return tuple(
         Conflict(Route(key, target), route)
         for key, target in sorted(desired.items())
         for route in foreign.get(key.prefix, ())
-        if route.key.metric <= key.metric and not _same_effect(route.target, target)
+        if (route.key == key or route.key.metric < key.metric == best[key.prefix])
+        and not _same_effect(route.target, target)
     )
 
 

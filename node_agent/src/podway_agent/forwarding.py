@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podway.domain.addressing import Prefix
+
 from podway_agent.nft import NftFailed, run_nft
+from podway_agent.programs import run_program
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,6 @@ LEGACY_TABLES = {
 NFT_FAMILY = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 PROGRAM = {4: "iptables", 6: "ip6tables"}
 COMMENT = "podway"
-SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,5 @@ def remove_acceptance() -> None:
 
 
 def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an iptables; one that is not there counts as refused."""
-    try:
-        return subprocess.run(  # noqa: S603  (fixed programs and arguments, no shell)
-            [program, "-w", "5", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess([program], 127, "", str(error))
+    """Run an iptables, which waits for others' lock."""
+    return run_program(program, "-w", "5", *arguments)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podway.wire.snapshot import Snapshot
+
 from podway_agent import netlink, routing
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.netlink import Message, Watch

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from podway.domain.addressing import WIDTH, Prefix
 
+from podway_agent.programs import run_program
+
 TABLE = "podway"
-NFT_SECONDS = 10
 METADATA = {4: "169.254.169.254", 6: "fd00:ec2::254"}
 RESOLVERS = {4: ("169.254.169.253",), 6: ("fd00:ec2::253",)}
 """The VPC resolver's fixed addresses; it has one more at the VPC range's base plus two."""
@@ -106,19 +106,10 @@ def _leaving(filtering: Filtering) -> list[str]:
 
 def run_nft(*arguments: str, script: str | None = None) -> str:
     """What nft prints. Raises NftFailed."""
-    try:
-        done = subprocess.run(  # noqa: S603  (fixed program and arguments, no shell)
-            ["nft", *arguments],  # noqa: S607  (found on the PATH: its place differs between distributions)
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=NFT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NftFailed(f"nft: {error}") from error
+    done = run_program("nft", *arguments, text=script)
     if done.returncode:
-        raise NftFailed(f"nft: {done.stderr.strip().splitlines()[0] if done.stderr else done.returncode}")
+        complaint = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise NftFailed(f"nft: {complaint[0]}")
     return done.stdout
 
 

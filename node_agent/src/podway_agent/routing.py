@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from podway.domain.addressing import WIDTH, Prefix
+
 from podway_agent import netlink
 from podway_agent.netlink import KernelRefused, Message, Netlink, Request
 
