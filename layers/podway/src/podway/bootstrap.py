@@ -110,3 +110,9 @@ def reconcile() -> Reconcile:
         lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
     )
     return Reconcile(cloud=_cloud(), store=_store(), hints=_hints(), clock=_clock(), rules=rules)
+
+
+def forget() -> None:
+    """Build everything anew on next use: another environment was put in place."""
+    for built in (settings, _client, _clock, _cloud, _store, _hints, failover, lifecycle, reconcile):
+        built.cache_clear()

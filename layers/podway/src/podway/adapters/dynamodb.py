@@ -89,12 +89,13 @@ class DynamoStore:
 
     def recall(self) -> Memory:
         """Everything that reconcile needs, strongly consistent but for the agents' index."""
-        members, supernets = [], {}
-        for item in self._query(items.INVENTORY):
-            if "node" in item:
-                members.append(items.read_member(item))
-            else:
-                supernets[item["subnet"]] = tuple(Prefix.parse(one) for one in item["supernets"])
+        inventory = list(self._query(items.INVENTORY))
+        members = [items.read_member(item) for item in inventory if "node" in item]
+        supernets = {
+            item["subnet"]: tuple(Prefix.parse(one) for one in item["supernets"])
+            for item in inventory
+            if "node" not in item
+        }
         cards = [items.read_card(item) for item in self._query(items.CARDS)]  # before the verdicts
         subnets = sorted({member.subnet for member in members} | supernets.keys())
         maps = {subnet: self._map(subnet) for subnet in subnets}
@@ -110,6 +111,10 @@ class DynamoStore:
             reports=self._reports(),
             maps={subnet: found for subnet, found in maps.items() if found},
         )
+
+    def members(self) -> tuple[Member, ...]:
+        """The inventory's members."""
+        return tuple(items.read_member(item) for item in self._query(items.INVENTORY) if "node" in item)
 
     def verdicts(self) -> Mapping[str, Verdict]:
         """All verdicts; only nodes with evidence, or with some lately, have one."""

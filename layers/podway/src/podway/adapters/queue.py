@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from podway.app.ports import Clock
 
-GROUP = "routes"
-"""One message group: one reconcile at a time."""
+GROUP = "reconcile"
+"""One message group, the same as the rules' in template.yaml: one reconcile at a time."""
 
 
 class HintQueue:

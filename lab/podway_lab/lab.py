@@ -1,0 +1,256 @@
+"""A VPC in a box: region, stack, fabric, machines and referee, started together and ended together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from podway import bootstrap
+from podway.adapters.dynamodb import DynamoStore
+from podway.adapters.ec2 import TABLE_TAG
+from podway.domain.addressing import Prefix
+from podway.domain.members import Member
+
+from podway_lab.fabric.fabric import ENDPOINT, Fabric
+from podway_lab.fabric.host import Pod
+from podway_lab.machines import Fleet, PaperFleet, Region, wait_until
+from podway_lab.mirror import Mirror
+from podway_lab.pump import OPERATOR, Pump
+from podway_lab.referee import Breach, Referee
+from podway_lab.region.identities import Identities
+from podway_lab.region.model import StrictEC2
+from podway_lab.region.operation import Settings
+from podway_lab.region.server import RegionServer
+from podway_lab.stack.delivery import Delivery, Pace
+from podway_lab.stack.deploy import Credentials, deploy_stack
+from podway_lab.stack.template import Place, Template
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FUNCTIONS = "podway"
+"""The functions as the region's call log and the referee know them."""
+POLL_SECONDS = 0.5
+"""How often the lab's agents look at the store; on real nodes 2 s while joining or forwarding."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetPlan:
+    """A subnet with a table of its own, *foreign* routes of others in it, and its first nodes."""
+
+    name: str
+    cidr: str
+    zone: str
+    nodes: tuple[str, ...]
+    foreign: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabPlan:
+    """What to build."""
+
+    cluster: str = "demo"
+    vpc_cidr: str = "10.0.0.0/16"
+    pod_cidr: str = "100.64.0.0/16"
+    block_length: int = 26
+    quota: int = 500
+    reserve: int = 2
+    quarantine: int = 600
+    hold_down: int = 5
+    tick: float = 5.0
+    """Seconds between two ticks of the schedule; a minute on AWS."""
+    subnets: tuple[SubnetPlan, ...] = ()
+
+
+class Lab:
+    """A running lab. Names of nodes and subnets are the plan's; the region has ids for them."""
+
+    def __init__(self, plan: LabPlan, *, with_fabric: bool) -> None:
+        self.plan = plan
+        self.with_fabric = with_fabric
+        self.ids: dict[str, str] = {}
+        """Instance ids by node name, subnet ids by subnet name, table ids by subnet name with ``rtb-``."""
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        plan = self.plan
+        self.fabric = stack.enter_context(Fabric()) if self.with_fabric else None
+        self.ec2 = StrictEC2(settings=Settings(route_quota=plan.quota))
+        self.identities = Identities()
+        self.server = stack.enter_context(
+            RegionServer(self.ec2, identities=self.identities, host=ENDPOINT if self.fabric else "127.0.0.1")
+        )
+        self.operator = self.ec2.client(OPERATOR)
+        vpc = self.operator.create_vpc(CidrBlock=plan.vpc_cidr)["Vpc"]["VpcId"]
+        deployed = deploy_stack(self._template(vpc))
+        functions = self.identities.function(FUNCTIONS)
+        self.delivery = Delivery(
+            deployed,
+            checkout=CHECKOUT,
+            pace=Pace(tick=plan.tick),
+            credentials=Credentials(functions.access_key, functions.secret),
+        )
+        bootstrap.forget()
+        self.region = Region(
+            self.ec2, self.identities, self.server.url, plan.cluster, self.delivery.template.name_of("Table")
+        )
+        self.fleet: Fleet | PaperFleet = (
+            Fleet(self.region, self.fabric, poll_seconds=POLL_SECONDS)
+            if self.fabric
+            else PaperFleet(self.region, poll_seconds=POLL_SECONDS)
+        )
+        self.mirror = Mirror(self.ec2, self.fabric, self.fleet)
+        self.store = DynamoStore(self.client("dynamodb"), table=self.region.table, cluster=plan.cluster)
+        self.referee = Referee(
+            self.ec2,
+            (Prefix.parse(plan.pod_cidr),),
+            self.members,
+            is_ours=lambda caller: caller == FUNCTIONS,
+            quarantine=timedelta(seconds=plan.quarantine),
+        )
+        self.pump = Pump(self.ec2, self.delivery.put)
+        stack.callback(self.pump.close)
+        stack.enter_context(self.delivery)
+        self._build(vpc)
+
+    def _template(self, vpc: str) -> Template:
+        plan = self.plan
+        parameters = {
+            "ClusterName": plan.cluster,
+            "VpcId": vpc,
+            "PodCidrs": plan.pod_cidr,
+            "BlockLength": str(plan.block_length),
+            "RouteReserve": str(plan.reserve),
+            "QuarantineSeconds": str(plan.quarantine),
+            "HoldDownSeconds": str(plan.hold_down),
+        }
+        return Template(CHECKOUT / "template.yaml", parameters, Place(endpoint=self.server.url))
+
+    def client(self, service: str) -> Any:
+        """A client of the region, as the operator."""
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # the stubs want a literal
+            endpoint_url=self.server.url,
+            region_name=self.ec2.settings.name,
+            aws_access_key_id="operator",
+            aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
+        )
+
+    # Building
+
+    def _build(self, vpc: str) -> None:
+        for subnet in self.plan.subnets:
+            made = self.operator.create_subnet(
+                VpcId=vpc, CidrBlock=subnet.cidr, AvailabilityZone=subnet.zone
+            )["Subnet"]["SubnetId"]
+            table = self.operator.create_route_table(
+                VpcId=vpc, TagSpecifications=_tags("route-table", self.plan.cluster, f"rtb-{subnet.name}")
+            )["RouteTable"]["RouteTableId"]
+            self.operator.associate_route_table(SubnetId=made, RouteTableId=table)
+            self.ids |= {subnet.name: made, f"rtb-{subnet.name}": table}
+            self._add_foreign(table, vpc, subnet.foreign)
+
+    def _add_foreign(self, table: str, vpc: str, count: int) -> None:
+        """Routes to elsewhere that are none of Podway's business, but take slots of the quota."""
+        if not count:
+            return
+        gateway = self.operator.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.operator.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        for number in range(count):
+            self.operator.create_route(
+                RouteTableId=table, DestinationCidrBlock=f"192.168.{number}.0/24", GatewayId=gateway
+            )
+
+    def launch(self, node: str, subnet: str) -> str:
+        """Start an instance, tagged for the cluster; its id."""
+        self.ids[node] = self.operator.run_instances(
+            ImageId="ami-0123456789abcdef0",
+            MinCount=1,
+            MaxCount=1,
+            InstanceType="m5.large",
+            SubnetId=self.ids[subnet],
+            IamInstanceProfile={"Name": "podway-node"},
+            TagSpecifications=_tags("instance", self.plan.cluster, node),
+        )["Instances"][0]["InstanceId"]
+        return self.ids[node]
+
+    def launch_all(self) -> None:
+        """Start all nodes of the plan."""
+        for subnet in self.plan.subnets:
+            for node in subnet.nodes:
+                self.launch(node, subnet.name)
+
+    # Looking
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Names by id: the reverse of ``ids``."""
+        return {identity: name for name, identity in self.ids.items()}
+
+    def nodes(self, subnet: str | None = None) -> list[str]:
+        """Names of the nodes that run, of one subnet or of all."""
+        state = self.ec2.state
+        return sorted(
+            name
+            for name, identity in self.ids.items()
+            if (found := state.instances.get(identity)) is not None
+            and found.state == "running"
+            and subnet in (None, self.names[found.subnet])
+        )
+
+    def members(self) -> tuple[Member, ...]:
+        """The inventory, as the store has it."""
+        return self.store.members()
+
+    def pod(self, node: str) -> Pod:
+        """The pod on *node*. Raises LookupError while there is none."""
+        machine = self.fleet.machines.get(self.ids[node]) if isinstance(self.fleet, Fleet) else None
+        if machine is None or machine.pod is None:
+            raise LookupError(f"there is no pod on {node}")
+        return machine.pod
+
+    def is_ready(self, node: str) -> bool:
+        """Whether pods may run on *node*."""
+        return self.fleet.is_ready(self.ids[node])
+
+    def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Whether *condition* came true in time; machines are looked after meanwhile."""
+        return wait_until(condition, timeout=timeout)
+
+    def managed(self, subnet: str) -> Iterator[tuple[Prefix, str]]:
+        """The managed routes in *subnet*'s table, with the name of their next hop (or its id)."""
+        state = self.ec2.state
+        pods = Prefix.parse(self.plan.pod_cidr)
+        for destination, route in sorted(
+            (
+                one
+                for one in state.tables[self.ids[f"rtb-{subnet}"]].routes.items()
+                if isinstance(one[0], Prefix)
+            ),
+        ):
+            if isinstance(destination, Prefix) and pods.contains(destination):
+                interface = state.interfaces.get(route.target.id)
+                owner = interface.instance if interface else route.target.id
+                yield destination, self.names.get(owner, owner)
+
+    def review(self) -> list[Breach]:
+        """What the referee has to say, once the fabric has followed."""
+        self.mirror.settle()
+        return self.referee.review()
+
+
+def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:
+    tags = [{"Key": TABLE_TAG, "Value": cluster}, {"Key": "Name", "Value": name}]
+    return [{"ResourceType": kind, "Tags": tags}]

@@ -1,0 +1,212 @@
+"""What runs on the lab's instances: the metadata service, the real agent, and one pod each.
+
+Without namespaces there is no kernel to program, so paper agents read the snapshots and acknowledge.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+from podway.adapters import items
+from podway.wire.agent_item import AgentItem
+from podway.wire.snapshot import PackedSnapshot, Snapshot, unpack
+
+from podway_lab.fabric.fabric import Fabric
+from podway_lab.fabric.host import Host, Pod
+from podway_lab.fabric.namespace import ADMIN_PATH, Process
+from podway_lab.region.identities import Identities, Identity
+from podway_lab.region.listening import Listening
+from podway_lab.region.metadata import serve_metadata
+from podway_lab.region.model import StrictEC2
+
+METADATA_ADDRESS = "169.254.169.254"
+CONFLIST = "10-podway.conflist"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where the machines live: what they must know to call it, and what the lab knows of them."""
+
+    ec2: StrictEC2
+    identities: Identities
+    endpoint: str
+    cluster: str
+    table: str
+
+
+@dataclass
+class Machine:
+    """A running instance."""
+
+    host: Host
+    metadata: Listening
+    agent: Process
+    pod: Pod | None = None
+
+    @property
+    def conflist(self) -> Path:
+        """Appears when the control plane says that the node's pods may run."""
+        return self.host.directory / "net.d" / CONFLIST
+
+
+class Fleet:
+    """Boots and halts machines in a fabric."""
+
+    def __init__(self, region: Region, fabric: Fabric, *, poll_seconds: float) -> None:
+        self._region, self._fabric, self._poll = region, fabric, poll_seconds
+        self.machines: dict[str, Machine] = {}
+
+    def boot(self, instance: str) -> None:
+        """The instance appears on the network, its metadata service answers, its agent starts."""
+        with self._region.ec2.held() as state:
+            (identity,) = state.instances[instance].interfaces
+            interface = state.interfaces[identity]
+        host = self._fabric.attach(
+            network_interface=interface.id,
+            subnet_id=interface.subnet,
+            address=interface.address,
+            mac=interface.mac,
+            instance_id=instance,
+        )
+        self._fabric.set_source_dest_check(interface.id, on=interface.source_dest_check)
+        host.add_address(METADATA_ADDRESS)
+        metadata = serve_metadata(
+            host.listen(METADATA_ADDRESS, 80),
+            instance,
+            ec2=self._region.ec2,
+            identities=self._region.identities,
+        )
+        self.machines[instance] = Machine(host, metadata, self.start_agent(host))
+
+    def start_agent(self, host: Host) -> Process:
+        """The real agent, told what its settings file would tell it."""
+        region, home = self._region, host.directory
+        settings = {
+            "PATH": f"{os.environ.get('PATH', '')}:{ADMIN_PATH}",
+            "AWS_ENDPOINT_URL": region.endpoint,
+            "PODWAY_AGENT_CLUSTER": region.cluster,
+            "PODWAY_AGENT_TABLE": region.table,
+            "PODWAY_AGENT_STATE_DIR": str(home / "state"),
+            "PODWAY_AGENT_CNI_CONF_DIR": str(home / "net.d"),
+            "PODWAY_AGENT_CNI_DATA_DIR": str(home / "cni-data"),
+            "PODWAY_AGENT_POLL_FAST_SECONDS": str(self._poll),
+            "PODWAY_AGENT_POLL_SLOW_SECONDS": str(self._poll * 3),
+        }
+        with (home / "agent.log").open("ab") as log:
+            return host.popen(
+                [sys.executable, "-m", "podway_agent", "run"], env=settings, stdout=log, stderr=log
+            )
+
+    def halt(self, instance: str) -> None:
+        """The instance falls silent, with all that runs on it; twice is fine."""
+        machine = self.machines.pop(instance, None)
+        if machine is not None:
+            self._fabric.detach(instance)
+            machine.metadata.stop()
+
+    def is_ready(self, instance: str) -> bool:
+        """Whether pods may run there; starts the machine's pod when it is first so."""
+        machine = self.machines.get(instance)
+        if machine is None:
+            return False
+        if machine.pod is None and machine.conflist.exists():
+            machine.pod = machine.host.add_pod("pod", machine.conflist)
+        return machine.pod is not None
+
+
+@dataclass
+class _Paper:
+    stop: threading.Event = field(default_factory=threading.Event)
+    ready: bool = False
+
+
+class PaperFleet:
+    """Agents without kernels, for machines that allow no namespaces: they read and acknowledge."""
+
+    def __init__(self, region: Region, *, poll_seconds: float) -> None:
+        self._region, self._poll = region, poll_seconds
+        self._agents: dict[str, _Paper] = {}
+
+    def boot(self, instance: str) -> None:
+        """An agent that believes whatever it reads."""
+        agent = self._agents[instance] = _Paper()
+        with self._region.ec2.held() as state:
+            subnet = state.instances[instance].subnet
+        identity = self._region.identities.instance(instance)
+        work: Callable[[], None] = lambda: self._work(identity, instance, subnet, agent)  # noqa: E731  (named for its type)
+        threading.Thread(target=work, name=f"paper agent {instance}", daemon=True).start()
+
+    def halt(self, instance: str) -> None:
+        """It says nothing any more."""
+        if agent := self._agents.pop(instance, None):
+            agent.stop.set()
+
+    def is_ready(self, instance: str) -> bool:
+        """Whether the control plane says that pods may run there."""
+        agent = self._agents.get(instance)
+        return agent is not None and agent.ready
+
+    def _work(self, identity: Identity, instance: str, subnet: str, agent: _Paper) -> None:
+        session = boto3.Session(
+            region_name=self._region.ec2.settings.name,
+            aws_access_key_id=identity.access_key,
+            aws_secret_access_key=identity.secret,
+            aws_session_token=identity.token,
+        )
+        resource: Any = session.resource("dynamodb", endpoint_url=self._region.endpoint)
+        table = resource.Table(self._region.table)
+        known = -1
+        while not agent.stop.wait(self._poll if known >= 0 else 0):
+            snapshot = self._read(table, subnet)
+            generation = snapshot.generation if snapshot else 0
+            if generation != known:
+                known = generation
+                agent.ready = agent.ready or (snapshot is not None and _hands_out(snapshot, instance))
+                _acknowledge(table, identity, instance, subnet, generation)
+
+    def _read(self, table: Any, subnet: str) -> Snapshot | None:
+        item = table.get_item(Key=items.snapshot_key(subnet, items.SNAPSHOT_BODY)).get("Item")
+        if item is None:
+            return None
+        packed = PackedSnapshot(
+            generation=int(item["generation"]), checksum=item["checksum"], body=item["body"].value
+        )
+        return unpack(packed, cluster=self._region.cluster, subnet=subnet)
+
+
+def _acknowledge(table: Any, identity: Identity, instance: str, subnet: str, generation: int) -> None:
+    said = AgentItem(
+        pk=identity.user_id,
+        instance=instance,
+        subnet=subnet,
+        generation=generation,
+        heartbeat=datetime.now(UTC),
+        cause="acknowledged" if generation else "joined",
+    )
+    table.put_item(Item=said.model_dump(mode="json"))
+
+
+def _hands_out(snapshot: Snapshot, instance: str) -> bool:
+    return any(
+        member.id == instance and member.blocks and all(block.ready for block in member.blocks)
+        for member in snapshot.members
+    )
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, pause: float = 0.05) -> bool:
+    """Whether *condition* came true within *timeout* seconds; it is asked at least once."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(pause)
+    return True

@@ -1,0 +1,111 @@
+"""What the region says becomes what the fabric does: machines boot and die, routes steer packets.
+
+EC2's changes take effect a moment after the call was answered, in the order of the calls: one thread
+carries them out.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+from podway.domain.addressing import Prefix
+
+from podway_lab.fabric.fabric import Fabric
+from podway_lab.region.changes import (
+    Change,
+    InstanceStateChanged,
+    RouteWritten,
+    SourceDestCheckChanged,
+    SubnetCreated,
+    TableAssociated,
+    TableDisassociated,
+)
+from podway_lab.region.model import StrictEC2
+from podway_lab.region.state import Route
+
+log = logging.getLogger(__name__)
+
+
+class Machines(Protocol):
+    """Boots and halts what runs on an instance."""
+
+    def boot(self, instance: str) -> None: ...
+    def halt(self, instance: str) -> None: ...
+
+
+class Mirror:
+    """Follows *ec2* in *fabric*; without a fabric only machines follow."""
+
+    def __init__(self, ec2: StrictEC2, fabric: Fabric | None, machines: Machines) -> None:
+        self._ec2, self._fabric, self._machines = ec2, fabric, machines
+        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._idle = threading.Condition()
+        self._pending = 0
+        self.faults: list[str] = []
+        """What could not be carried out: a lab with any is broken."""
+        ec2.subscribe(self._listen)
+        threading.Thread(target=self._work, name="mirror", daemon=True).start()
+
+    def settle(self, timeout: float = 60) -> None:
+        """Wait until everything that was said has been done. Raises TimeoutError."""
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._pending == 0, timeout):
+                raise TimeoutError("the fabric did not keep up with the region")
+
+    def _listen(self, change: Change) -> None:
+        with self._idle:
+            self._pending += 1
+        self._changes.put(change)
+
+    def _work(self) -> None:
+        while (change := self._changes.get()) is not None:
+            try:
+                self._follow(change)
+            except Exception as error:  # the thread must go on; the fault is reported
+                log.debug("cannot follow %s", change, exc_info=True)
+                self.faults.append(f"{type(change).__name__}: {error}")
+            finally:
+                with self._idle:
+                    self._pending -= 1
+                    self._idle.notify_all()
+
+    def _follow(self, change: Change) -> None:
+        match change:
+            case InstanceStateChanged(state="running"):
+                self._machines.boot(change.instance)
+            case InstanceStateChanged(state="stopping" | "stopped" | "shutting-down" | "terminated"):
+                self._machines.halt(change.instance)
+            case _ if self._fabric is not None:
+                self._steer(self._fabric, change)
+
+    def _steer(self, fabric: Fabric, change: Change) -> None:
+        match change:
+            case SubnetCreated():
+                fabric.add_subnet(change.subnet, str(change.cidr))
+                self._apply(fabric, self._ec2.state.table_of(change.subnet).id)
+            case SourceDestCheckChanged():
+                fabric.set_source_dest_check(change.interface, on=change.enabled)
+            case RouteWritten() | TableAssociated():
+                self._apply(fabric, change.table)
+            case TableDisassociated(subnet=subnet) if subnet:
+                self._apply(fabric, self._ec2.state.table_of(subnet).id)
+
+    def _apply(self, fabric: Fabric, table: str) -> None:
+        with self._ec2.held() as state:
+            present = state.tables.get(table)
+            subnets = state.subnets_of(table)
+        if present is not None:
+            fabric.apply_route_table(table, subnets, next_hops(present.routes))
+
+
+def next_hops(routes: Mapping[Prefix | str, Route]) -> dict[Prefix, str | None]:
+    """Interfaces to send to; what leaves the VPC some other way has no way out of the lab."""
+    return {
+        destination: route.target.id if route.target.kind == "NetworkInterfaceId" else None
+        for destination, route in routes.items()
+        if isinstance(destination, Prefix) and not route.is_local
+    }
