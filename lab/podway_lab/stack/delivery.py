@@ -1,0 +1,315 @@
+"""EventBridge, Lambda and its pollers for the lab: events go where the template's own rules send them.
+
+``put`` is what the region calls with each event; it never waits for a handler. Delivery is at least
+once, and on request doubled, late, out of order or lost, repeatably by seed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from podway_lab.region.events import Stamps, scheduled
+from podway_lab.stack.courier import Courier
+from podway_lab.stack.deploy import FUNCTIONS, Credentials, Deployed, client
+from podway_lab.stack.functions import (
+    Event,
+    FunctionHost,
+    Invocation,
+    InvocationLog,
+    ProcessEnvironment,
+    forget_what_was_built,
+    shared_environment,
+)
+from podway_lab.stack.output import InvocationOutput
+from podway_lab.stack.patterns import Pattern
+from podway_lab.stack.pollers import Poller, QueuePoller, StreamPoller
+from podway_lab.stack.template import FunctionSpec, Place, Rule, SourceMapping, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Mischief:
+    """What the bus does to events beyond delivering them. Chances are per event and target."""
+
+    seed: int = 0
+    duplicate: float = 0.0
+    lose: float = 0.0
+    delay: float = 0.0
+    """Chance of being late, and so of being overtaken."""
+    longest_delay: float = 2.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the lab's clockwork turns, in seconds. AWS's own figures are named where they differ."""
+
+    tick: float | None = None
+    """Between two ticks of a schedule; None keeps the template's."""
+    queue: float = 0.1
+    """Between two looks into an empty queue."""
+    stream: float = 0.2
+    """Between two looks at a quiet stream (Lambda: four a second)."""
+    retry: tuple[float, ...] = (1.0, 2.0)
+    """Before each repetition of a failed event (Lambda: one minute, then two)."""
+
+
+class Delivery:
+    """Runs a deployed stack: a context manager, and the place where events go in."""
+
+    def __init__(
+        self,
+        deployed: Deployed,
+        *,
+        checkout: Path,
+        mischief: Mischief | None = None,
+        pace: Pace | None = None,
+        credentials: Credentials = FUNCTIONS,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        template = deployed.template
+        self.template = template
+        self.log = InvocationLog()
+        self.fired: Counter[str] = Counter()
+        """How often each kind of mischief happened."""
+        self.dead: list[tuple[Event, Invocation]] = []
+        """What failed for good, with its last run; it also lies in the failure queue."""
+        self._deployed = deployed
+        self._pace = pace or Pace()
+        self._mischief = mischief or Mischief()
+        self._chance = random.Random(self._mischief.seed)  # noqa: S311  (repeatable, not secret)
+        self._stamps = Stamps(clock, template.place.account, template.place.region, seed="schedule")
+        self._urls = {
+            template.arn_of(name): template.resolve({"Ref": name})
+            for name in template.names("AWS::SQS::Queue")
+        }
+        self._courier = Courier(client(template, "sqs"))
+        specs = template.functions()
+        self._environment = ProcessEnvironment(
+            _surroundings(template.place, credentials) | shared_environment(specs.values())
+        )
+        self._output = InvocationOutput()
+        self._functions = {name: self._host(spec, checkout) for name, spec in specs.items()}
+        self._rules = [(rule, Pattern(rule.pattern)) for rule in template.rules() if rule.pattern]
+        self._pollers = [self._poller(mapping) for mapping in template.source_mappings()]
+        self._clocks = [
+            _Clock(rule, self._every(rule), self._tick) for rule in template.rules() if rule.every
+        ]
+        self._lock = threading.Lock()
+
+    # ---- life ----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _start(self) -> None:
+        self._environment.enter()
+        self._output.stand_in()
+        forget_what_was_built()
+        for function in self._functions.values():
+            function.start()
+        self._courier.start()
+        for poller in self._pollers:
+            poller.start()
+        for clock in self._clocks:
+            clock.start()
+
+    def _end(self) -> None:
+        for clock in self._clocks:
+            clock.stop()
+        for poller in self._pollers:
+            poller.stop()
+        self._courier.stop()
+        for poller in self._pollers:
+            poller.join()
+        for function in self._functions.values():
+            function.stop()
+        self._output.step_back()
+        self._environment.leave()
+        forget_what_was_built()
+
+    # ---- events --------------------------------------------------------------------------------------
+
+    def put(self, event: Mapping[str, Any]) -> int:
+        """Sends *event* to the targets of every rule that matches it; the number of those targets."""
+        known: Event = json.loads(json.dumps(event))
+        targets = [
+            target for rule, pattern in self._rules if pattern.matches(known) for target in rule.targets
+        ]
+        for target in targets:
+            self._send(known, target)
+        return len(targets)
+
+    def invocations(self, function: str = "") -> tuple[Invocation, ...]:
+        """What ran, oldest first: of all functions, or of one by its name in the template."""
+        return self.log.entries(function)
+
+    def tick(self) -> None:
+        """One tick of every schedule, now."""
+        for clock in self._clocks:
+            self._tick(clock.rule)
+
+    def _send(self, event: Event, target: Target) -> None:
+        if self._happens("lose", self._mischief.lose):
+            return
+        copies = 2 if self._happens("duplicate", self._mischief.duplicate) else 1
+        for _ in range(copies):
+            late = self._happens("delay", self._mischief.delay)
+            self._deliver(event, target, self._chance.uniform(0, self._mischief.longest_delay) if late else 0)
+
+    def _happens(self, kind: str, chance: float) -> bool:
+        with self._lock:
+            happens = chance > 0 and self._chance.random() < chance
+            self.fired[kind] += happens
+            return happens
+
+    def _deliver(self, event: Event, target: Target, delay: float) -> None:
+        if target.function:
+            self._functions[target.function].invoke_later(event, delay=delay)
+            return
+        body = target.input or json.dumps(event)
+        self._courier.carry(url=self._urls[target.arn], body=body, group=target.group, delay=delay)
+
+    def _tick(self, rule: Rule) -> None:
+        event = scheduled(self._stamps.next(), rule.name)
+        for target in rule.targets:
+            self._send(event, target)
+
+    def _every(self, rule: Rule) -> float:
+        return rule.every if self._pace.tick is None else self._pace.tick
+
+    def _bury(self, queue: str, event: Event, last: Invocation) -> None:
+        """Keeps what failed for good, in the shape of Lambda's destination records."""
+        self.dead.append((event, last))
+        if not queue:
+            return
+        record = {
+            "version": "1.0",
+            "timestamp": last.ended.isoformat(),
+            "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": last.attempt},
+            "requestPayload": event,
+            "responsePayload": {"errorMessage": last.error},
+        }
+        self._courier.carry(url=self._urls[queue], body=json.dumps(record))
+
+    # ---- quiet ---------------------------------------------------------------------------------------
+
+    def settle(self, timeout: float = 30) -> bool:
+        """Waits until nothing runs, waits or lies unread; False if *timeout* seconds were not enough."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            before = self._progress()
+            if self._quiet() and self._all_asked_again(end) and self._quiet():
+                if self._progress() == before:
+                    return True
+            else:
+                time.sleep(0.02)
+        return False
+
+    def _progress(self) -> int:
+        return self.log.count
+
+    def _quiet(self) -> bool:
+        working = any(poller.busy for poller in self._pollers)
+        idle = self._courier.idle and all(one.idle for one in self._functions.values())
+        return idle and not working
+
+    def _all_asked_again(self, end: float) -> bool:
+        """Waits until every poller has asked twice more: once may have begun before the last write."""
+        wanted = [(poller, poller.rounds + 2) for poller in self._pollers]
+        while any(poller.rounds < rounds for poller, rounds in wanted):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    # ---- parts ---------------------------------------------------------------------------------------
+
+    def _host(self, spec: FunctionSpec, checkout: Path) -> FunctionHost:
+        def give_up(event: Event, last: Invocation) -> None:
+            self._bury(spec.on_failure, event, last)
+
+        return FunctionHost(
+            spec,
+            checkout,
+            self.template.place,
+            self.log,
+            output=self._output,
+            retry_after=self._pace.retry,
+            give_up=give_up,
+        )
+
+    def _poller(self, mapping: SourceMapping) -> Poller:
+        function = self._functions[mapping.function]
+        if mapping.source in self._deployed.stream_arns:
+            return StreamPoller(
+                mapping,
+                function,
+                self.template.place,
+                streams=client(self.template, "dynamodbstreams"),
+                stream=self._deployed.stream_arns[mapping.source],
+                pause=self._pace.stream,
+                retry_after=self._pace.retry,
+                give_up=self._bury,
+            )
+        arn = self.template.arn_of(mapping.source)
+        return QueuePoller(
+            mapping,
+            function,
+            sqs=client(self.template, "sqs"),
+            url=self._urls[arn],
+            arn=arn,
+            pause=self._pace.queue,
+        )
+
+
+def _surroundings(place: Place, credentials: Credentials) -> dict[str, str]:
+    """What Lambda itself puts into a function's environment, and the way to the lab's region."""
+    return {
+        "AWS_ENDPOINT_URL": place.endpoint,
+        "AWS_REGION": place.region,
+        "AWS_DEFAULT_REGION": place.region,
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+        "AWS_SESSION_TOKEN": credentials.token,
+    }
+
+
+class _Clock:
+    """Ticks for a scheduled rule."""
+
+    def __init__(self, rule: Rule, every: float, tick: Callable[[Rule], None]) -> None:
+        self.rule = rule
+        self._every = every
+        self._tick = tick
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"schedule {rule.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self._every):
+            self._tick(self.rule)

@@ -1,0 +1,47 @@
+"""Keeps what handlers print (logs, metrics) apart from what the lab prints, invocation by invocation."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from typing import Any
+
+
+class InvocationOutput:
+    """Stands in for ``sys.stdout``: a thread that has begun to collect writes to a page of its own.
+
+    Handlers must be imported while it stands there, since their loggers keep the stream they find.
+    """
+
+    def __init__(self) -> None:
+        self._outside: Any = sys.stdout
+        self._pages = threading.local()
+
+    def stand_in(self) -> None:
+        self._outside = sys.stdout
+        sys.stdout = self
+
+    def step_back(self) -> None:
+        if sys.stdout is self:
+            sys.stdout = self._outside
+
+    def begin(self) -> None:
+        """From now on this thread's output is collected."""
+        self._pages.page = io.StringIO()
+
+    def end(self) -> str:
+        """What this thread printed since it began."""
+        page: io.StringIO = self._pages.page
+        self._pages.page = None
+        return page.getvalue()
+
+    def write(self, text: str) -> int:
+        page = getattr(self._pages, "page", None) or self._outside
+        return int(page.write(text))
+
+    def flush(self) -> None:
+        self._outside.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outside, name)
