@@ -269,19 +269,28 @@ class _Run:
         """Carry the steps out, table by table; the tables as they stand afterwards."""
         plans = {one.table: one for one in planned.route_tables}
         return tuple(
-            self._apply_table(table, plans[table.id], memory.records.get(table.id, frozenset()), in_use)
+            self._apply_table(
+                cluster, table, plans[table.id], memory.records.get(table.id, frozenset()), in_use
+            )
             if table.id in plans
             else table
             for table in cluster.route_tables
         )
 
     def _apply_table(
-        self, table: RouteTable, wanted: TablePlan, recorded: frozenset[Prefix], in_use: frozenset[str]
+        self,
+        cluster: Cluster,
+        table: RouteTable,
+        wanted: TablePlan,
+        recorded: frozenset[Prefix],
+        in_use: frozenset[str],
     ) -> RouteTable:
         """Record, write, record: what is ours is known before it exists, and after it is gone."""
-        breaches = verify_transition(table, wanted.steps)
+        breaches = verify_transition(cluster, table, wanted.steps)
         if breaches:
-            self.outcome.warnings += [f"{table.id}: not applied: {breach}" for breach in breaches]
+            self.outcome.warnings += [
+                f"{table.id}: not applied: {one.subject}: {one.reason}" for one in breaches
+            ]
             return table
         creates = {step.destination for step in wanted.steps if isinstance(step, Create)}
         before = (recorded & _destinations(table.routes)) | creates
