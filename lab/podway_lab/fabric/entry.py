@@ -10,6 +10,7 @@ import shutil
 import threading
 from pathlib import Path
 
+from podway_lab.fabric.cni import PLUGIN_PATH
 from podway_lab.fabric.namespace import (
     ADMIN_PATH,
     CLONE_NEWNET,
@@ -20,7 +21,13 @@ from podway_lab.fabric.namespace import (
     unshare,
 )
 
-TOOLS = {"ip": "iproute2", "nft": "nftables", "setpriv": "util-linux"}
+TOOLS = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "setpriv": "util-linux",
+    "ptp": "containernetworking-plugins",
+    "host-local": "containernetworking-plugins",
+}
 """The commands the fabric runs, and the Debian package of each."""
 
 PROBE = """\
@@ -103,7 +110,8 @@ def _is_administrator() -> bool:
 
 def check_tools() -> None:
     """Raises NoNamespaces, naming the Debian packages, where a command is missing."""
-    missing = [tool for tool in TOOLS if shutil.which(tool, path=ADMIN_PATH) is None]
+    path = f"{ADMIN_PATH}:{PLUGIN_PATH}"
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if missing:
         packages = " ".join(sorted({TOOLS[tool] for tool in missing}))
         raise NoNamespaces(f"commands are missing: {', '.join(missing)} (Debian: apt-get install {packages})")
@@ -115,13 +123,13 @@ def _become_root() -> None:
         raise NoNamespaces("a process with threads cannot enter a user namespace: enter earlier")
     try:
         unshare(CLONE_NEWUSER)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError as error:
         raise NoNamespaces(
-            f"not root, and the kernel refuses a user namespace: {error.strerror}{_restrictions()}"
+            f"no privileges, and the kernel refuses a user namespace: {error.strerror}{_restrictions()}"
         ) from error
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
 
 
 def _restrictions() -> str:

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from podway_lab.fabric.cni import Attachment
 from podway_lab.fabric.namespace import Namespace, new_namespace
@@ -131,6 +131,10 @@ class Host(Namespace):
             pod.close()
         self.pods = {}
         super().close()
+
+
+Machine: TypeAlias = Host | Pod
+"""What has an address and can send."""
 
 
 def answer_every_probe(namespace: Namespace) -> None:

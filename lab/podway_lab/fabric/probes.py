@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TypeAlias
 
+from podway_lab.fabric.host import Machine
 from podway_lab.fabric.namespace import Namespace
 
 ECHO_REPLY, UNREACHABLE, ECHO_REQUEST, TIME_EXCEEDED = 0, 3, 8, 11
@@ -25,8 +26,8 @@ FROM_ICMP = 2
 EXTENDED_ERROR = struct.Struct("=IBBBBII4x4s")
 """sock_extended_err, then family and port, then the address of the offender."""
 
-TRACE_PORT = 33434
-"""traceroute's own; nothing listens there."""
+TRACE_PORT = 20000
+"""Below the ports that the kernel hands out (32768 on), where traceroute's own 33434 lies."""
 
 Answer: TypeAlias = tuple[str | None, int]
 
@@ -221,15 +222,13 @@ class Exchange:
         return self.echoed == self.size and not self.error
 
 
-def exchange(
-    source: Namespace, target: Namespace, address: str, *, size: int = 100_000, timeout: float = 3.0
-) -> Exchange:
-    """Connect from *source* to *address* of *target* over TCP and have *size* bytes sent back."""
+def exchange(source: Namespace, target: Machine, *, size: int = 100_000, timeout: float = 3.0) -> Exchange:
+    """Connect from *source* to *target* over TCP and have *size* bytes sent back."""
     began = time.monotonic()
     echoed, error = b"", ""
     payload = os.urandom(size)
     with target.open_socket(socket.AF_INET, socket.SOCK_STREAM) as server:
-        server.bind((address, 0))
+        server.bind((target.address, 0))
         server.listen(1)
         server.settimeout(timeout)
         echo = Thread(target=_echo, args=(server, size, timeout), name="tcp-echo", daemon=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from podway.domain.addressing import Prefix
+
 from podway_lab.fabric.namespace import Namespace
 from podway_lab.fabric.switch import Port, Segment
 

@@ -1,0 +1,139 @@
+"""Faults look on the fabric as they look in a VPC, and route changes lose what they must and no more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from podway.domain.addressing import Prefix
+from podway_lab.fabric.host import Host
+from podway_lab.fabric.probes import ping, trace
+from podway_lab.fabric.traffic import Traffic
+
+from tests.lab.handmade import SUPERNETS, TABLE, Cluster, address, attach, interface
+
+pytestmark = pytest.mark.fabric
+
+SUPERNET = Prefix.parse(SUPERNETS["c"])
+
+
+@pytest.fixture
+def traffic() -> Iterator[Traffic]:
+    with Traffic() as traffic:
+        yield traffic
+
+
+def test_replacing_a_route_loses_nothing(cluster: Cluster, traffic: Traffic) -> None:
+    flows = [traffic.start(cluster.pods[name], cluster.pods["c2"]) for name in ("a1", "a2", "b1")]
+    changed = 0
+    for flip in range(20):
+        changed += cluster.apply(cluster.aggregates() | {SUPERNET: interface(f"c{flip % 2 + 1}")})
+        time.sleep(0.02)
+
+    figures = traffic.stop(*flows)
+
+    assert changed >= 19, "the routes that this test is about were never replaced"
+    assert [(flow.lost, flow.gap_ms) for flow in figures] == [(0, 0), (0, 0), (0, 0)]
+    assert all(flow.sent > 300 for flow in figures)
+
+
+def test_deleting_a_route_before_creating_it_anew_loses_packets(cluster: Cluster, traffic: Traffic) -> None:
+    flow = traffic.start(cluster.pods["a1"], cluster.pods["c2"])
+    without = {
+        destination: hop for destination, hop in cluster.aggregates().items() if destination != SUPERNET
+    }
+    for _ in range(5):
+        cluster.apply(without)
+        time.sleep(0.02)
+        cluster.apply(cluster.aggregates())
+        time.sleep(0.02)
+
+    figures = flow.stop()
+
+    assert 0 < figures.lost < figures.sent
+    assert figures.gap_ms >= 20
+
+
+def test_a_terminated_forwarder_is_a_silent_hole_until_its_routes_move(
+    cluster: Cluster, traffic: Traffic
+) -> None:
+    source, target = cluster.pods["a1"], cluster.pods["c2"].address
+    flow = traffic.start(source, cluster.pods["c2"])
+    time.sleep(0.05)
+
+    cluster.fabric.detach("i-c1")
+    hole = ping(source, target, timeout=0.2)
+    cluster.apply(cluster.aggregates() | {SUPERNET: interface("c2")})
+    mended = ping(source, target)
+    time.sleep(0.05)
+    figures = flow.stop()
+
+    assert (hole.received, hole.refused_by) == (0, None)
+    assert mended.received == 1
+    assert trace(source, target).relays == ()
+    assert figures.gap_ms >= 200
+    assert 0 < figures.lost < figures.sent
+
+
+def test_routes_find_an_instance_that_comes_back(cluster: Cluster) -> None:
+    cluster.fabric.detach("i-c1")
+    cluster.fabric.detach("i-c1")
+    gone = ping(cluster.hosts["a1"], address("c1"), timeout=0.2)
+
+    attach(cluster.fabric, "c1")
+    cluster.boot("c1")
+
+    assert (gone.received, gone.refused_by) == (0, None)
+    assert trace(cluster.pods["a1"], cluster.pods["c2"].address).relays == (address("c1"),)
+
+
+@pytest.mark.parametrize(
+    ("fault", "repair"),
+    [
+        (Host.port_down, Host.port_up),
+        (lambda host: host.drop_everything(on=True), lambda host: host.drop_everything(on=False)),
+    ],
+    ids=["port down", "everything dropped"],
+)
+def test_a_lost_forwarder_answers_nobody_and_relays_nothing(
+    cluster: Cluster, fault: Callable[[Host], None], repair: Callable[[Host], None]
+) -> None:
+    fault(cluster.hosts["c1"])
+    relayed = ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2)
+    itself = ping(cluster.hosts["a1"], address("c1"), timeout=0.2)
+    repair(cluster.hosts["c1"])
+
+    assert (relayed.received, relayed.refused_by) == (0, None)
+    assert itself.received == 0
+    assert ping(cluster.pods["a1"], cluster.pods["c2"].address).received == 1
+
+
+def test_a_zombie_answers_and_relays_nothing(cluster: Cluster) -> None:
+    cluster.hosts["c1"].set_forwarding(on=False)
+
+    assert ping(cluster.hosts["a1"], address("c1")).received == 1
+    assert ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2).received == 0
+
+
+def test_a_blackhole_swallows_and_repeating_a_table_changes_nothing(cluster: Cluster) -> None:
+    first = cluster.apply(cluster.aggregates() | {SUPERNET: None})
+    again = cluster.apply(cluster.aggregates() | {SUPERNET: None})
+    hole = ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2)
+
+    assert (first, again) == (1, 0)
+    assert (hole.received, hole.refused_by) == (0, None)
+
+
+def test_each_subnet_follows_the_table_it_is_associated_with(cluster: Cluster, traffic: Traffic) -> None:
+    flow = traffic.start(cluster.pods["b1"], cluster.pods["c2"])
+
+    cluster.fabric.apply_route_table("rtb-2", ["subnet-a"], cluster.aggregates() | {SUPERNET: None})
+    apart = [
+        ping(cluster.pods[name], cluster.pods["c2"].address, timeout=0.2).received for name in ("a1", "b1")
+    ]
+    cluster.fabric.apply_route_table(TABLE, ["subnet-a"], cluster.aggregates())
+    back = ping(cluster.pods["a1"], cluster.pods["c2"].address).received
+
+    assert (apart, back) == ([0, 1], 1)
+    assert flow.stop().lost == 0
