@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from podway import bootstrap
+
 from podway_lab.region.events import Stamps, scheduled
 from podway_lab.stack.courier import Courier
 from podway_lab.stack.deploy import FUNCTIONS, Credentials, Deployed, client
@@ -27,7 +29,6 @@ from podway_lab.stack.functions import (
     Invocation,
     InvocationLog,
     ProcessEnvironment,
-    forget_what_was_built,
     shared_environment,
 )
 from podway_lab.stack.output import InvocationOutput
@@ -124,7 +125,7 @@ class Delivery:
     def _start(self) -> None:
         self._environment.enter()
         self._output.stand_in()
-        forget_what_was_built()
+        bootstrap.forget()
         for function in self._functions.values():
             function.start()
         self._courier.start()
@@ -145,7 +146,7 @@ class Delivery:
             function.stop()
         self._output.step_back()
         self._environment.leave()
-        forget_what_was_built()
+        bootstrap.forget()
 
     # ---- events --------------------------------------------------------------------------------------
 

@@ -24,8 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from podway import bootstrap
-
 from podway_lab.stack.output import InvocationOutput
 from podway_lab.stack.template import FunctionSpec, Place
 
@@ -263,14 +261,6 @@ def load_handler(checkout: Path, spec: FunctionSpec) -> Handler:
     found.loader.exec_module(module)
     handler: Handler = getattr(module, attribute)
     return handler
-
-
-def forget_what_was_built() -> None:
-    """Makes the next invocation a cold one: clients and settings are built anew, for this environment."""
-    for one in vars(bootstrap).values():
-        forget = getattr(one, "cache_clear", None)
-        if forget:
-            forget()
 
 
 def shared_environment(specs: Iterable[FunctionSpec]) -> dict[str, str]:
