@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,9 @@ from moto.core.request import determine_request_protocol
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import Headers, MultiDict
+
+warnings.filterwarnings("ignore", message=r"Exception\(_Refused\) with code")
+# AccessDeniedException and throttling are errors of every service, which their models do not list.
 
 _BOTO_NAMES = {
     "servicequotas": "service-quotas",

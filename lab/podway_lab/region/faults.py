@@ -84,20 +84,33 @@ class Faults:
         Raises ClientError or ConnectionClosedError in place of the call, or after it.
         """
         struck = self._strike(action, caller) if self._rules else {}
-        if delay := struck.get(Kind.SLOW):
-            self._pause(delay)
         service, _, operation = action.partition(":")
-        if Kind.UNREACHABLE in struck:
-            raise ConnectionClosedError(endpoint_url=service)
-        if Kind.THROTTLED in struck:
-            code = "RequestLimitExceeded" if service == "ec2" else "ThrottlingException"
-            raise refusal(operation, code, "Request limit exceeded.")
-        if Kind.BROKEN in struck:
-            code = "InternalError" if service == "ec2" else "InternalServerError"
-            raise refusal(operation, code, "An internal error has occurred")
+        for kind in (Kind.SLOW, Kind.UNREACHABLE, Kind.THROTTLED, Kind.BROKEN):
+            if kind in struck:
+                self._happen(kind, struck[kind], service, operation)
+        if Kind.STALE in struck:
+            self._count(Kind.STALE)
         yield struck.get(Kind.STALE, 0.0)
         if Kind.LOST_REPLY in struck:
-            raise ConnectionClosedError(endpoint_url=service)
+            self._happen(Kind.LOST_REPLY, 0.0, service, operation)
+
+    def _happen(self, kind: Kind, seconds: float, service: str, operation: str) -> None:
+        self._count(kind)
+        match kind:
+            case Kind.SLOW:
+                self._pause(seconds)
+            case Kind.THROTTLED:
+                code = "RequestLimitExceeded" if service == "ec2" else "ThrottlingException"
+                raise refusal(operation, code, "Request limit exceeded.")
+            case Kind.BROKEN:
+                code = "InternalError" if service == "ec2" else "InternalServerError"
+                raise refusal(operation, code, "An internal error has occurred")
+            case _:
+                raise ConnectionClosedError(endpoint_url=service)
+
+    def _count(self, kind: Kind) -> None:
+        with self._lock:
+            self.fired[kind] += 1
 
     def _strike(self, action: str, caller: str) -> dict[Kind, float]:
         struck: dict[Kind, float] = {}
@@ -106,7 +119,6 @@ class Faults:
                 if self._hits(rule, action, caller):
                     struck[rule.kind] = struck.get(rule.kind, 0.0) + rule.seconds
                     rule.left = None if rule.left is None else rule.left - 1
-            self.fired.update(struck)
         return struck
 
     def _hits(self, rule: _Rule, action: str, caller: str) -> bool:
