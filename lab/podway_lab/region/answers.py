@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from botocore.exceptions import ClientError
+from moto.core.errors import COMMON_ERROR_CODES
 from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import determine_request_protocol
@@ -19,8 +19,9 @@ from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import Headers, MultiDict
 
-warnings.filterwarnings("ignore", message=r"Exception\(_Refused\) with code")
-# AccessDeniedException and throttling are errors of every service, which their models do not list.
+# Errors of every service ("Common errors" of each API reference), which their models do not list:
+# moto would warn of each.
+COMMON_ERROR_CODES.extend(["AccessDeniedException", "ThrottlingException", "InternalServerError"])
 
 _BOTO_NAMES = {
     "servicequotas": "service-quotas",
