@@ -1,0 +1,119 @@
+"""Every call that the functions make is one that their roles in template.yaml allow.
+
+Over a life of a cluster in the lab's control plane: nodes start, one dies, one is about to, one joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from podway_lab.lab import FUNCTIONS, Lab, LabPlan, SubnetPlan
+from podway_lab.region.calls import Made
+from podway_lab.region.events import Stamps, launch_hook, spot_interruption
+from podway_lab.stack.template import Template
+
+CHECKOUT = Path(__file__).parents[2]
+PLAN = LabPlan(
+    tick=3600,
+    quota=10,
+    subnets=(
+        SubnetPlan("a", "10.0.0.0/20", "us-west-2a", ("a1", "a2", "a3"), foreign=4),
+        SubnetPlan("b", "10.0.16.0/20", "us-west-2b", ("b1", "b2")),
+    ),
+)
+WRITES = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
+KEYED = {f"dynamodb:{action}" for action in WRITES.values()}
+
+
+@pytest.fixture(scope="module")
+def lived() -> Iterator[Lab]:
+    """A cluster after everything that wakes a function has happened to it."""
+    with Lab(PLAN, with_fabric=False) as lab:
+        lab.launch_all()
+        assert lab.wait(lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 5, 60)
+        stamps = Stamps(lab.ec2.clock)
+        lab.delivery.put(spot_interruption(stamps.next(), lab.ids["a1"], availability_zone="us-west-2a"))
+        lab.delivery.put(launch_hook(stamps.next(), lab.ids["a2"], group="workers", hook="podway-launch"))
+        assert lab.delivery.settle(30)
+        for node in ("a1", "b1"):
+            lab.operator.terminate_instances(InstanceIds=[lab.ids[node]])
+        lab.launch("b3", "b")
+        assert lab.wait(lambda: lab.is_ready("b3"), 60)
+        assert lab.delivery.settle(30)
+        yield lab
+
+
+def needed(call: Made) -> list[tuple[str, str]]:
+    """The permissions that a call needs: actions as IAM names them, with the leading key where one counts."""
+    if call.action != "dynamodb:TransactWriteItems":
+        return [(call.action, leading_key(call.given) if call.action in KEYED else "")]
+    return [
+        (f"dynamodb:{WRITES[kind]}", leading_key(one))
+        for item in call.given["TransactItems"]
+        for kind, one in item.items()
+    ]
+
+
+def leading_key(given: Mapping[str, Any]) -> str:
+    item = given.get("Item") or given["Key"]
+    return str(item["pk"]["S"])
+
+
+def allowed(template: Template, function: str, action: str, key: str) -> bool:
+    role = function.replace("Function", "Role")
+    (policy,) = template.properties(role)["Policies"]
+    return any(
+        action in as_list(one["Action"]) and key_fits(one.get("Condition", {}), key)
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow"
+    )
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def key_fits(condition: Mapping[str, Any], key: str) -> bool:
+    patterns = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+    return patterns is None or any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def makers(lab: Lab, call: Made) -> list[str]:
+    """The functions that ran when the call was made; they share one identity in the lab."""
+    return sorted({ran.function for ran in lab.delivery.invocations() if ran.started <= call.at <= ran.ended})
+
+
+def test_every_function_was_at_work(lived: Lab) -> None:
+    ran = {one.function for one in lived.delivery.invocations()}
+    called = {call.action for call in lived.ec2.calls.made(caller=FUNCTIONS)}
+
+    assert ran == set(lived.delivery.template.functions())
+    assert {"ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:ModifyNetworkInterfaceAttribute"} <= called
+    assert {"dynamodb:TransactWriteItems", "sqs:SendMessage"} <= called
+
+
+def test_the_roles_allow_every_call_that_the_functions_make(lived: Lab) -> None:
+    template = lived.delivery.template
+    missing = {
+        (function, action, key)
+        for call in lived.ec2.calls.made(caller=FUNCTIONS)
+        if (functions := makers(lived, call))
+        for action, key in needed(call)
+        if not any(allowed(template, function, action, key) for function in functions)
+        for function in functions
+    }
+
+    assert not missing
+
+
+def test_no_call_is_made_behind_the_invocations_backs(lived: Lab) -> None:
+    assert [call for call in lived.ec2.calls.made(caller=FUNCTIONS) if not makers(lived, call)] == []
