@@ -14,7 +14,7 @@ from typing import Any
 
 from podway_lab.region.changes import InstanceStateChanged
 from podway_lab.region.filters import Values, page, select
-from podway_lab.region.interfaces import brief, create_interface, delete_interface, free_addresses
+from podway_lab.region.interfaces import addresses, brief, create_interface, delete_interface
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import Instance, Subnet
 
@@ -92,14 +92,13 @@ def run_instances(request: Request) -> Answer:
         raise request.refuse(
             "InvalidParameterCombination", "A private IP address is for a single instance only"
         )
-    room = free_addresses(request, subnet)
-    if room < request.given["MinCount"]:
+    free = addresses(request, subnet, address)
+    if len(free) < request.given["MinCount"]:
         raise request.refuse(
-            "InsufficientFreeAddressesInSubnet", f"{subnet.id} has {room} free addresses left"
+            "InsufficientFreeAddressesInSubnet", f"{subnet.id} has {len(free)} free addresses left"
         )
     reservation = request.state.new_id("r")
-    launched = [_launch(request, reservation, subnet, address) for _ in range(min(count, room))]
-    return _reservation(request, launched)
+    return _reservation(request, [_launch(request, reservation, subnet, one) for one in free[:count]])
 
 
 def _place(request: Request) -> tuple[Subnet, str | None]:
@@ -121,7 +120,7 @@ def _place(request: Request) -> tuple[Subnet, str | None]:
     return subnet, given.get("PrivateIpAddress")
 
 
-def _launch(request: Request, reservation: str, subnet: Subnet, address: str | None) -> Instance:
+def _launch(request: Request, reservation: str, subnet: Subnet, address: str) -> Instance:
     state = request.state
     identity = state.new_id("i")
     interface = create_interface(request, subnet, identity, address)

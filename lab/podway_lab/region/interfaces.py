@@ -19,12 +19,8 @@ _FIRST_FREE = 4
 """The network address, the router, the resolver and one more belong to AWS, like the last one."""
 
 
-def create_interface(request: Request, subnet: Subnet, instance: str, address: str | None) -> Interface:
-    """An interface of a new instance, with the wanted address or the lowest free one (there must be one).
-
-    Raises InvalidParameterValue for an address that is not the subnet's to give, InvalidIPAddress.InUse
-    for a taken one.
-    """
+def create_interface(request: Request, subnet: Subnet, instance: str, address: str) -> Interface:
+    """An interface of a new instance, with an address that is the subnet's to give."""
     state = request.state
     identity = state.new_id("eni")
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -32,7 +28,7 @@ def create_interface(request: Request, subnet: Subnet, instance: str, address: s
         id=identity,
         vpc=subnet.vpc,
         subnet=subnet.id,
-        address=_address(request, subnet, address),
+        address=address,
         mac="02:" + ":".join(digest[at : at + 2] for at in range(0, 10, 2)),
         created=request.at,
         instance=instance,
@@ -48,18 +44,17 @@ def create_interface(request: Request, subnet: Subnet, instance: str, address: s
     return interface
 
 
-def free_addresses(request: Request, subnet: Subnet) -> int:
-    """How many addresses *subnet* can still give away."""
-    used = sum(1 for interface in request.state.interfaces.values() if interface.subnet == subnet.id)
-    return subnet.cidr.size - _FIRST_FREE - 1 - used
+def addresses(request: Request, subnet: Subnet, wanted: str | None) -> list[str]:
+    """The addresses that new interfaces may take, lowest first; with *wanted*, that one alone.
 
-
-def _address(request: Request, subnet: Subnet, wanted: str | None) -> str:
-    taken = {other.address for other in request.state.interfaces.values() if other.subnet == subnet.id}
+    Raises InvalidParameterValue for an address that is not the subnet's to give, InvalidIPAddress.InUse
+    for a taken one.
+    """
     network = ipaddress.ip_network(str(subnet.cidr))
+    taken = _taken(request, subnet)
     if wanted is None:
         numbers = range(_FIRST_FREE, network.num_addresses - 1)
-        return next(str(network[number]) for number in numbers if str(network[number]) not in taken)
+        return [address for address in (str(network[number]) for number in numbers) if address not in taken]
     try:
         number = int(ipaddress.ip_address(wanted)) - int(network.network_address)
     except ValueError:
@@ -70,7 +65,17 @@ def _address(request: Request, subnet: Subnet, wanted: str | None) -> str:
         )
     if wanted in taken:
         raise request.refuse("InvalidIPAddress.InUse", f"Address {wanted} is in use.")
-    return wanted
+    return [wanted]
+
+
+def count_free(request: Request, subnet: Subnet) -> int:
+    """How many addresses *subnet* can still give away."""
+    return subnet.cidr.size - _FIRST_FREE - 1 - len(_taken(request, subnet))
+
+
+def _taken(request: Request, subnet: Subnet) -> set[str]:
+    interfaces = request.state.interfaces.values()
+    return {interface.address for interface in interfaces if interface.subnet == subnet.id}
 
 
 def delete_interface(request: Request, identity: str) -> None:

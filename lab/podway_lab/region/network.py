@@ -18,7 +18,7 @@ from podway_lab.region.changes import (
     VpcCidrAssociated,
 )
 from podway_lab.region.filters import Values, page, select
-from podway_lab.region.interfaces import free_addresses
+from podway_lab.region.interfaces import count_free
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import LOCAL, Association, Gateway, Route, State, Subnet, Table, Vpc
 
@@ -262,7 +262,7 @@ def _shown_subnet(subnet: Subnet, request: Request) -> dict[str, Any]:
         "VpcId": subnet.vpc,
         "CidrBlock": str(subnet.cidr),
         "AvailabilityZone": subnet.availability_zone,
-        "AvailableIpAddressCount": free_addresses(request, subnet),
+        "AvailableIpAddressCount": count_free(request, subnet),
         "State": "available",
         "DefaultForAz": False,
         "MapPublicIpOnLaunch": False,

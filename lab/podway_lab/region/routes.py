@@ -137,8 +137,13 @@ def _destination(request: Request) -> Prefix | str:
 
 
 def _existing(request: Request, table: Table) -> Route | None:
+    """The route whose destination is written exactly so."""
     text = _spelt(request)
-    return next((route for route in table.routes.values() if str(route.destination) == text), None)
+    try:
+        route = table.routes.get(Prefix.parse(text))
+    except ValueError:
+        route = table.routes.get(text)
+    return route if route is not None and str(route.destination) == text else None
 
 
 def _target(request: Request, table: Table) -> Target:
