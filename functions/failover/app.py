@@ -21,7 +21,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """React to every signal of the event; raises what a retry of the same event can mend."""
-    moved = dropped = 0
+    moved = dropped = waves = 0
     for signal in signals_of(event, account=context.invoked_function_arn.split(":")[4]):
         if isinstance(signal, Dropped):
             dropped += 1
@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
             continue
         for outcome in bootstrap.failover().react(signal):
             moved += len(outcome.moved)
+            waves = max(waves, outcome.waves)
             logger.info(
                 "failover",
                 event_id=signal.event_id,
@@ -41,4 +42,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
             )
     metrics.add_metric("EventsDropped", MetricUnit.Count, dropped)
     metrics.add_metric("RoutesMoved", MetricUnit.Count, moved)
-    return {"moved": moved, "dropped": dropped}
+    return {"moved": moved, "waves": waves, "dropped": dropped}

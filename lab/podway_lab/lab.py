@@ -199,6 +199,19 @@ class Lab:
         """Names by id: the reverse of ``ids``."""
         return {identity: name for name, identity in self.ids.items()}
 
+    @property
+    def subnets(self) -> list[str]:
+        """Names of the subnets."""
+        return [subnet.name for subnet in self.plan.subnets]
+
+    def subnet_of(self, node: str) -> str:
+        """The name of the subnet that *node* is, or was, in."""
+        return self.names[self.ec2.state.instances[self.ids[node]].subnet]
+
+    def supernets(self, subnet: str) -> tuple[Prefix, ...]:
+        """What *subnet* owns of the pod CIDR."""
+        return self.store.supernets().get(self.ids[subnet], ())
+
     def nodes(self, subnet: str | None = None) -> list[str]:
         """Names of the nodes that run, of one subnet or of all."""
         state = self.ec2.state

@@ -1,7 +1,6 @@
 """What the region says becomes what the fabric does: machines boot and die, routes steer packets.
 
-EC2's changes take effect a moment after the call was answered, in the order of the calls: one thread
-carries them out.
+EC2's changes take effect a moment after the call was answered, in the order of the calls.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from podway.domain.addressing import Prefix
@@ -37,50 +37,75 @@ class Machines(Protocol):
     def halt(self, instance: str) -> None: ...
 
 
-class Mirror:
-    """Follows *ec2* in *fabric*; without a fabric only machines follow."""
+class _Worker:
+    """A thread that does what it is given, in that order; faults are kept and the rest goes on."""
 
-    def __init__(self, ec2: StrictEC2, fabric: Fabric | None, machines: Machines) -> None:
-        self._ec2, self._fabric, self._machines = ec2, fabric, machines
-        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+    def __init__(self, name: str, faults: list[str]) -> None:
+        self._deeds: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._idle = threading.Condition()
         self._pending = 0
-        self.faults: list[str] = []
-        """What could not be carried out: a lab with any is broken."""
-        ec2.subscribe(self._listen)
-        threading.Thread(target=self._work, name="mirror", daemon=True).start()
+        self._faults = faults
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def settle(self, timeout: float = 60) -> None:
-        """Wait until everything that was said has been done. Raises TimeoutError."""
+    def give(self, deed: Callable[[], None]) -> None:
+        """Do this after everything given before."""
+        with self._idle:
+            self._pending += 1
+        self._deeds.put(deed)
+
+    def settle(self, timeout: float) -> None:
+        """Wait until everything given has been done. Raises TimeoutError."""
         with self._idle:
             if not self._idle.wait_for(lambda: self._pending == 0, timeout):
                 raise TimeoutError("the fabric did not keep up with the region")
 
-    def _listen(self, change: Change) -> None:
-        with self._idle:
-            self._pending += 1
-        self._changes.put(change)
-
     def _work(self) -> None:
-        while (change := self._changes.get()) is not None:
+        while True:
+            deed = self._deeds.get()
             try:
-                self._follow(change)
+                deed()
             except Exception as error:  # the thread must go on; the fault is reported
-                log.debug("cannot follow %s", change, exc_info=True)
-                self.faults.append(f"{type(change).__name__}: {error}")
+                log.debug("a change could not be followed", exc_info=True)
+                self._faults.append(f"{type(error).__name__}: {error}")
             finally:
                 with self._idle:
                     self._pending -= 1
                     self._idle.notify_all()
 
-    def _follow(self, change: Change) -> None:
+
+class Mirror:
+    """Follows *ec2* in *fabric*; without a fabric only machines follow.
+
+    Machines take their time to boot and to end; routes must not wait for them.
+    """
+
+    def __init__(self, ec2: StrictEC2, fabric: Fabric | None, machines: Machines) -> None:
+        self._ec2, self._fabric, self._machines = ec2, fabric, machines
+        self.faults: list[str] = []
+        """What could not be carried out: a lab with any is broken."""
+        self._network = _Worker("network", self.faults)
+        self._power = _Worker("power", self.faults)
+        ec2.subscribe(self._listen)
+
+    def settle(self, timeout: float = 60) -> None:
+        """Wait until everything that was said has been done. Raises TimeoutError."""
+        self._network.settle(timeout)
+        self._power.settle(timeout)
+
+    def _listen(self, change: Change) -> None:
         match change:
             case InstanceStateChanged(state="running"):
-                self._machines.boot(change.instance)
+                self._power.give(partial(self._machines.boot, change.instance))
             case InstanceStateChanged(state="stopping" | "stopped" | "shutting-down" | "terminated"):
-                self._machines.halt(change.instance)
+                self._network.give(partial(self._silence, change.instance))
+                self._power.give(partial(self._machines.halt, change.instance))
             case _ if self._fabric is not None:
-                self._steer(self._fabric, change)
+                self._network.give(partial(self._steer, self._fabric, change))
+
+    def _silence(self, instance: str) -> None:
+        host = self._fabric.hosts.get(instance) if self._fabric else None
+        if host is not None:
+            host.drop_everything(on=True)
 
     def _steer(self, fabric: Fabric, change: Change) -> None:
         match change:

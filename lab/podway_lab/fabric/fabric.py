@@ -102,8 +102,8 @@ class Fabric:
             if host is None:
                 return
             self._switch.unplug(host.port)
-            host.close()
             self._program(self._router.tables_through(host.network_interface))
+        host.close()  # takes its time, and no route must wait for it
 
     def set_source_dest_check(self, network_interface: str, *, on: bool) -> None:
         """Set the interface's check, plugged in or not yet; new interfaces have it on, as in EC2."""

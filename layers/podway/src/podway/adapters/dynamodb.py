@@ -89,18 +89,13 @@ class DynamoStore:
 
     def recall(self) -> Memory:
         """Everything that reconcile needs, strongly consistent but for the agents' index."""
-        inventory = list(self._query(items.INVENTORY))
-        members = [items.read_member(item) for item in inventory if "node" in item]
-        supernets = {
-            item["subnet"]: tuple(Prefix.parse(one) for one in item["supernets"])
-            for item in inventory
-            if "node" not in item
-        }
+        inventory = tuple(self._query(items.INVENTORY))
+        members, supernets = _members(inventory), _supernets(inventory)
         cards = [items.read_card(item) for item in self._query(items.CARDS)]  # before the verdicts
         subnets = sorted({member.subnet for member in members} | supernets.keys())
         maps = {subnet: self._map(subnet) for subnet in subnets}
         return Memory(
-            members=tuple(members),
+            members=members,
             supernets=supernets,
             records={
                 item["sk"]: frozenset(Prefix.parse(one) for one in item["destinations"])
@@ -114,7 +109,11 @@ class DynamoStore:
 
     def members(self) -> tuple[Member, ...]:
         """The inventory's members."""
-        return tuple(items.read_member(item) for item in self._query(items.INVENTORY) if "node" in item)
+        return _members(self._query(items.INVENTORY))
+
+    def supernets(self) -> Mapping[str, tuple[Prefix, ...]]:
+        """The inventory's supernets, by subnet."""
+        return _supernets(self._query(items.INVENTORY))
 
     def verdicts(self) -> Mapping[str, Verdict]:
         """All verdicts; only nodes with evidence, or with some lately, have one."""
@@ -375,6 +374,18 @@ class DynamoStore:
     def _transact(self, writes: Sequence[Item]) -> None:
         with aws_errors():
             self._client.transact_write_items(TransactItems=list(writes))
+
+
+def _members(inventory: Iterable[Item]) -> tuple[Member, ...]:
+    return tuple(items.read_member(item) for item in inventory if "node" in item)
+
+
+def _supernets(inventory: Iterable[Item]) -> dict[str, tuple[Prefix, ...]]:
+    return {
+        item["subnet"]: tuple(Prefix.parse(one) for one in item["supernets"])
+        for item in inventory
+        if "node" not in item
+    }
 
 
 def _equals(name: str, value: str) -> dict[str, Any]:

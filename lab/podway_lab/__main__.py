@@ -1,0 +1,77 @@
+"""``podway-lab``: plays scenarios on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from podway_lab.fabric.entry import NoNamespaces, enter
+from podway_lab.lab import CHECKOUT, Lab
+from podway_lab.play import Player, check
+from podway_lab.report import Report
+from podway_lab.scenario import BadScenario, parse
+
+DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"
+
+
+@click.group()
+def main() -> None:
+    """A VPC in a box: run Podway without an AWS account."""
+
+
+@main.command()
+@click.argument("scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--no-packets", is_flag=True, help="The control plane alone, without network namespaces.")
+def run(scenario: Path, *, no_packets: bool) -> None:
+    """Play SCENARIO; exit code 0 only if everything that it expects came true."""
+    sys.exit(play_file(scenario, no_packets=no_packets))
+
+
+@main.command()
+@click.option("--no-packets", is_flag=True, help="The control plane alone, without network namespaces.")
+def demo(*, no_packets: bool) -> None:
+    """Three zones, aggregated routes, two dead forwarders and a newcomer."""
+    sys.exit(play_file(DEMO, no_packets=no_packets))
+
+
+def play_file(path: Path, *, no_packets: bool = False) -> int:
+    """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario."""
+    console = Console(file=sys.stdout)
+    try:
+        scenario = parse(path.read_text())
+        check(scenario)
+    except BadScenario as error:
+        console.print(f"{path.name}: {error}", style="red")
+        return 2
+    with_fabric = not no_packets and _has_namespaces(console)
+    report = Report(console)
+    with (
+        tempfile.NamedTemporaryFile("w", prefix="podway-lab-", suffix=".log", delete=False) as log,
+        contextlib.redirect_stdout(log),
+        Lab(scenario.plan, with_fabric=with_fabric) as lab,
+    ):
+        good = Player(lab, report).play(scenario)
+    if good:
+        Path(log.name).unlink()
+    else:
+        console.print(f"  what the functions logged: {log.name}")
+    return 0 if good else 1
+
+
+def _has_namespaces(console: Console) -> bool:
+    try:
+        enter()
+    except NoNamespaces as reason:
+        console.print(f"no packets here: {reason}", style="yellow")
+        console.print("going on with the control plane alone: routes move, but nothing is sent over them")
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""Plays scenarios: every sentence is looked up here, carried out in a lab, and reported."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from itertools import permutations, product
+
+from podway.domain.addressing import Prefix
+
+from podway_lab.fabric.probes import Trace, ping, trace
+from podway_lab.fabric.traffic import Flow, Traffic
+from podway_lab.lab import FUNCTIONS, Lab
+from podway_lab.report import Handled, Loss, Report
+from podway_lab.scenario import BadScenario, Scenario, Sentence
+from podway_lab.stack.functions import Invocation
+
+STATUS_CHECK = "StatusCheckFailed"
+FLOW_RATE = 200
+"""Packets a second and flow: a loss shows to 5 ms."""
+AFTERMATH = 1.0
+"""Seconds after a failover in which its lost packets are still counted as its own."""
+
+
+class NotSo(Exception):
+    """What a sentence expects is not so; the message says what is instead."""
+
+
+class NeedsPackets(Exception):
+    """The sentence is about packets, and this lab has none."""
+
+
+Verb = Callable[["Player", "re.Match[str]"], str]
+_VERBS: list[tuple[re.Pattern[str], Verb]] = []
+
+
+def _says(pattern: str) -> Callable[[Verb], Verb]:
+    """Registers a verb; it returns a detail for the report, or raises NotSo."""
+
+    def register(verb: Verb) -> Verb:
+        _VERBS.append((re.compile(pattern), verb))
+        return verb
+
+    return register
+
+
+class Player:
+    """Carries out the sentences of one scenario in one lab."""
+
+    def __init__(self, lab: Lab, report: Report) -> None:
+        self.lab, self.report = lab, report
+        self.handled: list[Handled] = []
+        self.losses: list[Loss] = []
+        self.failures = 0
+        self.traffic: Traffic | None = None
+        self.flows: list[tuple[str, str, Flow]] = []
+        self.began = time.monotonic()
+
+    def play(self, scenario: Scenario) -> bool:
+        """Whether everything that was expected came true; stops at the first thing that did not."""
+        for sentence in scenario.sentences:
+            if not self._carry_out(sentence):
+                self.failures += 1
+                break
+        self.stop_traffic()
+        breaches = self.lab.review()
+        self.report.summary(
+            handled=self.handled,
+            losses=self.losses,
+            writes=self.lab.referee.writes,
+            breaches=breaches,
+            seconds=time.monotonic() - self.began,
+        )
+        return not self.failures and not breaches
+
+    def _carry_out(self, sentence: Sentence) -> bool:
+        verb, match = _understood(sentence)
+        end = time.monotonic() + sentence.within
+        with self.report.waiting(sentence.text):
+            while True:
+                try:
+                    detail = verb(self, match)
+                except NeedsPackets:
+                    self.report.left_out(sentence.text, "no network namespaces here, so no packets")
+                    return True
+                except (NotSo, LookupError) as unmet:
+                    if time.monotonic() < end:
+                        time.sleep(0.1)
+                        continue
+                    self.report.failed(f"line {sentence.line}: {sentence.text}", str(unmet))
+                    return False
+                break
+        if not sentence.text.startswith(("say ", "show ")):
+            self.report.held(sentence.text, detail)
+        return True
+
+    # Looking
+
+    def reach(self, source: str, target: str) -> tuple[Trace, float]:
+        """The way between two pods, and the round-trip time in ms. Raises NotSo."""
+        self.need_packets()
+        origin, goal = self.lab.pod(source), self.lab.pod(target)
+        answered = ping(origin, goal.address, timeout=0.5)
+        if not answered.received:
+            refused = f"{answered.refused_by} refuses" if answered.refused_by else "no answer"
+            raise NotSo(f"pod {source} → pod {target} ({goal.address}): {refused}")
+        return trace(origin, goal.address), answered.rtts[0]
+
+    def relays(self, way: Trace) -> list[str]:
+        """Names of the nodes that relayed."""
+        fabric = self.lab.fabric
+        assert fabric is not None, "ways are of packets"
+        names = self.lab.names
+        hosts = [(address, fabric.host_at(address) if address else None) for address in way.relays]
+        return [names.get(host.instance_id, "?") if host else str(address) for address, host in hosts]
+
+    def need_packets(self) -> None:
+        """Raises NeedsPackets where there are none."""
+        if self.lab.fabric is None:
+            raise NeedsPackets
+
+    def chosen(self, text: str) -> str:
+        """The node that *text* names: itself, or as "the forwarder of b" (whoever relays most there)."""
+        if match := re.fullmatch(r"(?:the )?forwarder of (\S+)", text):
+            return self._forwarder_of(match[1])
+        if text not in self.lab.ids:
+            raise NotSo(f"there is no node {text}")
+        return text
+
+    def relayed(self, node: str) -> int:
+        """How many blocks of others the routes through *node* carry, summed over the tables."""
+        blocks = {prefix: self.lab.names[one.id] for one in self.lab.members() for prefix in one.prefixes}
+        carried = 0
+        for subnet in self.lab.plan.subnets:
+            routes = dict(self.lab.managed(subnet.name))
+            for block, owner in blocks.items():
+                matching = [one for one in routes if one.contains(block)]
+                hop = routes[max(matching, key=lambda one: one.length)] if matching else None
+                elsewhere = self.lab.subnet_of(owner) != subnet.name  # siblings use host routes
+                carried += elsewhere and hop == node and owner != node
+        return carried
+
+    def by_load(self, subnet: str) -> list[tuple[int, str]]:
+        """Blocks relayed and name of each node of *subnet*, busiest first."""
+        return sorted(((self.relayed(node), node) for node in self.lab.nodes(subnet)), reverse=True)
+
+    def _forwarder_of(self, subnet: str) -> str:
+        load, busiest = next(iter(self.by_load(subnet)), (0, ""))
+        if not load:
+            raise NotSo(f"nobody forwards for {subnet}")
+        return busiest
+
+    # Doing
+
+    def provoke(self, what: str, deed: Callable[[], object], node: str) -> str:
+        """Do something that must be followed by a failover of *node*, and measure it."""
+        mark, lost = self.lab.ec2.calls.mark(), self._lost()
+        before, started = len(self._failovers()), self.lab.ec2.clock()
+        deed()
+
+        def runs() -> list[Invocation]:
+            return [one for one in self._failovers()[before:] if (one.result or {}).get("moved")]
+
+        if not self.lab.wait(lambda: bool(runs()), timeout=30):
+            raise NotSo(f"no failover of {node} moved a route within 30 s")
+        time.sleep(AFTERMATH)
+        measured = self._measured(what, runs()[0], mark, started)
+        self.handled.append(replace(measured, lost=self._lost() - lost if self.flows else None))
+        return f"{measured.routes} routes moved in {measured.milliseconds:.0f} ms"
+
+    def _failovers(self) -> tuple[Invocation, ...]:
+        return self.lab.delivery.invocations("FailoverFunction")
+
+    def _lost(self) -> int:
+        return sum(flow.look().lost for *_, flow in self.flows)
+
+    def _measured(self, what: str, run: Invocation, mark: int, started: datetime) -> Handled:
+        event = next((at for at, sent in self.lab.pump.sent if sent["id"] == run.event_id), started)
+        calls = [
+            call
+            for call in self.lab.ec2.calls.made(caller=FUNCTIONS, since=mark)
+            if run.started <= call.at <= run.ended
+        ]
+        replaced = [call for call in calls if call.action == "ec2:ReplaceRoute" and not call.error]
+        last = max(replaced, key=lambda call: call.ended)
+        return Handled(
+            what,
+            len(replaced),
+            (last.at - event).total_seconds() * 1000,
+            sum(call.began <= last.ended for call in calls),
+            run.result["waves"],
+        )
+
+    def stop_traffic(self) -> None:
+        """End all flows and keep their figures."""
+        if self.traffic is None:
+            return
+        figures = self.traffic.stop(*(flow for *_, flow in self.flows)) if self.flows else []
+        for (source, target, _), one in zip(self.flows, figures, strict=True):
+            self.losses.append(Loss(source, target, one.sent, one.lost, one.gap_ms))
+        self.traffic.close()
+        self.traffic, self.flows = None, []
+
+
+def _understood(sentence: Sentence) -> tuple[Verb, re.Match[str]]:
+    for pattern, verb in _VERBS:
+        if match := pattern.fullmatch(sentence.text):
+            return verb, match
+    raise BadScenario(f"line {sentence.line}: nobody knows how to {sentence.text!r}")
+
+
+def check(scenario: Scenario) -> None:
+    """Raises BadScenario, naming the line, when a sentence cannot be understood."""
+    for sentence in scenario.sentences:
+        _understood(sentence)
+
+
+@_says(r"say (?P<text>.+)")
+def _say(player: Player, match: re.Match[str]) -> str:
+    player.report.heading(match["text"])
+    return ""
+
+
+@_says(r"start")
+def _start(player: Player, _: re.Match[str]) -> str:
+    player.lab.launch_all()
+    return f"{len(player.lab.nodes())} instances in {len(player.lab.plan.subnets)} subnets"
+
+
+@_says(r"all nodes are ready")
+def _all_ready(player: Player, _: re.Match[str]) -> str:
+    waiting = [node for node in player.lab.nodes() if not player.lab.is_ready(node)]
+    if waiting:
+        raise NotSo(f"not ready: {', '.join(waiting)}")
+    return ", ".join(player.lab.nodes())
+
+
+@_says(r"node (?P<node>\S+) is ready")
+def _ready(player: Player, match: re.Match[str]) -> str:
+    if not player.lab.is_ready(match["node"]):
+        raise NotSo(f"{match['node']} is not ready")
+    return ""
+
+
+@_says(r"show routes")
+def _show_routes(player: Player, _: re.Match[str]) -> str:
+    lab = player.lab
+    owners = {prefix: lab.names[one.id] for one in lab.members() for prefix in one.prefixes}
+    owners |= {prefix: f"subnet {name}" for name in lab.subnets for prefix in lab.supernets(name)}
+    hops: dict[str, dict[Prefix, str]] = {}
+    for subnet in lab.plan.subnets:
+        routes = dict(lab.managed(subnet.name))
+        room = lab.plan.quota - lab.plan.reserve - subnet.foreign - 1  # one is the VPC's local route
+        hops[f"rtb-{subnet.name}\n{len(routes)} of {room}"] = routes
+    player.report.routes(hops, owners)
+    return ""
+
+
+@_says(r"show paths")
+def _show_paths(player: Player, _: re.Match[str]) -> str:
+    player.need_packets()
+    rows = []
+    for a, b in product(player.lab.subnets, repeat=2):
+        source, target = player.lab.nodes(a)[0], player.lab.nodes(b)[-1]
+        way, rtt = player.reach(source, target)
+        relays = player.relays(way)
+        if relays:
+            text = f"through forwarder {', '.join(relays)}"
+        else:
+            text = "inside the subnet" if a == b else "direct"
+        rows.append((f"pod {source}", f"pod {target}", text, f"{rtt:.2f} ms"))
+    player.report.paths(rows)
+    return ""
+
+
+@_says(r"pods reach pods")
+def _all_reach(player: Player, _: re.Match[str]) -> str:
+    player.need_packets()
+    missing, ways = [], {"direct": 0, "relayed": 0}
+    for source, target in permutations(player.lab.nodes(), 2):
+        try:
+            way, _rtt = player.reach(source, target)
+        except NotSo as unmet:
+            missing.append(str(unmet))
+            continue
+        ways["relayed" if player.relays(way) else "direct"] += 1
+    if missing:
+        raise NotSo("\n".join(missing))
+    return f"{ways['direct']} pairs directly, {ways['relayed']} through a forwarder"
+
+
+@_says(r"pod (?P<source>\S+) reaches pod (?P<target>\S+)(?: (?:(?P<direct>directly)|through (?P<relay>.+)))?")
+def _reaches(player: Player, match: re.Match[str]) -> str:
+    way, rtt = player.reach(match["source"], match["target"])
+    relays = player.relays(way)
+    if match["direct"] and relays:
+        raise NotSo(f"the way leads through {', '.join(relays)}")
+    if match["relay"] and relays != [player.chosen(match["relay"])]:
+        raise NotSo(f"the way leads through {', '.join(relays) or 'nobody'}")
+    return f"{'through ' + ', '.join(relays) if relays else 'directly'}, {rtt:.2f} ms"
+
+
+@_says(r"the table of (?P<subnet>\S+) has (?P<kind>only aggregated|direct) routes")
+def _kinds(player: Player, match: re.Match[str]) -> str:
+    own = player.lab.plan.block_length
+    direct = sum(destination.length == own for destination, _ in player.lab.managed(match["subnet"]))
+    if bool(direct) == (match["kind"] == "only aggregated"):
+        raise NotSo(f"the table has {direct} direct routes")
+    return f"{direct} direct routes"
+
+
+@_says(r"start traffic between zones")
+def _start_traffic(player: Player, _: re.Match[str]) -> str:
+    player.need_packets()
+    player.traffic = Traffic()
+    quiet = {subnet: player.by_load(subnet)[-1][1] for subnet in player.lab.subnets}
+    for source, target in permutations(quiet.values(), 2):
+        flow = player.traffic.start(player.lab.pod(source), player.lab.pod(target), rate=FLOW_RATE)
+        player.flows.append((source, target, flow))
+    return f"{len(player.flows)} flows of {FLOW_RATE} packets a second"
+
+
+@_says(r"stop traffic")
+def _stop_traffic(player: Player, _: re.Match[str]) -> str:
+    player.need_packets()
+    player.stop_traffic()
+    return f"{sum(one.lost for one in player.losses)} packets lost"
+
+
+@_says(r"terminate (?P<node>.+)")
+def _terminate(player: Player, match: re.Match[str]) -> str:
+    node = player.chosen(match["node"])
+    instance = player.lab.ids[node]
+    deed = player.provoke(
+        f"{node} terminated",
+        lambda: player.lab.operator.terminate_instances(InstanceIds=[instance]),
+        node,
+    )
+    return f"{node}: {deed}"
+
+
+@_says(r"alarm for (?P<node>.+)")
+def _alarm(player: Player, match: re.Match[str]) -> str:
+    node = player.chosen(match["node"])
+    name = f"{STATUS_CHECK}-{node}"
+    cloudwatch = player.lab.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/EC2",
+        MetricName=STATUS_CHECK,
+        Dimensions=[{"Name": "InstanceId", "Value": player.lab.ids[node]}],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )
+    deed = player.provoke(
+        f"{STATUS_CHECK} alarm for {node}",
+        lambda: cloudwatch.set_alarm_state(
+            AlarmName=name, StateValue="ALARM", StateReason="status check failed"
+        ),
+        node,
+    )
+    return f"{node}: {deed}"
+
+
+@_says(r"node (?P<node>\S+) joins (?P<subnet>\S+)")
+def _join(player: Player, match: re.Match[str]) -> str:
+    return player.lab.launch(match["node"], match["subnet"])
+
+
+@_says(r"no route leads through (?P<node>.+)")
+def _nothing_through(player: Player, match: re.Match[str]) -> str:
+    node = player.chosen(match["node"])
+    left = [
+        f"{destination} in rtb-{subnet.name}"
+        for subnet in player.lab.plan.subnets
+        for destination, hop in player.lab.managed(subnet.name)
+        if hop == node
+    ]
+    if left:
+        raise NotSo(f"through {node}: {', '.join(left)}")
+    return ""
+
+
+@_says(r"the referee found nothing")
+def _no_breach(player: Player, _: re.Match[str]) -> str:
+    if breaches := player.lab.review():
+        raise NotSo("\n".join(f"{one.invariant} {one.what}" for one in breaches))
+    if player.lab.mirror.faults:
+        raise NotSo("\n".join(player.lab.mirror.faults))
+    return f"{player.lab.referee.writes} writes judged"

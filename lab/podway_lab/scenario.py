@@ -1,0 +1,105 @@
+"""The language of scenarios: what an operator does and expects, a sentence a line.
+
+A scenario is text that a person can read aloud::
+
+    cluster demo   pods 100.64.0.0/16   blocks /26
+    quota 14   reserve 2
+    subnet a 10.0.0.0/20   zone us-west-2a   nodes a1 a2 a3   foreign 7
+
+    start
+    within 60s all nodes are ready
+    expect pods reach pods
+    terminate the forwarder of b
+    within 30s pods reach pods
+    expect the referee found nothing
+
+The first three verbs describe the cluster and come before ``start``; ``play`` carries out the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from podway_lab.lab import LabPlan, SubnetPlan
+
+
+class BadScenario(ValueError):
+    """The text is no scenario; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One line to carry out; *within* is how many seconds it may take to come true (0: now)."""
+
+    line: int
+    text: str
+    within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A cluster, and what happens to it."""
+
+    plan: LabPlan
+    sentences: tuple[Sentence, ...]
+
+
+_CLUSTER = re.compile(r"cluster (?P<name>\S+) pods (?P<pods>\S+) blocks /(?P<length>\d+)")
+_QUOTA = re.compile(r"quota (?P<quota>\d+) reserve (?P<reserve>\d+)")
+_SUBNET = re.compile(
+    r"subnet (?P<name>\S+) (?P<cidr>\S+) zone (?P<zone>\S+) nodes (?P<nodes>.+?)( foreign (?P<foreign>\d+))?"
+)
+_WITHIN = re.compile(r"within (?P<seconds>\d+)s (?P<rest>.+)")
+
+
+def parse(text: str) -> Scenario:
+    """The scenario that *text* tells. Raises BadScenario."""
+    plan = LabPlan()
+    sentences: list[Sentence] = []
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = " ".join(raw.partition("#")[0].split())
+        if not line:
+            continue
+        if line.split()[0] in {"cluster", "quota", "subnet"}:
+            if sentences:
+                raise BadScenario(f"line {number}: {line!r} must come before the first deed")
+            plan = _described(plan, line, number)
+        else:
+            sentences.append(_sentence(line, number))
+    if not plan.subnets:
+        raise BadScenario("no line describes a subnet")
+    return Scenario(plan, tuple(sentences))
+
+
+def _sentence(line: str, number: int) -> Sentence:
+    if match := _WITHIN.fullmatch(line):
+        return Sentence(number, match["rest"], float(match["seconds"]))
+    return Sentence(number, line.removeprefix("expect "))
+
+
+def _described(plan: LabPlan, line: str, number: int) -> LabPlan:
+    if match := _CLUSTER.fullmatch(line):
+        return replace(plan, cluster=match["name"], pod_cidr=match["pods"], block_length=int(match["length"]))
+    if match := _QUOTA.fullmatch(line):
+        return replace(plan, quota=int(match["quota"]), reserve=int(match["reserve"]))
+    if match := _SUBNET.fullmatch(line):
+        subnet = SubnetPlan(
+            match["name"],
+            match["cidr"],
+            match["zone"],
+            tuple(match["nodes"].split()),
+            int(match["foreign"] or 0),
+        )
+        _refuse_repetition(plan.subnets, subnet, number)
+        return replace(plan, subnets=(*plan.subnets, subnet))
+    raise BadScenario(f"line {number}: {line!r} describes nothing that is known here")
+
+
+def _refuse_repetition(present: Iterable[SubnetPlan], new: SubnetPlan, number: int) -> None:
+    names = [name for one in present for name in (one.name, *one.nodes)]
+    for name in (new.name, *new.nodes):
+        if name in names:
+            raise BadScenario(f"line {number}: the name {name!r} is taken")
+        names.append(name)
