@@ -105,7 +105,7 @@ class Loop:
     def run(self) -> None:
         """Work until stopped."""
         while not self._stopping:
-            self.step(self._pause())
+            self.step(self.pause())
         self._watch.close()
 
     def step(self, pause: float) -> None:
@@ -125,7 +125,7 @@ class Loop:
         elif self._drifted_at is not None and self._settled():
             self._converge(look=False, news=False)
 
-    def _pause(self) -> float:
+    def pause(self) -> float:
         """Seconds until something is due by itself."""
         if self._snapshot is None:
             return self.resync_seconds

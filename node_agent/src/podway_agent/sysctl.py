@@ -15,15 +15,17 @@ FOUGHT_AFTER = 3
 def wanted_switches(interface: str, *, ipv6: bool) -> dict[str, str]:
     """Switch (below ``/proc/sys/net``) to value, in the order of setting.
 
+    ``ip_forward`` comes first, since the kernel flips ``accept_redirects`` along with it.
     A redirect is sent if either ``all`` or the interface says so, hence both are cleared; the
     effective ``rp_filter`` is the greater of the two, so the interface's is set: 2 (loose) takes
     packets that come back another way than they went. With IPv6 forwarding a host ignores router
     advertisements, and loses its default route, unless ``accept_ra`` is 2: it comes first.
     """
     scopes = ("all", "default", interface)
-    wanted = {f"ipv4/conf/{scope}/send_redirects": "0" for scope in scopes}
+    wanted = {"ipv4/ip_forward": "1"}
+    wanted |= {f"ipv4/conf/{scope}/send_redirects": "0" for scope in scopes}
     wanted |= {f"ipv4/conf/{scope}/accept_redirects": "0" for scope in scopes}
-    wanted |= {f"ipv4/conf/{interface}/rp_filter": "2", "ipv4/ip_forward": "1"}
+    wanted |= {f"ipv4/conf/{interface}/rp_filter": "2"}
     if ipv6:
         wanted |= {f"ipv6/conf/{interface}/accept_ra": "2", "ipv6/conf/all/forwarding": "1"}
     return wanted
