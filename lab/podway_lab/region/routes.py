@@ -137,13 +137,12 @@ def _destination(request: Request) -> Prefix | str:
 
 
 def _existing(request: Request, table: Table) -> Route | None:
-    """The route whose destination is written exactly so."""
+    """The route of exactly that destination: host bits name another one, or none."""
     text = _spelt(request)
     try:
-        route = table.routes.get(Prefix.parse(text))
+        return table.routes.get(Prefix.parse(text))
     except ValueError:
-        route = table.routes.get(text)
-    return route if route is not None and str(route.destination) == text else None
+        return table.routes.get(text)
 
 
 def _target(request: Request, table: Table) -> Target:

@@ -95,6 +95,7 @@ def test_stale_reads_never_touch_writes() -> None:
 
     with pytest.raises(ClientError, match="RouteAlreadyExists"):
         small.create(PODS, interface)
+    assert small.faults.fired == {}
 
 
 def test_a_slow_call_waits_before_it_is_carried_out() -> None:
