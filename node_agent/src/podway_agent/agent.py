@@ -28,11 +28,13 @@ from podway_agent.settings import Settings
 from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
 
 if TYPE_CHECKING:
+    from podway_agent.endpoint import Metric
     from podway_agent.store import Cloud
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+HUNG_SECONDS = 60.0
 STOP_SECONDS = 1.0
 """How long the end waits for a call to the store; nothing depends on it."""
 
@@ -147,6 +149,8 @@ class Agent:
             log.info("saved snapshot", extra={"generation": self.courier.newest.generation})
             self.loop.deliver(self.courier.newest)
             self.loop.step(0)
+        if self.settings.listen:
+            self._serve()
         _notify("READY=1")
         courier = threading.Thread(target=self._guard, name="courier", daemon=True)
         courier.start()
@@ -171,6 +175,54 @@ class Agent:
             self.state.write(STATUS, self.status(outcome))
         except OSError as error:
             log.warning("status not written", extra={"reason": str(error)})
+
+    def _serve(self) -> None:
+        from podway_agent import endpoint  # noqa: PLC0415  (not everybody asks for it)
+
+        answers = endpoint.Answers(self.alive, self.ready, self.metrics)
+        endpoint.serve(self.settings.listen, answers)
+
+    def alive(self) -> str:
+        """Why the agent is not well; empty when it is."""
+        silence = time.monotonic() - max(self.loop.ticked, self.started)
+        return f"the loop has not come round for {silence:.0f} s" if silence > HUNG_SECONDS else ""
+
+    def ready(self) -> str:
+        """Why the kernel does not hold the newest snapshot; empty when it does."""
+        outcome = self.loop.outcome
+        if outcome is None:
+            return "no snapshot yet"
+        return "\n".join(outcome.faults)
+
+    def metrics(self) -> list[Metric]:
+        """What Prometheus is told; docs/agent.md says what each means."""
+        from podway_agent.endpoint import counter, gauge  # noqa: PLC0415  (not everybody asks for it)
+
+        courier, counters = self.courier, self.loop.counters
+        table, resets = self.loop.dataplane.table, self.loop.dataplane.switches.resets
+        outcome = self.loop.outcome or Outcome(0)
+        answered = courier.answered if courier.answered is not None else self.started
+        return [
+            gauge("complete", "1 while the kernel holds the newest snapshot known.", value=not self.ready()),
+            gauge(
+                "generation",
+                "Generation of the subnet's snapshot: held by the kernel, obeyed, in the store.",
+                held=courier.held,
+                obeyed=outcome.generation,
+                stored=courier.seen,
+            ),
+            gauge("routes", "Our routes.", desired=outcome.desired, present=outcome.present),
+            gauge("faults", "What keeps the kernel from holding the snapshot.", value=len(outcome.faults)),
+            gauge("cni_written", "1 when the CNI configuration stands.", value=outcome.cni_written),
+            counter("drift_repaired", "Routes that others changed and we put right.", value=counters.drift),
+            counter("table_repaired", "Times that others changed our nftables table.", value=table.repairs),
+            counter("switch_resets", "Times that others reset a sysctl.", value=resets.total()),
+            counter("convergences", "Times that the kernel was compared.", value=counters.convergences),
+            counter("events_lost", "Times that the kernel dropped events.", value=counters.overflows),
+            counter("store_requests", "Requests to the store.", value=courier.requests),
+            gauge("store_failures", "Of the store, in a row.", value=courier.failures),
+            gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
+        ]
 
     def status(self, outcome: Outcome) -> dict[str, Any]:
         """What ``podway-agent status`` prints."""

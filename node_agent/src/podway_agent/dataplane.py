@@ -56,6 +56,7 @@ class Dataplane:
     """The node's interface, as last seen."""
     wanted: DesiredRoutes = field(default_factory=lambda: DesiredRoutes({}))
     """What was last desired: which of the kernel's events concern us."""
+    _wanted_for: tuple[Snapshot, Position] | None = None
 
     def converge(self, snapshot: Snapshot, *, look: bool) -> Outcome:
         """Make the kernel hold *snapshot*; with *look*, also see whether others changed our filters.
@@ -129,11 +130,17 @@ class Dataplane:
                 routers[version] = found
         return Position(self.identity.instance, link.number, routers)
 
+    def _want(self, snapshot: Snapshot, position: Position) -> None:
+        """Compute what is desired, if it is not the answer that we have."""
+        if self._wanted_for is None or self._wanted_for[0] is not snapshot or self._wanted_for[1] != position:
+            self.wanted = desired_routes(snapshot, position)
+            self._wanted_for = (snapshot, position)
+
     def _route(self, snapshot: Snapshot, link: Link, faults: list[str]) -> tuple[Difference | None, int]:
         """Change what differs, then look again: only what is seen counts as held."""
         try:
             observed = routing.main_routes(self.kernel)
-            self.wanted = desired_routes(snapshot, self._position(snapshot, link, observed))
+            self._want(snapshot, self._position(snapshot, link, observed))
             found = difference(desired=self.wanted.routes, observed=observed)
             faults += [f"{change.route}: {error}" for change, error in self._apply(found.changes)]
             changed = len(found.changes)

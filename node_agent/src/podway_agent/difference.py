@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from podway.domain.addressing import Prefix
 
-from podway_agent.routing import KernelRoute, Key, Kind, Route, Target
+from podway_agent.routing import KernelRoute, Key, Kind, Route, Target, keys_of
 
 
 class Add(NamedTuple):
@@ -70,11 +70,10 @@ def difference(*, desired: Mapping[Key, Target], observed: Iterable[KernelRoute]
     """
     ours: dict[Key, list[Target]] = defaultdict(list)
     foreign: dict[Prefix, list[KernelRoute]] = defaultdict(list)
-    wanted_prefixes = {key.prefix for key in desired}
     for route in observed:
         if route.is_ours:
             ours[route.key].append(route.target)
-        elif route.key.prefix in wanted_prefixes:
+        elif any(key in desired for key in keys_of(route.key.prefix)):
             foreign[route.key.prefix].append(route)
     conflicts = _conflicts(desired, foreign)
     occupied = {conflict.wanted.key for conflict in conflicts if conflict.blocks_ours}
@@ -103,6 +102,8 @@ def _conflicts(
     desired: Mapping[Key, Target], foreign: Mapping[Prefix, list[KernelRoute]]
 ) -> tuple[Conflict, ...]:
     """Foreign routes at a desired key, or preferred to the best desired one, that lead elsewhere."""
+    if not foreign:
+        return ()
     best: dict[Prefix, int] = {}
     for key in desired:
         best[key.prefix] = min(key.metric, best.get(key.prefix, key.metric))

@@ -17,7 +17,6 @@ from podway.wire.snapshot import Snapshot
 from podway_agent import netlink, routing
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.netlink import Message, Watch
-from podway_agent.routing import UNICAST_METRIC
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,8 @@ LONGEST_PAUSE = 5.0
 CALM_SECONDS = 10.0
 SHORTEST_RETRY, LONGEST_RETRY = 1.0, 30.0
 JITTER = 0.2
+LONGEST_NAP = 10.0
+"""The loop comes round this often at least, so that one that hangs is told from one that waits."""
 
 
 @dataclass
@@ -128,9 +129,9 @@ class Loop:
     def pause(self) -> float:
         """Seconds until something is due by itself."""
         if self._snapshot is None:
-            return self.resync_seconds
+            return LONGEST_NAP
         now = self.clock()
-        due = self._next_look - now
+        due = min(self._next_look - now, LONGEST_NAP)
         if self._drifted_at is not None:
             due = min(due, max(self._drifted_at + SETTLE_SECONDS - now, self._pace.wait(now)))
         return max(0.0, due)
@@ -177,9 +178,7 @@ class Loop:
             return wanted != route.target or event.kind == netlink.RTM_DELROUTE
         if not route.key.prefix.length:
             return True  # the default route names the VPC router
-        prefix = route.key.prefix
-        candidates = (UNICAST_METRIC[prefix.version], routing.UNREACHABLE_METRIC)
-        return any(route.key._replace(metric=metric) in self.dataplane.wanted.routes for metric in candidates)
+        return any(key in self.dataplane.wanted.routes for key in routing.keys_of(route.key.prefix))
 
     def _converge(self, *, look: bool, news: bool) -> None:
         """Bring the kernel to the snapshot, say what came of it, and plan the next look."""

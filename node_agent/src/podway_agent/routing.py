@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,11 @@ class Key(NamedTuple):
 
     prefix: Prefix
     metric: int
+
+
+def keys_of(prefix: Prefix) -> tuple[Key, Key]:
+    """The keys at which we keep routes to *prefix*: the way there, and the backstop."""
+    return Key(prefix, UNICAST_METRIC[prefix.version]), Key(prefix, UNREACHABLE_METRIC)
 
 
 class Target(NamedTuple):
@@ -113,10 +119,12 @@ def _unsigned(value: bytes | None) -> int | None:
 _KINDS = {kind.value: kind for kind in Kind}
 
 
+@lru_cache(maxsize=1 << 14)
 def decode_route(payload: bytes) -> KernelRoute | None:
     """The route in an RTM_*ROUTE message; None unless it is a plain one of the main table.
 
     Routes for one type of service, and copies that the kernel keeps of an exception, are not plain.
+    Remembered, since one look after the other finds the same bytes: that halves the time of a look.
     """
     family, length, _, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(payload)
     version = VERSION.get(family)

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Machine(Node):
         self.environment = {
             "PATH": f"{os.environ['PATH']}:{ADMIN_PATH}",
             "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000",
+            "PODWAY_AGENT_LISTEN": "",
             "PODWAY_AGENT_CLUSTER": "demo",
             "PODWAY_AGENT_TABLE": "podway",
             "PODWAY_AGENT_ROLE_ID": "AROAX",
@@ -213,6 +215,29 @@ def test_status_tells_what_was_found_and_done(machine: Machine) -> None:
     assert status["cni"]
     assert status["generation"] == {"kernel": 1, "snapshot": 1}
     assert status["routes"] == {"desired": 5, "present": 5}
+
+
+def test_pages_tell_of_health_and_readiness_and_count(machine: Machine) -> None:
+    machine.start(PODWAY_AGENT_LISTEN="127.0.0.1:9469")
+
+    def page(path: str) -> str:
+        script = (
+            f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9469{path}').read().decode())"
+        )
+        done = machine.namespace.run([sys.executable, "-c", script])
+        return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+    soon(lambda: page("/healthz") == "ok")
+    assert "503" in page("/readyz")
+    machine.table.publish(snapshot())
+    soon(lambda: page("/readyz") == "ok")
+    metrics = page("/metrics").splitlines()
+    assert 'podway_agent_routes{state="present"} 5' in metrics
+    assert 'podway_agent_generation{state="obeyed"} 1' in metrics
+
+    machine.ip("route del 100.64.0.64/26")
+    soon(lambda: "podway_agent_drift_repaired_total 1" in page("/metrics").splitlines())
+    assert page("/nowhere").endswith("404: Not Found")
 
 
 def test_uninstall_removes_exactly_what_is_ours(machine: Machine) -> None:
