@@ -124,7 +124,8 @@ class Loop:
         elif self._snapshot is not None and self.ticked >= self._next_look:
             self._converge(look=True, news=False)
         elif self._drifted_at is not None and self._settled():
-            self._converge(look=False, news=False)
+            # a fault of the filters is only found by looking at them: it must not be forgotten here
+            self._converge(look=self.outcome is None or not self.outcome.is_complete, news=False)
 
     def pause(self) -> float:
         """Seconds until something is due by itself."""

@@ -19,7 +19,7 @@ from podway_lab.fabric.namespace import ADMIN_PATH, Process
 
 from tests.integration.agent.node import MAC, PATIENCE, SELF, Node, soon
 from tests.unit.agent.snapshots import ME, SIBLING, member, snapshot
-from tests.unit.agent.standins import Metadata, Table
+from tests.unit.agent.standins import Identifier, Metadata, Table
 
 pytestmark = pytest.mark.fabric
 
@@ -119,6 +119,38 @@ def test_it_acknowledges_only_after_the_kernel_holds_the_generation(machine: Mac
     assert [generation for generation, _ in seen] == [0, 1, 2]
     assert {item["pk"]["S"] for item in machine.table.written} == {"AROAX:i-0a"}
     assert machine.table.written[0]["cause"]["S"] == "joined"
+
+
+def test_what_the_kernel_does_not_hold_is_not_acknowledged_and_admits_no_pods(machine: Machine) -> None:
+    machine.ip("route add 100.64.0.64/26 via 10.0.0.77 dev ens5 proto static")
+    machine.table.publish(snapshot())
+    machine.start()
+    soon(lambda: any("does not hold" in line["event"] for line in machine.log()))
+    polls = len(machine.table.calls)
+    soon(lambda: len(machine.table.calls) > polls + 5)
+    assert machine.acknowledged() == 0
+    assert not machine.settings.cni_conf_dir.exists()
+
+    machine.ip("route del 100.64.0.64/26 via 10.0.0.77")
+
+    soon(lambda: machine.acknowledged() == 1)
+    assert (machine.settings.cni_conf_dir / "10-podway.conflist").exists()
+
+
+def test_without_a_role_id_sts_says_who_we_are(machine: Machine) -> None:
+    sts = Identifier(machine.namespace.listen("127.0.0.1", 8001), f"AROAZ:{SELF.instance}")
+    machine.table.publish(snapshot())
+    with sts:
+        agent = machine.start(PODWAY_AGENT_ROLE_ID="", AWS_ENDPOINT_URL_STS="http://127.0.0.1:8001")
+        soon(lambda: machine.acknowledged() == 1)
+        agent.end()
+    machine.table.publish(snapshot(generation=2))
+
+    machine.start(PODWAY_AGENT_ROLE_ID="")
+
+    soon(lambda: machine.acknowledged() == 2)
+    assert {item["pk"]["S"] for item in machine.table.written} == {"AROAZ:i-0a"}
+    assert sts.asked == 1
 
 
 def test_ended_it_leaves_the_node_as_it_is(machine: Machine) -> None:

@@ -129,3 +129,27 @@ class Table(Served):
         body = {"B": base64.b64encode(packed.body).decode()}
         self.items[key, "body"] = {**shared, "body": body}
         self.items[key, "version"] = shared
+
+
+class Identifier(Served):
+    """STS that knows one caller."""
+
+    ANSWER: ClassVar = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        "<GetCallerIdentityResult><UserId>{}</UserId><Account>123456789012</Account>"
+        "<Arn>arn:aws:sts::123456789012:assumed-role/nodes/i</Arn></GetCallerIdentityResult>"
+        "</GetCallerIdentityResponse>"
+    )
+
+    def __init__(self, listening: socket.socket, user_id: str) -> None:
+        self.asked = 0
+        outer = self
+
+        class Handler(Answering):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                assert "Action=GetCallerIdentity" in body
+                outer.asked += 1
+                self.answer(outer.ANSWER.format(user_id), headers={"Content-Type": "text/xml"})
+
+        super().__init__(listening, Handler)
