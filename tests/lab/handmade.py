@@ -32,6 +32,11 @@ class Cluster:
     def boot(self, name: str) -> Host:
         host = attach(self.fabric, name)
         self.fabric.set_source_dest_check(interface(name), on=False)
+        self.configure(name, host)
+        return host
+
+    def configure(self, name: str, host: Host) -> None:
+        """What the agent does on a node: forwarding, no redirects, routes to its peers' blocks."""
         host.set_forwarding(on=True)
         for device in ("all", "ens5"):
             host.sysctl(f"net.ipv4.conf.{device}.send_redirects", 0)
@@ -41,7 +46,6 @@ class Cluster:
             f"route replace unreachable {SUPERNETS[subnet]}",
             *(f"route replace {block(peer)} via {address(peer)}" for peer in peers if peer != name),
         )
-        return host
 
     def start_pod(self, name: str, pod: str = "pod") -> Pod:
         host = self.hosts[name]

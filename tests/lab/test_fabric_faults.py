@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from podway.domain.addressing import Prefix
@@ -11,7 +12,7 @@ from podway_lab.fabric.host import Host
 from podway_lab.fabric.probes import ping, trace
 from podway_lab.fabric.traffic import Traffic
 
-from tests.lab.handmade import SUPERNETS, TABLE, Cluster, address, attach, interface
+from tests.lab.handmade import SUPERNETS, TABLE, Cluster, address, attach, eventually, interface
 
 pytestmark = pytest.mark.fabric
 
@@ -36,6 +37,33 @@ def test_replacing_a_route_loses_nothing(cluster: Cluster, traffic: Traffic) -> 
     assert changed >= 19, "the routes that this test is about were never replaced"
     assert [(flow.lost, flow.gap_ms) for flow in figures] == [(0, 0), (0, 0), (0, 0)]
     assert all(flow.sent > 300 for flow in figures)
+
+
+def test_a_changed_route_is_at_no_time_absent(cluster: Cluster) -> None:
+    """As the kernel's own notices say, which a flow might be too slow to notice."""
+    marker = Prefix.parse("100.65.0.0/24")
+    moved = cluster.aggregates() | {SUPERNET: interface("c2")}
+    with (cluster.fabric.directory / "notices").open("w+b") as notices:
+        monitor = cluster.fabric.home.popen(["ip", "-o", "monitor", "route"], stdout=notices)
+
+        def seen() -> str:
+            return Path(notices.name).read_text()
+
+        def watching() -> bool:
+            """Whether a change that is not what this is about comes through."""
+            cluster.apply(cluster.aggregates() | {marker: None})
+            cluster.apply(cluster.aggregates())
+            return str(marker) in seen()
+
+        assert eventually(watching)
+        cluster.apply(moved)
+        cluster.apply({})
+        assert eventually(lambda: f"Deleted {SUPERNET}" in seen())
+        monitor.end()
+
+    about_it = [line for line in seen().splitlines() if str(SUPERNET) in line]
+    assert [line.split()[0] for line in about_it] == [str(SUPERNET), "Deleted"]
+    assert f"via {address('c2')}" in about_it[0]
 
 
 def test_deleting_a_route_before_creating_it_anew_loses_packets(cluster: Cluster, traffic: Traffic) -> None:
@@ -81,10 +109,29 @@ def test_routes_find_an_instance_that_comes_back(cluster: Cluster) -> None:
     cluster.fabric.detach("i-c1")
     gone = ping(cluster.hosts["a1"], address("c1"), timeout=0.2)
 
-    attach(cluster.fabric, "c1")
-    cluster.boot("c1")
+    cluster.configure("c1", attach(cluster.fabric, "c1"))
 
     assert (gone.received, gone.refused_by) == (0, None)
+    assert trace(cluster.pods["a1"], cluster.pods["c2"].address).relays == (address("c1"),)
+
+
+def test_routes_do_not_follow_an_address_to_another_interface(cluster: Cluster) -> None:
+    """EC2 hands a dead instance's address to a new one; routes to the dead one's interface stay holes."""
+    cluster.fabric.detach("i-c1")
+    successor = cluster.fabric.attach(
+        network_interface="eni-new",
+        subnet_id="subnet-c",
+        address=address("c1"),
+        mac="02:00:00:00:00:99",
+        instance_id="i-new",
+    )
+    cluster.fabric.set_source_dest_check("eni-new", on=False)
+    cluster.configure("c1", successor)
+
+    through_the_dead = ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2).received
+    cluster.apply(cluster.aggregates() | {SUPERNET: "eni-new"})
+
+    assert through_the_dead == 0
     assert trace(cluster.pods["a1"], cluster.pods["c2"].address).relays == (address("c1"),)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,10 +78,19 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_a_killed_lab_leaves_no_process_no_namespace_and_its_files_only_until_the_next() -> None:
+def test_a_killed_lab_leaves_no_process_no_namespace_and_its_files_only_until_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labs of its own folder: another test's lab, somewhere else on this machine, sweeps too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (
         new_namespace() as canary,
-        subprocess.Popen([sys.executable, "-c", LAB, canary.path], stdout=subprocess.PIPE, text=True) as lab,
+        subprocess.Popen(
+            [sys.executable, "-c", LAB, canary.path],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        ) as lab,
     ):
         assert lab.stdout is not None
         directory, *pids = lab.stdout.readline().split()

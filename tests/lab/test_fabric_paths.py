@@ -86,11 +86,12 @@ def test_the_router_of_the_vpc_is_no_hop(cluster: Cluster) -> None:
 @pytest.mark.parametrize("checked", ["a1", "c1", "c2"], ids=["sender", "forwarder", "receiver"])
 def test_the_source_destination_check_blocks_pods_at_any_node(cluster: Cluster, checked: str) -> None:
     cluster.fabric.set_source_dest_check(interface(checked), on=True)
-    blocked = ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2)
+    with count_packets(cluster.hosts["c2"], "icmp type echo-request") as arrived:
+        blocked = ping(cluster.pods["a1"], cluster.pods["c2"].address, timeout=0.2)
+        assert (blocked.lost, arrived.packets) == (1, 0)
     between_nodes = ping(cluster.hosts["a1"], address("c2"))
     cluster.fabric.set_source_dest_check(interface(checked), on=False)
 
-    assert blocked.lost
     assert between_nodes.received
     assert ping(cluster.pods["a1"], cluster.pods["c2"].address).received
 
@@ -119,6 +120,16 @@ def test_instances_reach_the_regions_endpoints_and_their_own_listeners(cluster: 
             client.connect(server.getsockname())
             peer = server.accept()[1]
             assert peer[0] in {address("b2"), "169.254.169.254"}
+
+
+def test_the_router_is_silent_about_what_it_cannot_deliver(fabric: Fabric) -> None:
+    fabric.add_subnet("subnet-a", "10.0.0.0/20")
+
+    with count_packets(fabric.home, "ip daddr 192.0.2.1") as entered:
+        answer = ping(attach(fabric, "a1"), "192.0.2.1", timeout=0.2)
+
+        assert entered.packets == 1
+        assert (answer.received, answer.refused_by) == (0, None)
 
 
 def test_an_unallocated_address_enters_a_forwarder_once(cluster: Cluster) -> None:
