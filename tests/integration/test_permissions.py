@@ -46,21 +46,25 @@ def lived() -> Iterator[Lab]:
         assert lab.delivery.settle(30)
         for node in ("a1", "b1"):
             lab.operator.terminate_instances(InstanceIds=[lab.ids[node]])
+            assert lab.delivery.settle(30)
         lab.launch("b3", "b")
         assert lab.wait(lambda: lab.is_ready("b3"), 60)
         assert lab.delivery.settle(30)
         yield lab
 
 
-def needed(call: Made) -> list[tuple[str, str]]:
-    """The permissions that a call needs: actions as IAM names them, with the leading key where one counts."""
-    if call.action != "dynamodb:TransactWriteItems":
-        return [(call.action, leading_key(call.given) if call.action in KEYED else "")]
-    return [
-        (f"dynamodb:{WRITES[kind]}", leading_key(one))
-        for item in call.given["TransactItems"]
-        for kind, one in item.items()
-    ]
+def needed(template: Template, call: Made) -> list[tuple[str, str, str]]:
+    """The permissions that a call needs: IAM's action, resource and leading key where they count."""
+    if call.action.startswith("sqs:"):
+        queue = call.given["QueueUrl"].rpartition("/")[2]
+        return [(call.action, template.place.arn("sqs", queue), "")]
+    if not call.action.startswith("dynamodb:"):
+        return [(call.action, "", "")]
+    table = template.arn_of("Table")
+    if call.action == "dynamodb:TransactWriteItems":
+        parts = [part for item in call.given["TransactItems"] for part in item.items()]
+        return [(f"dynamodb:{WRITES[kind]}", table, leading_key(one)) for kind, one in parts]
+    return [(call.action, table, leading_key(call.given) if call.action in KEYED else "")]
 
 
 def leading_key(given: Mapping[str, Any]) -> str:
@@ -68,11 +72,13 @@ def leading_key(given: Mapping[str, Any]) -> str:
     return str(item["pk"]["S"])
 
 
-def allowed(template: Template, function: str, action: str, key: str) -> bool:
+def allowed(template: Template, function: str, action: str, resource: str, key: str) -> bool:
     role = function.replace("Function", "Role")
     (policy,) = template.properties(role)["Policies"]
     return any(
-        action in as_list(one["Action"]) and key_fits(one.get("Condition", {}), key)
+        action in as_list(one["Action"])
+        and (not resource or resource in as_list(one["Resource"]))
+        and key_fits(one.get("Condition", {}), key)
         for one in policy["PolicyDocument"]["Statement"]
         if one["Effect"] == "Allow"
     )
@@ -92,11 +98,13 @@ def makers(lab: Lab, call: Made) -> list[str]:
     return sorted({ran.function for ran in lab.delivery.invocations() if ran.started <= call.at <= ran.ended})
 
 
-def test_every_function_was_at_work(lived: Lab) -> None:
+def test_every_function_was_at_work_and_for_a_while_alone(lived: Lab) -> None:
     ran = {one.function for one in lived.delivery.invocations()}
-    called = {call.action for call in lived.ec2.calls.made(caller=FUNCTIONS)}
+    calls = lived.ec2.calls.made(caller=FUNCTIONS)
+    called = {call.action for call in calls}
+    alone = {names[0] for names in (makers(lived, call) for call in calls) if len(names) == 1}
 
-    assert ran == set(lived.delivery.template.functions())
+    assert ran == alone == set(lived.delivery.template.functions())
     assert {"ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:ModifyNetworkInterfaceAttribute"} <= called
     assert {"dynamodb:TransactWriteItems", "sqs:SendMessage"} <= called
 
@@ -104,11 +112,11 @@ def test_every_function_was_at_work(lived: Lab) -> None:
 def test_the_roles_allow_every_call_that_the_functions_make(lived: Lab) -> None:
     template = lived.delivery.template
     missing = {
-        (function, action, key)
+        (function, *permission)
         for call in lived.ec2.calls.made(caller=FUNCTIONS)
         if (functions := makers(lived, call))
-        for action, key in needed(call)
-        if not any(allowed(template, function, action, key) for function in functions)
+        for permission in needed(template, call)
+        if not any(allowed(template, function, *permission) for function in functions)
         for function in functions
     }
 
