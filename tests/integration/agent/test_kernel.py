@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
+
 import pytest
+from podway.domain.addressing import Prefix
+from podway_agent.routing import Key, Kind, Route, Target, adding, removing
 from podway_agent.uninstall import remove_routes
 
 from tests.integration.agent.node import Node
@@ -105,6 +110,23 @@ def test_a_foreign_route_that_leads_the_same_way_is_no_fault(node: Node) -> None
     assert "100.64.0.64/26 via 10.0.0.11 dev ens5 proto static" in node.routes()
 
 
+def test_a_foreign_route_that_comes_between_look_and_change_is_not_overwritten(node: Node) -> None:
+    theirs = "100.64.0.64/26 via 10.0.0.77 dev ens5 proto static"
+    node.converge(snapshot(ME))
+    node.ip(f"route add {theirs}")
+    assert node.dataplane.link is not None
+    way = Target(
+        Kind.UNICAST, int(ipaddress.ip_address("10.0.0.11")), node.dataplane.link.number, onlink=True
+    )
+    ours = Route(Key(Prefix.parse("100.64.0.64/26"), 0), way)
+    same = Route(ours.key, way._replace(gateway=int(ipaddress.ip_address("10.0.0.77"))))
+
+    refusals = node.dataplane.kernel.ask([adding(ours), removing(ours), removing(same)])
+
+    assert [refusal and refusal.errno for refusal in refusals] == [errno.EEXIST, errno.ESRCH, errno.ESRCH]
+    assert theirs in node.routes()
+
+
 def test_nothing_of_others_is_touched(node: Node) -> None:
     node.ip("route add 100.64.0.3 dev wire scope host", "route add 10.9.0.0/16 via 10.0.0.1")
     before = node.routes()
@@ -170,10 +192,13 @@ def test_our_own_changes_and_pods_coming_and_going_are_no_drift(node: Node) -> N
 
     node.ip("link add name veth9 type veth peer name veth8", "link set veth9 up")
     node.ip("route add 100.64.0.5 dev veth9", "link del veth9")
+    loop.deliver(snapshot(ME, generation=2))
+    node.turn(loop, lambda: len(node.told) == 2)
+    assert node.ours() == BACKSTOPS
     for _ in range(5):
         node.namespace.call(lambda: loop.step(0.05))
 
-    assert loop.counters.convergences == 1
+    assert loop.counters.convergences == 2
 
 
 def test_a_route_taken_over_is_reported_and_ours_returns_after_it(node: Node) -> None:

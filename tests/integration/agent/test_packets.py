@@ -13,6 +13,7 @@ import pytest
 from podway.wire.snapshot import Member, Snapshot
 from podway_agent.dataplane import Dataplane
 from podway_agent.identity import Identity
+from podway_lab.fabric.cni import CniFailed
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host, Pod
@@ -172,6 +173,28 @@ def test_an_unused_address_of_the_own_block_does_not_loop(cluster: Cluster) -> N
     assert ping(cluster.pods["b1"], unused, count=3, timeout=0.3).lost == 3
 
     assert entered.packets == 3
+
+
+def test_two_blocks_apart_are_both_filled_and_both_reached(cluster: Cluster) -> None:
+    cluster.start()
+    host, plane = cluster.hosts["a2"], cluster.planes["a2"]
+    blocks = ["100.64.8.0/30", "100.64.9.0/30"]
+    for name in ("a1", "a2"):
+        told = snapshot(
+            member("i-a1", address("a1")),
+            member("i-a2", address("a2"), *blocks),
+            subnet="subnet-a",
+            reachable_here=[SUPERNETS["a"]],
+        )
+        cluster.hosts[name].call(partial(cluster.planes[name].converge, told, look=True))
+    conflist = plane.settings.cni_conf_dir / "10-podway.conflist"
+
+    pods = [host.add_pod(f"pod{number}", conflist) for number in range(2)]
+
+    assert {pod.address.rpartition(".")[0] for pod in pods} == {"100.64.8", "100.64.9"}
+    assert [ping(cluster.pods["b1"], pod.address).lost for pod in pods] == [0, 0]
+    with pytest.raises(CniFailed, match="no IP addresses available"):
+        host.add_pod("one-too-many", conflist)
 
 
 def test_pods_do_not_reach_the_metadata_service_and_their_node_does(cluster: Cluster) -> None:

@@ -1,0 +1,36 @@
+"""The agent's page names every setting, metric and command, and none that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from podway_agent.agent import Agent
+from podway_agent.disk import StateDirectory
+from podway_agent.endpoint import exposition
+from podway_agent.identity import Identity
+from podway_agent.settings import Settings
+
+PAGE = Path("docs/agent.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return PAGE.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    rows = [line.split("|")[1] for line in section("Settings").splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+
+    assert named == set(Settings.model_fields)
+
+
+def test_every_metric_is_documented_and_no_other(tmp_path: Path) -> None:
+    told = Settings(cluster="demo", table="podway", listen="")
+    agent = Agent(
+        told, Identity("i-0a", "subnet-a", "192.0.2.1", "", "us-west-2", ""), StateDirectory(tmp_path)
+    )
+
+    exposed = set(re.findall(r"^# TYPE (\S+)", exposition(agent.metrics()), re.MULTILINE))
+
+    assert exposed == set(re.findall(r"podway_agent_[a-z_]+", section("Pages on loopback")))
