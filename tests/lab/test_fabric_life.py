@@ -234,6 +234,18 @@ def test_a_full_block_is_the_plugins_word_and_leaves_nothing_behind(cluster: Clu
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_chain_that_fails_half_way_gives_the_address_back(cluster: Cluster) -> None:
+    host = cluster.hosts["a2"]
+    path = conflist(host.directory, block("a2"))
+    path.write_text(path.read_text().replace('"bandwidth", "cap', '"no-such-plugin", "cap'))
+
+    with pytest.raises(CniFailed, match="plugin no-such-plugin is not in"):
+        host.add_pod("half", path)
+
+    reserved = {entry.name for entry in (host.directory / "run/cni-podway/podway").glob("100.*")}
+    assert reserved == {cluster.pods["a2"].address}
+
+
 def test_what_a_plugin_declares_reaches_it(cluster: Cluster) -> None:
     """A host port works only when the runtime hands the port mappings to ``portmap``."""
     host = cluster.hosts["c1"]

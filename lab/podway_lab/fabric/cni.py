@@ -5,6 +5,7 @@ CNI specification 1.0.0, sections 2 (execution protocol) and 3 (execution of net
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class Attachment:
             for plugin in self.network["plugins"]:
                 result = self._execute("ADD", plugin, result)
         except CniFailed:
-            self.delete(None)
+            with contextlib.suppress(CniFailed):  # the first word is the one that matters
+                self.delete(None)
             raise
         if result is None:
             raise CniFailed(f"{self.network['name']} has no plugins")
