@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import faulthandler
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from podway_lab.fabric.entry import NoNamespaces, enter
 from podway_lab.lab import CHECKOUT, Lab
+from podway_lab.machines import AGENT_LOG, Fleet
 from podway_lab.play import Player, check
 from podway_lab.report import Report
 from podway_lab.scenario import BadScenario, parse
@@ -50,17 +51,27 @@ def play_file(path: Path, *, no_packets: bool = False) -> int:
         return 2
     with_fabric = not no_packets and _has_namespaces(console)
     report = Report(console)
-    with (
-        tempfile.NamedTemporaryFile("w", prefix="podway-lab-", suffix=".log", delete=False) as log,
-        contextlib.redirect_stdout(log),
-        Lab(scenario.plan, with_fabric=with_fabric) as lab,
-    ):
+    with Lab(scenario.plan, with_fabric=with_fabric) as lab:
         good = Player(lab, report).play(scenario)
-    if good:
-        Path(log.name).unlink()
-    else:
-        console.print(f"  what the functions logged: {log.name}")
+        if not good:
+            console.print(f"  what functions and agents logged: {_keep_logs(lab)}")
     return 0 if good else 1
+
+
+def _keep_logs(lab: Lab) -> Path:
+    """A folder with everything that was logged, for whoever wants to know why."""
+    folder = Path(tempfile.mkdtemp(prefix="podway-logs-"))
+    printed = (f"{one.printed}{one.error}\n" for one in lab.delivery.invocations())
+    (folder / "functions.log").write_text("".join(printed))
+    (folder / "faults.log").write_text("\n".join(lab.mirror.faults))
+    with (folder / "threads.log").open("w") as file:
+        faulthandler.dump_traceback(file)
+    if isinstance(lab.fleet, Fleet):
+        for instance, machine in lab.fleet.machines.items():
+            (folder / f"{lab.names[instance]}.log").write_bytes(
+                (machine.host.directory / AGENT_LOG).read_bytes()
+            )
+    return folder
 
 
 def _has_namespaces(console: Console) -> bool:

@@ -30,6 +30,7 @@ from podway_lab.region.model import StrictEC2
 
 METADATA_ADDRESS = "169.254.169.254"
 CONFLIST = "10-podway.conflist"
+AGENT_LOG = "agent.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,6 @@ class Fleet:
             mac=interface.mac,
             instance_id=instance,
         )
-        self._fabric.set_source_dest_check(interface.id, on=interface.source_dest_check)
         host.add_address(METADATA_ADDRESS)
         metadata = serve_metadata(
             host.listen(METADATA_ADDRESS, 80),
@@ -101,7 +101,7 @@ class Fleet:
             "PODWAY_AGENT_POLL_FAST_SECONDS": str(self._poll),
             "PODWAY_AGENT_POLL_SLOW_SECONDS": str(self._poll * 3),
         }
-        with (home / "agent.log").open("ab") as log:
+        with (home / AGENT_LOG).open("ab") as log:
             return host.popen(
                 [sys.executable, "-m", "podway_agent", "run"], env=settings, stdout=log, stderr=log
             )

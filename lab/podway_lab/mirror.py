@@ -95,12 +95,16 @@ class Mirror:
     def _listen(self, change: Change) -> None:
         match change:
             case InstanceStateChanged(state="running"):
-                self._power.give(partial(self._machines.boot, change.instance))
+                self._afterwards(partial(self._machines.boot, change.instance))
             case InstanceStateChanged(state="stopping" | "stopped" | "shutting-down" | "terminated"):
                 self._network.give(partial(self._silence, change.instance))
-                self._power.give(partial(self._machines.halt, change.instance))
+                self._afterwards(partial(self._machines.halt, change.instance))
             case _ if self._fabric is not None:
                 self._network.give(partial(self._steer, self._fabric, change))
+
+    def _afterwards(self, deed: Callable[[], None]) -> None:
+        """Once the network has followed everything so far: a machine needs its subnet."""
+        self._network.give(partial(self._power.give, deed))
 
     def _silence(self, instance: str) -> None:
         host = self._fabric.hosts.get(instance) if self._fabric else None
