@@ -6,6 +6,7 @@ SHELL := bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 BUILDS ?= .aws-sam
+STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
 .PHONY: help setup check format test demo build clean
@@ -13,28 +14,29 @@ REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: .setup-stamp ## Install what this machine lacks (Debian packages are named first)
-.setup-stamp: $(REQUIREMENTS)
+setup: $(STAMP) ## Install what this machine lacks (Debian packages are named first)
+$(STAMP): $(REQUIREMENTS)
 	@.ci/setup
 	touch $@
 
-check: .setup-stamp ## Lint, format, types, imports: under a minute
+check: $(STAMP) ## Lint, format, types, imports: under a minute
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/cfn-lint template.yaml
 
-format: .setup-stamp ## Format the code and mend what lint can mend
+format: $(STAMP) ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .setup-stamp ## Everything that must hold
+test: $(STAMP) ## Everything that must hold
 	@$(BIN)/pytest
 
-demo: .setup-stamp ## Watch a cluster route, lose a forwarder and heal, on this machine
+demo: $(STAMP) ## Watch a cluster route, lose a forwarder and heal, on this machine
 	@$(BIN)/podway-lab demo
 
-build: .setup-stamp ## Build functions and layers for both architectures with the SAM CLI (needs a Python 3.13)
+build: $(STAMP) ## Build functions and layers for both architectures with the SAM CLI (needs a Python 3.13)
 	@test -x .sam-venv/bin/sam || { echo "make build: no Python 3.13 here; install one and run 'make setup' again" >&2; exit 1; }
 	export PATH="$$PWD/.sam-venv/bin:$$PATH" SAM_CLI_TELEMETRY=0
 	sam validate --lint
@@ -43,4 +45,4 @@ build: .setup-stamp ## Build functions and layers for both architectures with th
 	done
 
 clean: ## Remove what was built or cached here
-	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .setup-stamp
+	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

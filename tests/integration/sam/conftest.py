@@ -29,7 +29,7 @@ def builds(sam: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     """Where the artifacts of each architecture lie."""
     assert sam.exists()
     folder = tmp_path_factory.mktemp("builds")
-    command = ["make", "--old-file=.setup-stamp", "build", f"BUILDS={folder}"]
+    command = ["make", "--old-file=.venv/.complete", "build", f"BUILDS={folder}"]
     made = subprocess.run(
         command, cwd=CHECKOUT, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
