@@ -56,8 +56,8 @@ class LateStore:
 
     @cached_property
     def _store(self) -> Store:
-        client = cloud().dynamodb(region=self._region, endpoint=self._settings.endpoint)
-        return DynamoDbStore(client, self._settings.table)
+        told = self._settings
+        return DynamoDbStore(cloud(), told.table, region=self._region, endpoint=told.endpoint)
 
     def version(self, subnet: str) -> Version | None:
         return self._store.version(subnet)
