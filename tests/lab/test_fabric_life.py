@@ -152,6 +152,14 @@ def test_closing_the_fabric_ends_everything_and_removes_its_files(fabric: Fabric
     assert not directory.exists()
 
 
+def test_one_fabric_may_follow_another_in_the_same_place() -> None:
+    with new_namespace() as place:
+        for _ in range(2):
+            with Fabric(Namespace(os.dup(place.descriptor))) as fabric:
+                cluster = Cluster(fabric, per_subnet=1)
+                assert ping(cluster.pods["a1"], cluster.pods["b1"].address).received
+
+
 def test_children_outlive_the_thread_that_asked_for_them(host: Host) -> None:
     """The parent-death signal is of the thread that forks; a request handler's thread is short-lived."""
     with ThreadPoolExecutor(max_workers=1) as short_lived:

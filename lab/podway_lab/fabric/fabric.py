@@ -130,11 +130,13 @@ class Fabric:
         return next((host for host in list(self.hosts.values()) if host.address == address), None)
 
     def close(self) -> None:
-        """End all hosts and what runs in them, and let go of the home namespace; twice is fine."""
+        """End all hosts and what runs in them, clear the home namespace and let it go; twice is fine."""
         with self._lock:
             for host in self.hosts.values():
                 host.close()
             self.hosts.clear()
+            self._router.close()
+            self._switch.close()
             self.home.close()
             if self._scratch:
                 self._scratch.close()

@@ -132,6 +132,16 @@ class Router:
         text = self.home.tool("ip", "-json", "route", "show", "table", str(number))
         return {destination_of(entry): target_of(entry) for entry in json.loads(text)}
 
+    def close(self) -> None:
+        """Take rules and routes away, so that another fabric may begin here."""
+        rules = ((bridge, self._numbers[table]) for bridge, table in self._associated.items())
+        self.home.ip(
+            *(f"rule delete pref {number} iif {bridge} lookup {number}" for bridge, number in rules),
+            *(f"route flush table {number}" for number in self._numbers.values()),
+        )
+        self._associated.clear()
+        self._numbers.clear()
+
     def _number(self, table: str) -> int:
         """The kernel's number for *table*; a new one swallows everything until it is programmed."""
         if table not in self._numbers:

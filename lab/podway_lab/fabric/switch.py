@@ -144,6 +144,11 @@ class Switch:
         """The network interface that is plugged in with *address*."""
         return next((port.network_interface for port in self.ports.values() if port.address == address), None)
 
+    def close(self) -> None:
+        """Take the bridges away; the ports go with their other ends."""
+        self.home.ip(*(f"link delete {segment.bridge}" for segment in self.segments.values()))
+        self.segments.clear()
+
     def _set_member(self, name: str, port: Port, *, present: bool) -> None:
         self.home.nft(self._set_change(name, port, present=present))
 
