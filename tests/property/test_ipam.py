@@ -1,13 +1,13 @@
-"""Joins, leaves, rests, growth and shrinking in any order: no address twice, nothing handed out while it rests."""
+"""Joins, leaves, rests, growth and shrinking in any order: no address twice, no block while it rests."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from podway.domain.addressing import Prefix
 from podway.domain.ipam import AddressSpace, Want, allocate, release, trim
 
@@ -75,7 +75,7 @@ class Addresses(RuleBasedStateMachine):
     @invariant()
     def no_address_belongs_to_two(self) -> None:
         blocks = sorted(block.prefix for block in self.space.blocks)
-        for first, second in zip(blocks, blocks[1:], strict=False):
+        for first, second in pairwise(blocks):
             assert not first.overlaps(second)
 
     @invariant()

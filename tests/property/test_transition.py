@@ -1,4 +1,4 @@
-"""Whatever the tables, no step list opens a hole it could avoid, exceeds the quota or touches others' routes."""
+"""Whatever the tables, no step list opens an avoidable hole, exceeds the quota or touches others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Create, Delete, Replace, Route, Step
 from podway.domain.planner import plan
 from podway.domain.transition import transition, verify_transition
+
 from tests.property.worlds import clusters
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar, cast
 
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.model import (
@@ -18,6 +19,8 @@ from podway.domain.model import (
     RouteState,
     RouteTable,
 )
+
+Made = TypeVar("Made")
 
 UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
 """Origins whose routes take no slot of the quota (Amazon VPC quotas: "non-propagated routes")."""
@@ -113,6 +116,16 @@ class Facts:
                 if prefix.version == self.version
             )
         )
+
+    @cached_property
+    def _derived(self) -> dict[str, object]:
+        return {}
+
+    def cached(self, name: str, make: Callable[[], Made]) -> Made:
+        """What *make* returns, made once for all tables of the cluster."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        return cast("Made", self._derived[name])
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,146 @@
-"""Which destinations a table gets."""
+"""Which destinations a table gets, planned from nothing: the optimum within the budget.
+
+In this order: least weight left bare, lightest busiest next hop, most direct weight. Exact for small
+tables, and for large ones of one block per node and equal capacity; else within what FRONT and the
+fill leave (``docs/planner.md``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.routing import Block, TableFacts
+from podway.domain.planner.cover import EMPTY, Cover, Covering, Prices, Trace, routes_of
+from podway.domain.planner.degrade import most_covered
+from podway.domain.planner.even import even_routes, smallest_part
+from podway.domain.planner.exact import SMALL, Exhaustive, State
+from podway.domain.planner.limits import least_limit
+from podway.domain.planner.problem import TableProblem
+from podway.domain.planner.trie import NOBODY, Problem, Trie
+
+SLACK = 1e-9
+"""Rounding of sums of weights."""
 
 
-def choose_prefixes(view: TableFacts) -> Mapping[Prefix, str]:
-    """Destination and subnet: direct routes and anchors while they fit, else one route per supernet."""
-    facts = view.facts
-    own = view.own_subnet
-    anchors = {
-        prefix: subnet
-        for prefix, subnet in facts.supernets
-        if prefix not in view.foreign and facts.forwarders.get(subnet)
-    }
-    counted = [block for block in facts.blocks if facts.nodes[block.node].subnet != own]
-    every = {
-        block.prefix: facts.nodes[block.node].subnet for block in counted if block.prefix not in view.foreign
-    } | anchors
-    if len(every) <= view.budget:
-        return every
-    needed = {prefix: subnet for prefix, subnet in anchors.items() if subnet != own}
-    loose = {
-        block.prefix: facts.nodes[block.node].subnet
-        for block in counted
-        if not _around(block, needed) and block.prefix not in view.foreign
-    }
-    ranked = [*sorted(needed), *sorted(loose), *sorted(anchors.keys() - needed.keys())]
-    subnets = {**anchors, **loose}
-    return {prefix: subnets[prefix] for prefix in ranked[: view.budget]}
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Destinations with the colours of their next hops; what anybody may have to relay; what stays bare."""
+
+    routes: Mapping[Prefix, int]
+    limit: float = 0.0
+    miss: float = 0.0
+    confined: bool = True
+    bare: frozenset[Prefix] = field(default=frozenset())
+    """Large tables only: the blocks given up for want of budget."""
 
 
-def _around(block: Block, anchors: Mapping[Prefix, str]) -> bool:
-    return any(block.prefix.at(length) in anchors for length in range(block.prefix.length + 1))
+def fresh_choice(table: TableProblem, *, small: int = SMALL) -> Choice:
+    """The best destinations regardless of the present ones."""
+    problem = table.problem
+    hard = [item for item in problem.items if item.hard]
+    if not hard:
+        return Choice({})
+    if len(hard) <= small:
+        return _small(table)
+    groves = table.even
+    if groves is not None:
+        most = smallest_part([grove for several in groves.values() for grove in several], table.view.budget)
+        if most is not None:
+            load = (most - 1) * hard[0].weight / next(iter(problem.capacity.values()))
+            routes = even_routes(groves, most)
+            return Choice({prefix: table.colour[subnet] for prefix, subnet in routes.items()}, load)
+    return _large(table)
+
+
+def may_gain_by_leaving_home(problem: Problem) -> bool:
+    """Whether a route outside its subnet's supernets could save one: it takes two of them to merge."""
+    colours = [colour for _, colour in problem.spaces]
+    return len(set(colours)) < len(colours)
+
+
+def _small(table: TableProblem) -> Choice:
+    """By exhaustive search; outside the supernets only for a strictly better plan."""
+    best = _searched(table, table.problem)
+    if may_gain_by_leaving_home(table.problem):
+        other = _searched(table, replace(table.problem, confined=False))
+        if _better(other, best):
+            best = other
+    choice, _ = best
+    return choice
+
+
+def _better(one: tuple[Choice, float], other: tuple[Choice, float]) -> bool:
+    for mine, theirs in (
+        (one[0].miss, other[0].miss),
+        (one[0].limit, other[0].limit),
+        (one[1], other[1]),
+    ):
+        if abs(mine - theirs) > SLACK:
+            return mine < theirs
+    return False
+
+
+def _searched(table: TableProblem, problem: Problem) -> tuple[Choice, float]:
+    trie = table.trie(problem, present=False)
+    budget = table.view.budget
+    search = Exhaustive(problem, trie, Prices(relayed=1.0), {}, skip=True)
+    miss = min(state.miss for state in search.front(float("inf"), budget))
+    search.allow(miss)
+
+    def attempt(limit: float) -> tuple[State | None, float]:
+        front = search.front(limit, budget)
+        return min(front, key=lambda state: (state.aim, state.routes), default=None), search.next_limit
+
+    found = least_limit(attempt, guess=total_weight(problem) / max(1, budget))
+    if found is None:
+        return Choice({}, 0.0, miss, problem.confined), 0.0
+    limit, state = found
+    routes = placed(trie, state.trace)
+    return Choice(routes, limit, state.miss, problem.confined), state.aim
+
+
+def placed(trie: Trie, trace: Trace) -> dict[Prefix, int]:
+    """Destinations and colours (NOBODY: a kept route that catches nothing) of a solution."""
+    return {trie.prefix[at]: NOBODY if label == EMPTY else label >> 1 for at, label in routes_of(trace)}
+
+
+def total_weight(problem: Problem) -> float:
+    """Of all that must be covered."""
+    return sum(item.weight for item in problem.items if item.hard)
+
+
+def _large(table: TableProblem) -> Choice:
+    """By the pruned programme: in home mode if that fits, else anywhere, else with the least given up."""
+    budget = table.view.budget
+    problem, bare = affordable(table, budget)
+    covering = Covering(problem, table.trie(problem, present=False))
+
+    def attempt(limit: float) -> tuple[Cover | None, float]:
+        cover = covering.solve(limit)
+        return (cover if cover is not None and cover.cost <= budget else None), covering.next_limit
+
+    guess = 1.3 * total_weight(problem) / max(1, budget) / covering.largest
+    found = least_limit(attempt, guess=guess)
+    miss = sum(item.weight for item in table.problem.items if item.prefix in bare)
+    if found is None:
+        return Choice({}, 0.0, miss, problem.confined, bare)
+    limit, cover = found
+    return Choice(placed(covering.trie, cover.trace), limit, miss, problem.confined, bare)
+
+
+def affordable(table: TableProblem, budget: int) -> tuple[Problem, frozenset[Prefix]]:
+    """The problem that fits the budget, and what had to be given up for it."""
+    problem = table.problem
+    options = [problem]
+    if may_gain_by_leaving_home(problem):
+        options.append(replace(problem, confined=False))
+    for option in options:
+        cover = Covering(option, table.trie(option, present=False)).solve(float("inf"))
+        if cover is not None and cover.cost <= budget:
+            return option, frozenset()
+    given_up = [
+        (most_covered(option, table.trie(option, present=False), budget), option) for option in options
+    ]
+    (_, bare), option = min(given_up, key=lambda answer: answer[0][0])
+    return replace(table.without(bare), confined=option.confined), bare

@@ -1,8 +1,9 @@
 """Which node each route leads to, and who stands by.
 
-Order of preference: somebody who has acknowledged what is behind the route; the present next hop,
-if it may stay; the lightest busiest forwarder; most direct weight; ``prefer``; on-demand before Spot;
-the node that relays least in the other tables (so next hops rotate); a rendezvous hash.
+Order of preference: somebody who has acknowledged what is behind the route; the present next hop, if
+the load limit lets it stay; within the limit, the most direct weight, beyond it the least load;
+``prefer``; on-demand before Spot; the node that relays least in the other tables (so next hops rotate
+over the tables, among equals only); a rendezvous hash.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from podway.domain.model import ForwarderPreference
 from podway.domain.routing import Block, Facts
 
 STANDBYS = 3
-"""Standbys named per route: one dies with the next hop's zone neighbour at worst, three rarely do."""
+"""Standbys named per route: enough to outlive the next hop and what fails with it."""
+
+SLACK = 1e-9
+"""Rounding of sums of weights."""
 
 Rank = tuple[bool, float, float, bool, bool, float, int]
 
@@ -31,7 +35,7 @@ class Loads:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The blocks that one route catches; *counted* ones weigh, those of the table's own subnet do not."""
+    """The blocks that one route catches, what they weigh in this table, and what each node owns of it."""
 
     destination: Prefix
     subnet: str
@@ -42,71 +46,119 @@ class Part:
     @property
     def sole(self) -> int | None:
         """The only node with blocks here."""
-        owners = {block.node for block in self.blocks}
-        return owners.pop() if len(owners) == 1 else None
+        return next(iter(self.own)) if len(self.own) == 1 else None
 
 
 def part_of(destination: Prefix, subnet: str, blocks: Sequence[Block], *, counted: bool) -> Part:
-    """The part with its weight, and what of it each node owns."""
+    """The part; blocks of the table's own subnet are not *counted* and weigh nothing."""
+    if not counted:
+        return Part(destination, subnet, blocks, 0.0, dict.fromkeys((b.node for b in blocks), 0.0))
     own: dict[int, float] = {}
     for block in blocks:
-        own[block.node] = own.get(block.node, 0.0) + (block.weight if counted else 0.0)
+        own[block.node] = own.get(block.node, 0.0) + block.weight
     return Part(destination, subnet, blocks, sum(own.values()), own)
 
 
-@dataclass(frozen=True, slots=True)
 class Chooser:
-    """Chooses next hops for the parts of one table."""
+    """Chooses next hops for the parts of one table and family."""
 
-    facts: Facts
-    loads: Loads
+    def __init__(self, facts: Facts, loads: Loads, limit: float) -> None:
+        self.facts = facts
+        self.loads = loads
+        self.limit = limit
+        self._queues: dict[str, list[int]] = {}
+        self._ties: dict[str, int] = {}
 
-    def candidates(self, part: Part) -> Iterable[int]:
-        """Nodes that may take the part."""
-        yield from self.facts.forwarders.get(part.subnet, ())
-        sole = part.sole
-        if sole is not None and not self.facts.may_relay[sole]:
-            yield sole
-
-    def may_take(self, part: Part, node: int | None) -> bool:
+    def may_take(self, part: Part, node: int) -> bool:
         """Whether *node* may be the part's next hop."""
-        if node is None or self.facts.nodes[node].subnet != part.subnet:
+        if self.facts.nodes[node].subnet != part.subnet:
             return False
         return self.facts.may_relay[node] or part.sole == node
 
     def is_behind(self, part: Part, node: int) -> bool:
         """Whether the node has yet to acknowledge a block of somebody else behind the route."""
-        return any(part.destination.contains(block) for block in self.facts.nodes[node].behind)
+        behind = self.facts.nodes[node].behind
+        return bool(behind) and any(part.destination.contains(block) for block in behind)
+
+    def load_with(self, part: Part, node: int) -> float:
+        """What *node* would relay in this table if it took the part too."""
+        relayed = (part.weight - part.own.get(node, 0.0)) / self.facts.nodes[node].capacity
+        return self.loads.here.get(node, 0.0) + relayed
 
     def rank(self, part: Part, node: int) -> Rank:
         """The smaller, the better."""
         facts = self.facts.nodes[node]
-        own = part.own.get(node, 0.0)
+        load = self.load_with(part, node)
         return (
             self.is_behind(part, node),
-            self.loads.here.get(node, 0.0) + (part.weight - own) / facts.capacity,
-            -own,
+            load if load > self.limit + SLACK else 0.0,
+            -part.own.get(node, 0.0),
             facts.forwarder is not ForwarderPreference.PREFER,
             facts.spot,
             self.loads.elsewhere.get(node, 0.0),
-            crc32(f"{part.destination}|{facts.id}".encode()),
+            crc32(f"{part.destination.value}/{part.destination.length}|{facts.id}".encode()),
+        )
+
+    def keeps(self, part: Part, present: int | None) -> bool:
+        """Whether the present next hop may stay."""
+        return (
+            present is not None
+            and self.may_take(part, present)
+            and not self.is_behind(part, present)
+            and self.load_with(part, present) <= self.limit + SLACK
         )
 
     def choose(self, part: Part) -> int | None:
-        """The best node for the part; None when nobody may take it. Adds its load."""
-        best = min(self.candidates(part), key=lambda node: self.rank(part, node), default=None)
-        if best is not None:
-            self.add(part, best)
-        return best
+        """The best node for the part; None when nobody may take it."""
+        sole = part.sole
+        if sole is not None and part.blocks and not self.is_behind(part, sole):
+            return sole
+        owners = [node for node in part.own if self.facts.may_relay[node]]
+        best = self._best(part, owners)
+        if best is None or self.rank(part, best)[:2] > (False, 0.0):
+            best = self._best(part, self.facts.forwarders.get(part.subnet, ()))
+        return best if best is not None else sole
+
+    def _best(self, part: Part, nodes: Iterable[int]) -> int | None:
+        return min(nodes, key=lambda node: self.rank(part, node), default=None)
 
     def add(self, part: Part, node: int) -> None:
         """Count the part as relayed by *node*."""
-        relayed = (part.weight - part.own.get(node, 0.0)) / self.facts.nodes[node].capacity
-        self.loads.here[node] = self.loads.here.get(node, 0.0) + relayed
+        self.loads.here[node] = self.load_with(part, node)
 
     def standbys(self, part: Part, next_hop: int) -> tuple[str, ...]:
-        """Who takes over when the next hop dies, best first."""
-        others = [node for node in self.candidates(part) if node != next_hop]
-        others = [node for node in others if self.facts.may_relay[node]]
-        ranked = sorted(others, key=lambda node: self.rank(part, node))
-        return tuple(self.facts.nodes[node].id for node in ranked[:STANDBYS])
+        """Who takes over when the next hop dies, best first: ``prefer``, on-demand, least loaded.
+
+        Among equals each route starts at another node, so a dead next hop's routes spread.
+        """
+        queue = self._queue(part.subnet)
+        if not queue:
+            return ()
+        ties = self._ties[part.subnet]
+        start = crc32(f"{part.destination.value}/{part.destination.length}".encode()) % ties
+        found: list[int] = []
+        behind: list[int] = []
+        for step in range(len(queue)):
+            node = queue[(start + step) % ties] if step < ties else queue[step]
+            if node == next_hop:
+                continue
+            (behind if self.is_behind(part, node) else found).append(node)
+            if len(found) == STANDBYS:
+                break
+        return tuple(self.facts.nodes[node].id for node in [*found, *behind][:STANDBYS])
+
+    def _queue(self, subnet: str) -> list[int]:
+        queue = self._queues.get(subnet)
+        if queue is None:
+            queue = sorted(
+                self.facts.forwarders.get(subnet, ()), key=lambda node: (self._standing(node), node)
+            )
+            self._queues[subnet] = queue
+            first = self._standing(queue[0]) if queue else None
+            self._ties[subnet] = sum(1 for node in queue if self._standing(node) == first)
+        return queue
+
+    def _standing(self, node: int) -> tuple[bool, bool, float]:
+        facts = self.facts.nodes[node]
+        preferred = facts.forwarder is ForwarderPreference.PREFER
+        return not preferred, facts.spot, round(self.loads.here.get(node, 0.0), 6)

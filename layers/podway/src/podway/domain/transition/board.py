@@ -105,7 +105,10 @@ TINY = 1e-9
 
 
 def board(facts: TableFacts, desired: Mapping[Prefix, str], extra: Collection[Prefix] = ()) -> Board:
-    """The table as it is, laid out for a change to *desired*; *extra* are prefixes for temporaries."""
+    """The table as it is, laid out for a change to *desired*; *extra* are prefixes for temporaries.
+
+    Blocks of the table's own subnet do not depend on it and cannot be lost here.
+    """
     cluster = facts.facts
     needs = {
         block.prefix: (
@@ -114,6 +117,7 @@ def board(facts: TableFacts, desired: Mapping[Prefix, str], extra: Collection[Pr
             block.weight,
         )
         for block in cluster.blocks
+        if cluster.nodes[block.node].subnet != facts.own_subnet
     }
     managed = facts.managed
     prefixes = sorted({*managed, *desired, *facts.foreign, *needs, *extra})

@@ -8,7 +8,7 @@ holds more than it must. Only where subnets interleave can this get stuck: then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
@@ -17,20 +17,27 @@ from podway.domain.routing import Facts, TableFacts
 from podway.domain.transition.board import Board, board
 
 
-def transition(cluster: Cluster, table: RouteTable, desired: Mapping[Prefix, str]) -> tuple[Step, ...]:
+def transition(
+    cluster: Cluster,
+    table: RouteTable,
+    desired: Mapping[Prefix, str],
+    *,
+    families: Sequence[Facts] | None = None,
+) -> tuple[Step, ...]:
     """The steps that turn the table's managed routes into *desired* (destination to interface).
 
     Replacements that heal come first, of all families: a failover is waiting for them. No step
     exceeds the quota; none opens a hole unless no order without one was found (``verify_transition``
-    names the holes of the least harmful one).
+    names the holes of the least harmful one). *families*: facts derived before, if there are any.
     """
     healing: list[Step] = []
     rest: list[Step] = []
-    for version in sorted(
-        {prefix.version for prefix in desired} | {cidr.version for cidr in cluster.pod_cidrs}
-    ):
-        wanted = {prefix: target for prefix, target in desired.items() if prefix.version == version}
-        steps, healed = ordered(TableFacts(table, Facts(cluster, version)), wanted)
+    if families is None:
+        versions = {prefix.version for prefix in (*desired, *cluster.pod_cidrs)}
+        families = [Facts(cluster, version) for version in sorted(versions)]
+    for facts in families:
+        wanted = {prefix: target for prefix, target in desired.items() if prefix.version == facts.version}
+        steps, healed = ordered(TableFacts(table, facts), wanted)
         healing += steps[:healed]
         rest += steps[healed:]
     return (*healing, *rest)

@@ -52,7 +52,9 @@ class _Replay:
         self.blocks = {
             block: node
             for node in cluster.nodes
-            if node.state in {"ready", "draining"} and node.health != "failed"
+            if node.state in {"ready", "draining"}
+            and node.health != "failed"
+            and table.subnets != (node.subnet,)  # its neighbours have host routes to it
             for block in node.blocks
         }
         self.sorted_blocks = sorted(self.blocks)

@@ -1,0 +1,330 @@
+"""Fewest (or cheapest) routes whose every next hop carries at most T: dynamic programming on the trie.
+
+Bottom-up tree partitioning after Kundu and Misra (1977), with colours: the state of a subtree is what
+is still uncovered in it, and closing it costs a route. A state is (cost, weight, reach, marks, trace):
+
+* *weight* of the uncovered rest, *reach* = the largest (own weight + T x capacity) of an eligible owner
+  in it; the rest may be closed as long as weight <= reach. Of two states of equal label and cost the one
+  with less weight and more slack (reach - weight) is at least as good, whatever is merged in later.
+* *label*: nothing uncovered (EMPTY), or a colour, *soft* if only unallocated space of that subnet is
+  exposed and *hard* if blocks are; two soft colours make MIXED, which nothing may cover.
+
+Closing always pays once it is due, so only the cheapest states survive: linear time in practice.
+Compare ORTC (Draves, King, Venkatachary, Zill 1999), which has neither budget nor choice of next hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+
+EMPTY = -1
+MIXED = -2
+NO_REACH = -1.0
+"""No eligible owner among the uncovered blocks."""
+
+FRONT = 6
+"""States kept per label; with equal capacities two are all there are."""
+
+Trace = Any
+"""Nested: None, (left, right), or ("route", position, label, rest)."""
+State = tuple[float, float, float, int, Trace]
+States = dict[int, list[State]]
+
+
+def hard(colour: int) -> int:
+    """The label of uncovered blocks of *colour*."""
+    return 2 * colour + 1
+
+
+def soft(colour: int) -> int:
+    """The label of exposed unallocated space of *colour*."""
+    return 2 * colour
+
+
+def joined(one: int, other: int) -> int | None:
+    """The label of two rests together; None when no route may cover both."""
+    if one in {EMPTY, other}:
+        return other
+    if other == EMPTY:
+        return one
+    if one >= 0 and other >= 0 and one >> 1 == other >> 1:
+        return one | other
+    if (one & 1 and one > 0) or (other & 1 and other > 0):
+        return None
+    return MIXED
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A route that is in the table now: its next hop (NOBODY if that may not serve), its depth among such."""
+
+    hop: int
+    level: int
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What closing costs: fresh planning counts routes; stable planning counts steps, then routes.
+
+    *route* is the price of holding a route at all, *step* that of one API call, *relayed* that of weight
+    that takes the extra hop (only the exhaustive search looks at it).
+    """
+
+    present: Mapping[int, Present] = field(default_factory=dict)
+    route: float = 1.0
+    step: float = 0.0
+    relayed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What the routes cost, and the trace that tells where they go (:func:`routes_of`)."""
+
+    cost: float
+    trace: Trace
+
+
+class Covering:
+    """The dynamic programme for one problem; :meth:`solve` for one load limit after another."""
+
+    def __init__(self, problem: Problem, trie: Trie, prices: Prices | None = None) -> None:
+        self.problem = problem
+        self.trie = trie
+        self.prices = prices or Prices()
+        self.marks = self._marks()
+        self.own_weight = {item.owner: item.weight for item in problem.items if item.hard}
+        self.largest = max(problem.strongest.values(), default=1.0)
+        self.uniform = len(set(problem.capacity.values())) < 2  # noqa: PLR2004  (one value, or none)
+        self.limit = 0.0
+        self.next_limit = float("inf")
+        """After :meth:`solve`: no limit between the one given and this one changes the answer."""
+
+    def _marks(self) -> dict[int, int]:
+        """Per block: the levels of the present routes above it whose next hop owns it."""
+        present = self.prices.present
+        marks: dict[int, int] = {}
+        if not present:
+            return marks
+        for at, item in enumerate(self.trie.item):
+            if item is None or not item.hard:
+                continue
+            above = at
+            while above != NOBODY:
+                entry = present.get(above)
+                if entry is not None and entry.hop == item.owner:
+                    marks[at] = marks.get(at, 0) | 1 << entry.level
+                above = self.trie.parent[above]
+        return marks
+
+    def solve(self, limit: float) -> Cover | None:
+        """The cheapest routes under which nobody relays more than *limit*; None if some block stays bare."""
+        self.limit = limit
+        self.next_limit = float("inf")
+        collected: list[States | None] = [None] * len(self.trie.prefix)
+        done: States = {EMPTY: [(0.0, 0.0, NO_REACH, 0, None)]}
+        for at in range(len(self.trie.prefix) - 1, -1, -1):
+            states = self._closed(at, self._rest(at, collected[at]))
+            collected[at] = None
+            if not states:
+                return None
+            parent = self.trie.parent[at]
+            if parent == NOBODY:
+                done = self._merged(done, self._ended(states))
+                if not done:
+                    return None
+            elif collected[parent] is None:
+                collected[parent] = states
+            else:
+                collected[parent] = self._merged(collected[parent] or {}, states)
+        best = min(done[EMPTY], key=lambda state: state[0])
+        return Cover(best[0], best[4])
+
+    def _rest(self, at: int, collected: States | None) -> States:
+        """What may be uncovered below the position, before a route is put there."""
+        trie = self.trie
+        item = trie.item[at]
+        if item is not None:
+            states = self._of_item(at, item)
+        else:
+            states = collected or {EMPTY: [(0.0, 0.0, NO_REACH, 0, None)]}
+            if trie.gap[at] and trie.space[at] != NOBODY:
+                states = self._exposed(states, soft(trie.space[at]))
+        if trie.foreign[at]:
+            kept = [s for label, some in states.items() if label == EMPTY or not label & 1 for s in some]
+            kept = [(s[0], 0.0, NO_REACH, 0, s[4]) for s in kept]
+            return {EMPTY: _best(kept)} if kept else {}
+        return states
+
+    def _of_item(self, at: int, item: Item) -> States:
+        if not item.hard:
+            return {soft(item.colour): [(0.0, 0.0, NO_REACH, 0, None)]}
+        capacity = self.problem.capacity.get(item.owner)
+        reach = NO_REACH if capacity is None else item.weight + self.limit * capacity
+        return {hard(item.colour): [(0.0, item.weight, reach, self.marks.get(at, 0), None)]}
+
+    @staticmethod
+    def _exposed(states: States, label: int) -> States:
+        found: States = {}
+        for old, some in states.items():
+            new = joined(old, label)
+            if new is not None:
+                found.setdefault(new, []).extend(some)
+        return {new: _best(some) for new, some in found.items()}
+
+    def _merged(self, one: States, other: States) -> States:
+        found: States = {}
+        for label, some in one.items():
+            for label2, some2 in other.items():
+                new = joined(label, label2)
+                if new is None:
+                    continue
+                into = found.setdefault(new, [])
+                for a in some:
+                    for b in some2:
+                        weight = a[1] + b[1]
+                        reach = max(b[2], a[2])
+                        if weight > reach >= 0.0:
+                            self._too_much(weight, reach)
+                            continue
+                        trace = (a[4], b[4]) if a[4] and b[4] else a[4] or b[4]
+                        into.append((a[0] + b[0], weight, reach, a[3] | b[3], trace))
+        return self._pruned(found)
+
+    def _too_much(self, weight: float, reach: float) -> None:
+        """Remember the least limit at which this rest could be closed after all."""
+        needed = self.limit + (weight - reach) / self.largest
+        self.next_limit = min(self.next_limit, needed)
+
+    def _pruned(self, found: States) -> States:
+        empty = found.get(EMPTY)
+        least = min((state[0] for state in empty), default=float("inf")) if empty else float("inf")
+        result: States = {}
+        for label, some in found.items():
+            kept = some
+            if label != EMPTY:
+                kept = [s for s in some if s[0] < least or (s[0] == least and not self.uniform)]
+            if kept:
+                result[label] = _best(kept)
+        return result
+
+    def _closed(self, at: int, states: States) -> States:
+        """With the choice of a route at the position."""
+        entry = self.prices.present.get(at)
+        mine = self.trie.sole[at]
+        if mine != NOBODY:
+            states = self._of_one_owner(states, mine)
+        if self.trie.foreign[at]:
+            return states
+        closed = [
+            after
+            for label, some in states.items()
+            for state in some
+            if (after := self._with_route(at, label, state, entry)) is not None
+        ]
+        if entry is not None:
+            bit = ~(1 << entry.level)
+            states = {
+                label: [(s[0] + self.prices.step, s[1], s[2], s[3] & bit, s[4]) for s in some]
+                for label, some in states.items()
+            }
+        if not closed:
+            return states
+        best = min(closed, key=lambda state: state[0])
+        empty = states.get(EMPTY)
+        wide = self.trie.top[at]
+        if not empty or best[0] < empty[0][0] or (wide and best[0] <= empty[0][0]):
+            states = {**states, EMPTY: [best]}
+        return self._pruned(states)
+
+    def _of_one_owner(self, states: States, owner: int) -> States:
+        """Everything below belongs to one node: its own weight is all of the rest."""
+        capacity = self.problem.capacity.get(owner)
+        if capacity is None:
+            return states
+        room = self.limit * capacity
+        return {
+            label: [(s[0], s[1], s[1] + room, s[3], s[4]) if label & 1 and label > 0 else s for s in some]
+            for label, some in states.items()
+        }
+
+    def _with_route(self, at: int, label: int, state: State, entry: Present | None) -> State | None:
+        """The state after a route is put here; None where none may be."""
+        if label >= 0 and not self.problem.allows(self.trie, at, label >> 1):
+            return None
+        keeps = entry is not None and self._may_keep(label, state, entry)
+        if not keeps and (label < 0 or not self._may_close(at, label, state)):
+            return None
+        price = self.prices.route + (0.0 if keeps else self.prices.step)
+        return (state[0] + price, 0.0, NO_REACH, 0, ("route", at, label, state[4]))
+
+    def _may_close(self, at: int, label: int, state: State) -> bool:
+        strongest = self.problem.strongest.get(label >> 1)
+        if not label & 1:
+            return strongest is not None
+        if state[2] >= 0.0:
+            return state[1] <= state[2]
+        if self.trie.sole[at] != NOBODY:
+            return True
+        return strongest is not None and self._within(state[1], strongest)
+
+    def _within(self, weight: float, strongest: float) -> bool:
+        """Whether a node with nothing of its own in the rest can carry it."""
+        if weight <= self.limit * strongest:
+            return True
+        self.next_limit = min(self.next_limit, weight / strongest)
+        return False
+
+    def _may_keep(self, label: int, state: State, entry: Present) -> bool:
+        """Whether the present next hop can go on carrying this rest."""
+        if entry.hop == NOBODY or label < 0:
+            return label == EMPTY and entry.hop != NOBODY
+        if label >> 1 != entry.colour:
+            return False
+        if not label & 1:
+            return True
+        capacity = self.problem.capacity.get(entry.hop)
+        if capacity is None:
+            return False
+        own = self.own_weight.get(entry.hop, 0.0) if state[3] >> entry.level & 1 else 0.0
+        return state[1] - own <= self.limit * capacity
+
+    def _ended(self, states: States) -> States:
+        """At the top nothing may stay bare; exposed space may."""
+        some = [state for label, kept in states.items() if label < 0 or not label & 1 for state in kept]
+        return {EMPTY: _best([(s[0], 0.0, NO_REACH, 0, s[4]) for s in some])} if some else {}
+
+
+def _best(states: list[State]) -> list[State]:
+    """The states that no other one dominates, cheapest first."""
+    if len(states) < 2:  # noqa: PLR2004  (nothing to compare)
+        return states
+    kept: list[State] = []
+    for state in sorted(states, key=lambda state: (state[0], state[1], state[1] - state[2])):
+        _, weight, reach, marks, _ = state
+        for other in kept:
+            if other[1] <= weight and other[1] - other[2] <= weight - reach and not marks & ~other[3]:
+                break
+        else:
+            kept.append(state)
+            if len(kept) == FRONT:
+                break
+    return kept
+
+
+def routes_of(trace: Trace) -> Iterator[tuple[int, int]]:
+    """Positions and labels of the routes in a trace."""
+    stack: list[Trace] = [trace]
+    while stack:
+        here = stack.pop()
+        if not here:
+            continue
+        if here[0] == "route":
+            yield here[1], here[2]
+            stack.append(here[3])
+        else:
+            stack.extend(here)

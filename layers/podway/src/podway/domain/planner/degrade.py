@@ -1,0 +1,120 @@
+"""When the budget is below the fewest routes that cover everything: the most weight that it can cover.
+
+A tree knapsack: per subtree and label, the least weight left bare for every number of routes.
+"""
+
+from __future__ import annotations
+
+from podway.domain.addressing import Prefix
+from podway.domain.planner.cover import EMPTY, MIXED, hard, joined, soft
+from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+
+Bare = tuple[object, object] | Prefix | None
+"""Nested: the blocks left bare."""
+Row = list[tuple[float, Bare]]
+"""By number of routes: the least weight left bare with so many, and which blocks."""
+Rows = dict[int, Row]
+TINY = 1e-9
+"""What a block without weight counts for."""
+
+
+def most_covered(problem: Problem, trie: Trie, budget: int) -> tuple[float, frozenset[Prefix]]:
+    """The least weight that must stay bare with *budget* routes, and the blocks that make it up."""
+    collected: list[Rows | None] = [None] * len(trie.prefix)
+    done: Rows = {EMPTY: [(0.0, None)]}
+    for at in range(len(trie.prefix) - 1, -1, -1):
+        rows = _closed(problem, trie, at, _rest(trie, at, collected[at], budget), budget)
+        collected[at] = None
+        parent = trie.parent[at]
+        if parent == NOBODY:
+            done = _merged(done, _ended(rows), budget)
+        else:
+            before = collected[parent]
+            collected[parent] = rows if before is None else _merged(before, rows, budget)
+    miss, bare = min(done[EMPTY], key=lambda entry: entry[0])
+    return miss, frozenset(_blocks(bare))
+
+
+def _rest(trie: Trie, at: int, collected: Rows | None, budget: int) -> Rows:
+    item = trie.item[at]
+    if item is not None:
+        rows = _of_item(item)
+    else:
+        rows = collected or {EMPTY: [(0.0, None)]}
+        if trie.gap[at] and trie.space[at] != NOBODY:
+            rows = _merged(rows, {soft(trie.space[at]): [(0.0, None)]}, budget)
+    return _ended(rows) if trie.foreign[at] else rows
+
+
+def _of_item(item: Item) -> Rows:
+    if not item.hard:
+        return {soft(item.colour): [(0.0, None)]}
+    bare: Row = [(max(item.weight, TINY), item.prefix)]
+    return {hard(item.colour): [(0.0, None)], soft(item.colour): bare}
+
+
+def _ended(rows: Rows) -> Rows:
+    """Only what leaves nothing hard open; every block may be skipped, so something always does."""
+    kept: Row = []
+    for label, row in rows.items():
+        if label < 0 or not label & 1:
+            kept = _least(kept, row)
+    return {EMPTY: kept}
+
+
+def _least(one: Row, other: Row) -> Row:
+    longest = max(len(one), len(other))
+    best: Row = []
+    for count in range(longest):
+        options = [row[min(count, len(row) - 1)] for row in (one, other) if row]
+        best.append(min(options, key=lambda entry: entry[0]))
+    return best
+
+
+def _merged(one: Rows, other: Rows, budget: int) -> Rows:
+    found: Rows = {}
+    for label, row in one.items():
+        for label2, row2 in other.items():
+            new = joined(label, label2)
+            if new is not None:
+                both = _convolved(row, row2, budget)
+                found[new] = _least(found[new], both) if new in found else both
+    return found
+
+
+def _convolved(one: Row, other: Row, budget: int) -> Row:
+    best: list[tuple[float, Bare] | None] = [None] * min(budget + 1, len(one) + len(other) - 1)
+    for count, (miss, bare) in enumerate(one):
+        for count2, (miss2, bare2) in enumerate(other):
+            both = count + count2
+            if both > budget:
+                break
+            held = best[both]
+            if held is None or miss + miss2 < held[0]:
+                best[both] = (miss + miss2, (bare, bare2) if bare and bare2 else bare or bare2)
+    return [entry for entry in best if entry is not None]
+
+
+def _closed(problem: Problem, trie: Trie, at: int, rows: Rows, budget: int) -> Rows:
+    if trie.foreign[at]:
+        return rows
+    empty = rows.get(EMPTY, [])
+    for label, row in rows.items():
+        if label in {EMPTY, MIXED} or not problem.allows(trie, at, label >> 1):
+            continue
+        able = (label >> 1) in problem.strongest or (label & 1 and trie.sole[at] != NOBODY)
+        if able:
+            empty = _least(empty, [(float("inf"), None), *row][: budget + 1])
+    return {**rows, EMPTY: empty} if empty else rows
+
+
+def _blocks(bare: Bare) -> list[Prefix]:
+    found: list[Prefix] = []
+    stack: list[object] = [bare]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, Prefix):
+            found.append(here)
+        elif isinstance(here, tuple):
+            stack.extend(here)
+    return found

@@ -1,0 +1,205 @@
+"""The routes of one table and address family while they are being decided."""
+
+from __future__ import annotations
+
+from podway.domain.addressing import Prefix
+from podway.domain.model import Hole, PlannedRoute, RouteKind
+from podway.domain.planner.assign import Assignment, assign, direct_weight, relayed_blocks
+from podway.domain.planner.choice import Choice, fresh_choice
+from podway.domain.planner.exact import SMALL
+from podway.domain.planner.next_hops import SLACK, Loads, Part, part_of
+from podway.domain.planner.problem import TableProblem
+from podway.domain.planner.stable import stable_choice
+from podway.domain.routing import Block, TableFacts
+
+HYSTERESIS = 1.25
+"""A stable plan may load the busiest next hop this much more than the best plan would."""
+
+
+class Draft:
+    """Destinations, then next hops, then the budget that is left; :meth:`make` once."""
+
+    def __init__(self, view: TableFacts, loads: Loads, *, fresh: bool, small: int = SMALL) -> None:
+        self.view = view
+        self.table = TableProblem(view)
+        self.loads = loads
+        self.fresh = fresh
+        self.small = small
+        self.limit = 0.0
+        """The least load limit that fits the budget."""
+        self.routes: list[PlannedRoute] = []
+        self.holes: list[Hole] = []
+        self.warnings: list[str] = []
+        self.direct = 0.0
+        self.total = 0.0
+
+    def make(self, improve: int | None) -> int | None:
+        """Decide everything; what is left of *improve* afterwards."""
+        best = fresh_choice(self.table, small=self.small)
+        self.limit = best.limit
+        done = self._assigned(best)
+        left = self._filled(done, improve)
+        left = self._anchored(done, left)
+        self._describe(done)
+        self._account(done)
+        return left
+
+    def _assigned(self, best: Choice) -> Assignment:
+        if not self.fresh:
+            allowed = max(HYSTERESIS * best.limit, best.limit + self._one_block())
+            stable = stable_choice(self.table, best, allowed, small=self.small)
+            if stable is not None:
+                return assign(self.table, stable, self.loads, limit=allowed, present=self.table.present)
+        kept = {} if self.fresh else self.table.present
+        return assign(self.table, best.routes, self.loads, limit=best.limit, present=kept)
+
+    def _one_block(self) -> float:
+        """The heaviest block on the smallest eligible node."""
+        problem = self.table.problem
+        heaviest = max((item.weight for item in problem.items if item.hard), default=0.0)
+        return heaviest / min(problem.capacity.values(), default=1.0)
+
+    # -- what is left of the budget ---------------------------------------------------------------
+
+    def _room(self, done: Assignment, improve: int | None) -> int:
+        room = self.view.budget - len(done.hops)
+        return room if improve is None or self.fresh else min(room, improve)
+
+    def _filled(self, done: Assignment, improve: int | None) -> int | None:
+        """Direct routes for the heaviest blocks that are relayed, those in the biggest parts first."""
+        room = self._room(done, improve)
+        if room <= 0:
+            return improve
+        weight = {prefix: part.weight for prefix, part in done.parts.items()}
+        waiting = [
+            (block, prefix)
+            for block, prefix in relayed_blocks(done)
+            if block.prefix not in done.hops and block.prefix not in self.view.foreign
+        ]
+        waiting.sort(key=lambda pair: (-pair[0].weight, -weight[pair[1]], pair[0].prefix))
+        chosen = waiting[:room]
+        for block, prefix in chosen:
+            self._split(done, block, prefix)
+        return None if improve is None else improve - len(chosen)
+
+    def _split(self, done: Assignment, block: Block, prefix: Prefix) -> None:
+        """Give the block a route of its own, out of the part behind *prefix*."""
+        old = done.parts[prefix]
+        here = done.chooser.loads.here
+        hop = done.hops[prefix]
+        capacity = self.view.facts.nodes[hop].capacity
+        here[hop] = max(0.0, here.get(hop, 0.0) - block.weight / capacity)
+        if here[hop] < SLACK:
+            here[hop] = 0.0
+        rest = [other for other in old.blocks if other is not block]
+        done.parts[prefix] = part_of(prefix, old.subnet, rest, counted=True)
+        done.parts[block.prefix] = part_of(block.prefix, old.subnet, [block], counted=True)
+        done.hops[block.prefix] = block.node
+
+    def _anchored(self, done: Assignment, improve: int | None) -> int | None:
+        """Anchors that nothing needs yet: of empty supernets first, of the table's own subnet last."""
+        own = self.view.own_subnet
+        facts = self.view.facts
+        missing = [
+            (prefix, subnet)
+            for prefix, subnet in facts.supernets
+            if prefix not in done.hops and prefix not in self.view.foreign and facts.forwarders.get(subnet)
+        ]
+        missing = [pair for pair in missing if pair[1] == own or not self._owes(pair[0])]
+        missing.sort(key=lambda pair: (pair[1] == own, pair[0]))
+        added = 0
+        for prefix, subnet in missing[: max(0, self._room(done, improve))]:
+            self._add_anchor(done, prefix, subnet)
+            added += 1
+        return None if improve is None else improve - added
+
+    def _owes(self, supernet: Prefix) -> bool:
+        """Whether blocks that count lie in the supernet: then the plan has decided on its anchor."""
+        return any(item.hard and supernet.contains(item.prefix) for item in self.table.problem.items)
+
+    def _add_anchor(self, done: Assignment, prefix: Prefix, subnet: str) -> None:
+        inside = [
+            block
+            for block in done.missed
+            if prefix.contains(block.prefix)
+            and self.view.facts.nodes[block.node].subnet == subnet
+            and not any(prefix.contains(o) and o.contains(block.prefix) for o in self.view.foreign)
+        ]
+        part = part_of(prefix, subnet, inside, counted=subnet != self.view.own_subnet)
+        hop = done.chooser.choose(part)
+        if hop is None:
+            return
+        done.parts[prefix] = part
+        done.hops[prefix] = hop
+        done.chooser.add(part, hop)
+        taken = {block.prefix for block in inside}
+        done.missed = [block for block in done.missed if block.prefix not in taken]
+
+    # -- the account --------------------------------------------------------------------------------
+
+    def _describe(self, done: Assignment) -> None:
+        nodes = self.view.facts.nodes
+        present = self.view.targets
+        for prefix in sorted(done.hops):
+            hop = done.hops[prefix]
+            part = done.parts[prefix]
+            node = nodes[hop]
+            self.routes.append(
+                PlannedRoute(
+                    destination=prefix,
+                    next_hop=node.id,
+                    network_interface=node.network_interface,
+                    kind=RouteKind.DIRECT if part.blocks and part.sole == hop else RouteKind.AGGREGATED,
+                    standbys=done.chooser.standbys(part, hop),
+                    reason=_reason(part, hop, kept=present.get(prefix) == hop),
+                )
+            )
+
+    def _account(self, done: Assignment) -> None:
+        facts = self.view.facts
+        own = self.view.own_subnet
+        self.direct = direct_weight(done)
+        self.total = sum((b.weight for b in facts.blocks if facts.nodes[b.node].subnet != own), 0.0)
+        self._warn_of_captors()
+        bare_anchors: set[str] = set()
+        for block in sorted(done.missed, key=lambda block: block.prefix):
+            node = facts.nodes[block.node]
+            reason = self._why(block)
+            if node.subnet == own:
+                if own not in bare_anchors:
+                    self.warnings.append(f"no anchor for the table's own subnet {own}: {reason}")
+                bare_anchors.add(node.subnet)
+                continue
+            self.holes.append(Hole(block.prefix, reason))
+            self.warnings.append(f"{block.prefix} of {node.id} is a hole: {reason}")
+
+    def _warn_of_captors(self) -> None:
+        """Foreign routes inside blocks, and routes that claim to be ours outside the pod CIDR."""
+        for foreign, route in sorted(self.view.foreign.items()):
+            inside = [b for b in self.view.facts.blocks if b.prefix != foreign and b.prefix.contains(foreign)]
+            self.warnings += [
+                f"foreign route {foreign} to {route.target} takes a part of {block.prefix}"
+                for block in inside
+            ]
+
+    def _why(self, block: Block) -> str:
+        foreign = max(
+            (other for other in self.view.foreign if other.contains(block.prefix)),
+            key=lambda other: other.length,
+            default=None,
+        )
+        if foreign is not None:
+            return f"foreign route {foreign} to {self.view.foreign[foreign].target} captures it"
+        return f"{self.view.budget} managed routes are too few"
+
+
+def _reason(part: Part, hop: int, *, kept: bool) -> str:
+    count = len(part.blocks)
+    if not count:
+        what = f"keeps the space of {part.subnet} reachable before it is used"
+    elif part.sole == hop:
+        what = "straight to its node"
+    else:
+        own = "one of them its own" if hop in part.own else "none its own"
+        what = f"{count} blocks of {part.subnet}, {own}"
+    return f"{what}; next hop kept" if kept else what

@@ -1,0 +1,245 @@
+"""The whole answer for a small table: every trade-off between routes, weight left bare, and the aim.
+
+The same dynamic programme as ``cover`` with nothing pruned but what is dominated in every respect, so
+exponential at worst: used where a table has few blocks, and there the plan is optimal, not just good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from podway.domain.planner.cover import EMPTY, MIXED, Prices, Trace, hard, joined, soft
+from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+
+SMALL = 12
+"""Blocks to cover, at most, for the exhaustive search."""
+
+
+class State(NamedTuple):
+    """What a subtree's routes cost and what they leave uncovered."""
+
+    routes: int
+    miss: float
+    aim: float
+    """What is to be least: relayed weight (fresh) or steps (stable)."""
+    weight: float
+    owners: tuple[tuple[float, float], ...]
+    """Eligible owners in the rest that no other beats: (own weight, reach), heaviest first."""
+    marks: int
+    trace: Trace
+
+
+States = dict[int, list[State]]
+NOTHING = State(0, 0.0, 0.0, 0.0, (), 0, None)
+
+
+class Exhaustive:
+    """The programme for one problem; :meth:`front` for one load limit after another."""
+
+    def __init__(
+        self, problem: Problem, trie: Trie, prices: Prices, marks: Mapping[int, int], *, skip: bool
+    ) -> None:
+        self.problem = problem
+        self.trie = trie
+        self.prices = prices
+        self.marks = marks
+        self.skip = skip
+        self.own_weight = {item.owner: item.weight for item in problem.items if item.hard}
+        self.largest = max(problem.strongest.values(), default=1.0)
+        self.limit = 0.0
+        self.budget = 0
+        self.most_missed = float("inf")
+        self.next_limit = float("inf")
+        """After :meth:`front`: no limit between the one given and this one changes the answer."""
+
+    def allow(self, miss: float) -> None:
+        """From now on leave no more than this weight bare."""
+        self.most_missed = miss + TINY / 2
+        self.skip = miss >= TINY
+
+    def front(self, limit: float, budget: int) -> list[State]:
+        """Every undominated way to cover (with *skip*: or leave out) the blocks within the budget."""
+        self.limit, self.budget, self.next_limit = limit, budget, float("inf")
+        collected: list[States | None] = [None] * len(self.trie.prefix)
+        done: States = {EMPTY: [NOTHING]}
+        for at in range(len(self.trie.prefix) - 1, -1, -1):
+            states = self._closed(at, self._rest(at, collected[at]))
+            collected[at] = None
+            parent = self.trie.parent[at]
+            if parent == NOBODY:
+                done = self._merged(done, self._ended(states))
+            elif collected[parent] is None:
+                collected[parent] = states
+            else:
+                collected[parent] = self._merged(collected[parent] or {}, states)
+        return done.get(EMPTY, [])
+
+    def _rest(self, at: int, collected: States | None) -> States:
+        item = self.trie.item[at]
+        if item is not None:
+            states = self._of_item(at, item)
+        else:
+            states = {EMPTY: [NOTHING]} if collected is None else collected
+            if self.trie.gap[at] and self.trie.space[at] != NOBODY:
+                gap: States = {soft(self.trie.space[at]): [NOTHING]}
+                states = self._merged(states, gap)
+        if self.trie.foreign[at]:
+            return self._ended(states)
+        return states
+
+    def _of_item(self, at: int, item: Item) -> States:
+        bare = soft(item.colour)
+        if not item.hard:
+            return {bare: [NOTHING]}
+        capacity = self.problem.capacity.get(item.owner)
+        owners = () if capacity is None else ((item.weight, item.weight + self.limit * capacity),)
+        state = State(0, 0.0, 0.0, item.weight, owners, self.marks.get(at, 0), None)
+        states = {hard(item.colour): [state]}
+        if self.skip:
+            states[bare] = [NOTHING._replace(miss=item.weight or TINY)]
+        return states
+
+    def _merged(self, one: States, other: States) -> States:
+        found: States = {}
+        for label, some in one.items():
+            for label2, some2 in other.items():
+                new = joined(label, label2)
+                if new is not None:
+                    pairs = (self._both(a, b) for a in some for b in some2)
+                    found.setdefault(new, []).extend(pair for pair in pairs if pair is not None)
+        return {label: undominated(some) for label, some in found.items() if some}
+
+    def _both(self, a: State, b: State) -> State | None:
+        if a.routes + b.routes > self.budget or a.miss + b.miss > self.most_missed:
+            return None
+        weight = a.weight + b.weight
+        owners = _strongest((*a.owners, *b.owners))
+        if owners and all(weight > reach for _, reach in owners):
+            excess = weight - max(reach for _, reach in owners)
+            self.next_limit = min(self.next_limit, self.limit + excess / self.largest)
+            return None
+        trace = (a.trace, b.trace) if a.trace and b.trace else a.trace or b.trace
+        return State(
+            a.routes + b.routes, a.miss + b.miss, a.aim + b.aim, weight, owners, a.marks | b.marks, trace
+        )
+
+    def _closed(self, at: int, states: States) -> States:
+        if self.trie.foreign[at]:
+            return states
+        entry = self.prices.present.get(at)
+        step = self.prices.step
+        closed = list(self._routed(at, states))
+        if entry is not None:
+            bit = ~(1 << entry.level)
+            states = {
+                label: [s._replace(aim=s.aim + step, marks=s.marks & bit) for s in some]
+                for label, some in states.items()
+            }
+        if not closed:
+            return states
+        low, high = (closed, states.get(EMPTY, [])) if self.trie.top[at] else (states.get(EMPTY, []), closed)
+        return {**states, EMPTY: undominated([*low, *high])}
+
+    def _routed(self, at: int, states: States) -> Iterator[State]:
+        for label, some in states.items():
+            if label == MIXED or (label != EMPTY and not self.problem.allows(self.trie, at, label >> 1)):
+                continue
+            for state in some:
+                if state.routes < self.budget:
+                    yield from self._route_here(at, label, state)
+
+    def _route_here(self, at: int, label: int, state: State) -> Iterator[State]:
+        entry = self.prices.present.get(at)
+        trace = ("route", at, label, state.trace)
+        base = state._replace(routes=state.routes + 1, weight=0.0, owners=(), marks=0, trace=trace)
+        if entry is not None and self._may_keep(at, label, state):
+            yield base
+        if label == EMPTY:
+            return
+        relayed = self._relayed(at, label, state)
+        if relayed is not None:
+            yield base._replace(aim=state.aim + self.prices.step + relayed * self.prices.relayed)
+
+    def _relayed(self, at: int, label: int, state: State) -> float | None:
+        """What the best next hop would relay; None if nobody may take the rest."""
+        strongest = self.problem.strongest.get(label >> 1)
+        if not label & 1:
+            return None if strongest is None else 0.0
+        if self.trie.sole[at] != NOBODY:
+            return 0.0
+        for own, reach in state.owners:
+            if state.weight <= reach:
+                return state.weight - own
+        if state.owners or strongest is None:
+            return None
+        if state.weight <= self.limit * strongest:
+            return state.weight
+        self.next_limit = min(self.next_limit, state.weight / strongest)
+        return None
+
+    def _may_keep(self, at: int, label: int, state: State) -> bool:
+        entry = self.prices.present[at]
+        if entry.hop == NOBODY or label == EMPTY:
+            return entry.hop != NOBODY
+        if label >> 1 != entry.colour:
+            return False
+        capacity = self.problem.capacity.get(entry.hop)
+        if not label & 1 or self.trie.sole[at] == entry.hop:
+            return capacity is not None or bool(label & 1)
+        own = self.own_weight.get(entry.hop, 0.0) if state.marks >> entry.level & 1 else 0.0
+        return capacity is not None and state.weight - own <= self.limit * capacity
+
+    def _ended(self, states: States) -> States:
+        """Blocks may not stay bare above here; exposed space may."""
+        some = [
+            state._replace(weight=0.0, owners=(), marks=0)
+            for label, kept in states.items()
+            if label < 0 or not label & 1
+            for state in kept
+        ]
+        return {EMPTY: undominated(some)} if some else {}
+
+
+TINY = 1e-9
+"""What a block without weight counts for when it is left bare."""
+
+
+def _strongest(owners: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Heaviest first, each with more reach than those before it."""
+    kept: list[tuple[float, float]] = []
+    for owner in sorted(owners, key=lambda owner: (-owner[0], -owner[1])):
+        if not kept or owner[1] > kept[-1][1]:
+            kept.append(owner)
+    return tuple(kept)
+
+
+def undominated(states: Iterable[State]) -> list[State]:
+    """The states that no other is at least as good as in every respect; of equals, the first."""
+    kept: list[State] = []
+    for state in sorted(states, key=lambda s: (s.routes, s.miss, s.aim, s.weight)):
+        if not any(_as_good(other, state) for other in kept):
+            kept.append(state)
+    return kept
+
+
+def _as_good(one: State, other: State) -> bool:
+    return (
+        one.routes <= other.routes
+        and one.miss <= other.miss
+        and one.aim <= other.aim
+        and one.weight <= other.weight
+        and not other.marks & ~one.marks
+        and (one.owners == other.owners or _rules(one, other))
+    )
+
+
+def _rules(one: State, other: State) -> bool:
+    """Whether for every owner of the other rest one here relays no more and has no less slack."""
+    return all(
+        any(
+            one.weight - own <= other.weight - own2 and reach - one.weight >= reach2 - other.weight
+            for own, reach in one.owners
+        )
+        for own2, reach2 in other.owners
+    ) and (bool(one.owners) or not other.owners)

@@ -1,0 +1,53 @@
+"""The least load limit with which a table fits its budget: gallop, bisect, then step exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+CLOSE = 1e-3
+"""Once the interval is this narrow, the remaining candidates are tried one by one."""
+
+PATIENCE = 40
+"""Candidates tried one by one, at most; then the answer may be above the least by CLOSE."""
+
+
+def least_limit(
+    attempt: Callable[[float], tuple[Found | None, float]], *, guess: float
+) -> tuple[float, Found] | None:
+    """The least limit for which *attempt* finds something, and what it finds; None if there is none.
+
+    *attempt* returns what it found and the next limit at which its answer may change, so that
+    the search ends on the exact value.
+    """
+    found, low = attempt(0.0)
+    if found is not None:
+        return 0.0, found
+    high = max(guess, low)
+    while True:
+        if low == float("inf"):
+            return None
+        found, after = attempt(high)
+        if found is not None:
+            break
+        low = max(low, after)
+        high = max(2 * high, after)
+    return _narrowed(attempt, low, high, found)
+
+
+def _narrowed(
+    attempt: Callable[[float], tuple[Found | None, float]], low: float, high: float, best: Found
+) -> tuple[float, Found]:
+    """Between *low* (nothing below it works) and *high* (works)."""
+    for _ in range(PATIENCE * 2):
+        if low >= high:
+            break
+        middle = (low + high) / 2 if high - low > CLOSE * high else low
+        found, after = attempt(middle)
+        if found is not None:
+            best, high = found, middle
+        else:
+            low = after
+    return high, best

@@ -1,0 +1,194 @@
+"""One table's problem as a trie: what must be covered, whose space lies between, where routes may go.
+
+Parts (the blocks that one route catches) are connected pieces of the trie, so choosing routes means
+choosing which trie edges to cut: tree partitioning with colours (a colour is a subnet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from podway.domain.addressing import Prefix
+
+NOBODY = -1
+"""No colour, no node, no parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A block: its colour, its owner, and what it weighs; *hard* if it must be covered."""
+
+    prefix: Prefix
+    colour: int
+    owner: int
+    weight: float
+    hard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What to cover, and with what. Items are in trie order and disjoint."""
+
+    roots: Sequence[Prefix]
+    """Where routes may lie: the pod CIDRs of the family."""
+    items: Sequence[Item]
+    spaces: Sequence[tuple[Prefix, int]]
+    """Supernets with their colours, in trie order."""
+    foreign: Collection[Prefix]
+    capacity: Mapping[int, float]
+    """Capacity of the nodes that may relay."""
+    strongest: Mapping[int, float]
+    """Largest such capacity, by colour."""
+    homes: frozenset[int]
+    """Colours that have supernets; all others are adopted and may lie anywhere."""
+    confined: bool = True
+    """Home mode: routes of such colours stay inside their own supernets."""
+
+    def allows(self, trie: Trie, at: int, colour: int) -> bool:
+        """Whether a route of *colour* may stand here, as far as unallocated space is concerned.
+
+        Outside their supernets, colours that have some still must not take space that nobody owns.
+        """
+        if colour not in self.homes:
+            return True
+        return trie.space[at] == colour if self.confined else trie.owned[at]
+
+
+@dataclass(slots=True)
+class Trie:
+    """Parallel arrays in pre-order; children come after their parent."""
+
+    prefix: list[Prefix]
+    parent: list[int]
+    item: list[Item | None]
+    space: list[int]
+    """Colour of the innermost supernet around the node."""
+    gap: list[bool]
+    """Whether some of its addresses belong to no child and no block."""
+    top: list[bool]
+    """Whether the node is a supernet."""
+    foreign: list[bool]
+    owned: list[bool] = field(default_factory=list)
+    """Whether every unallocated address below lies in some supernet."""
+    sole: list[int] = field(default_factory=list)
+    """The only owner of what must be covered below, else NOBODY."""
+
+
+def build(problem: Problem, positions: Iterable[Prefix] = (), *, halves: bool = False) -> Trie:
+    """The trie of a problem; *positions* are further places for routes (the present ones).
+
+    *halves* adds the place right below every branch inside a supernet: a route there shields its
+    own unallocated space, so that a route of another colour may pass above.
+    """
+    items = {item.prefix: item for item in problem.items}
+    spaces = dict(problem.spaces)
+    explicit = {*items, *spaces, *problem.foreign, *problem.roots, *positions}
+    order = _with_branches(_outside_blocks(sorted(explicit), items))
+    if halves:
+        order = _with_branches(sorted({*order, *_halves(order, problem.spaces, items)}))
+    size = len(order)
+    trie = Trie(
+        prefix=order,
+        parent=_parents(order),
+        item=[items.get(prefix) for prefix in order],
+        space=[NOBODY] * size,
+        gap=[True] * size,
+        top=[prefix in spaces for prefix in order],
+        foreign=[prefix in problem.foreign for prefix in order],
+    )
+    _colour_spaces(trie, spaces)
+    _find_gaps(trie)
+    trie.sole = _sole_owners(trie)
+    trie.owned = [not gap or space != NOBODY for gap, space in zip(trie.gap, trie.space, strict=True)]
+    for at in range(size - 1, 0, -1):
+        if trie.parent[at] != NOBODY and not trie.owned[at]:
+            trie.owned[trie.parent[at]] = False
+    return trie
+
+
+def _outside_blocks(order: list[Prefix], items: Mapping[Prefix, Item]) -> list[Prefix]:
+    """Without what lies inside a block: no route is ever needed there."""
+    kept: list[Prefix] = []
+    block: Prefix | None = None
+    for prefix in order:
+        if block is not None and block.contains(prefix):
+            continue
+        kept.append(prefix)
+        if prefix in items:
+            block = prefix
+    return kept
+
+
+def _with_branches(order: list[Prefix]) -> list[Prefix]:
+    """With the longest common prefix of neighbours: where the trie branches."""
+    if len(order) < 2:  # noqa: PLR2004  (neighbours come in pairs)
+        return order
+    width = 32 if order[0].version == 4 else 128  # noqa: PLR2004  (the family's own number)
+    found = set(order)
+    last = order[0]
+    for prefix in order[1:]:
+        length = min(last.length, prefix.length, width - (last.value ^ prefix.value).bit_length())
+        if length < last.length:
+            shift = width - length
+            found.add(Prefix(prefix.version, prefix.value >> shift << shift, length))
+        last = prefix
+    return sorted(found)
+
+
+def _parents(order: list[Prefix]) -> list[int]:
+    parents = [NOBODY] * len(order)
+    stack: list[int] = []
+    for at, prefix in enumerate(order):
+        while stack and not order[stack[-1]].contains(prefix):
+            stack.pop()
+        if stack:
+            parents[at] = stack[-1]
+        stack.append(at)
+    return parents
+
+
+def _halves(
+    order: list[Prefix], spaces: Sequence[tuple[Prefix, int]], items: Mapping[Prefix, Item]
+) -> Iterable[Prefix]:
+    owned = {prefix for prefix, _ in spaces}
+    inside: list[bool] = []
+    for prefix, parent in zip(order, _parents(order), strict=True):
+        within = parent != NOBODY and inside[parent]
+        inside.append(within or prefix in owned)
+        if within and order[parent] not in items and prefix.length > order[parent].length + 1:
+            yield prefix.at(order[parent].length + 1)
+
+
+def _colour_spaces(trie: Trie, spaces: Mapping[Prefix, int]) -> None:
+    for at, prefix in enumerate(trie.prefix):
+        if prefix in spaces:
+            trie.space[at] = spaces[prefix]
+        elif trie.parent[at] != NOBODY:
+            trie.space[at] = trie.space[trie.parent[at]]
+
+
+def _find_gaps(trie: Trie) -> None:
+    halves = [0] * len(trie.prefix)
+    for at in range(len(trie.prefix) - 1, -1, -1):
+        if trie.item[at] is not None or halves[at] == 2:  # noqa: PLR2004  (both halves are there)
+            trie.gap[at] = False
+        parent = trie.parent[at]
+        if parent != NOBODY and trie.prefix[at].length == trie.prefix[parent].length + 1:
+            halves[parent] += 1
+
+
+MANY = -2
+"""More than one owner."""
+
+
+def _sole_owners(trie: Trie) -> list[int]:
+    sole = [NOBODY] * len(trie.prefix)
+    for at in range(len(trie.prefix) - 1, -1, -1):
+        item = trie.item[at]
+        if item is not None and item.hard:
+            sole[at] = item.owner
+        parent = trie.parent[at]
+        if parent != NOBODY and sole[at] != NOBODY and sole[parent] != sole[at]:
+            sole[parent] = sole[at] if sole[parent] == NOBODY else MANY
+    return [NOBODY if owner == MANY else owner for owner in sole]
