@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Hole, PlannedRoute, RouteKind
+from podway.domain.planner.anchor import anchored
 from podway.domain.planner.assign import Assignment, assign, direct_weight, relayed_blocks
 from podway.domain.planner.choice import Choice, fresh_choice
 from podway.domain.planner.exact import SMALL
@@ -49,9 +50,11 @@ class Draft:
             allowed = max(HYSTERESIS * best.limit, best.limit + self._one_block())
             stable = stable_choice(self.table, best, allowed, small=self.small)
             if stable is not None:
-                return assign(self.table, stable, self.loads, limit=allowed, present=self.table.present)
+                routes = anchored(self.table, stable, kept=self.table.present)
+                return assign(self.table, routes, self.loads, limit=allowed, present=self.table.present)
         kept = {} if self.fresh else self.table.present
-        return assign(self.table, best.routes, self.loads, limit=best.limit, present=kept)
+        routes = anchored(self.table, best.routes, kept=kept)
+        return assign(self.table, routes, self.loads, limit=best.limit, present=kept)
 
     def _one_block(self) -> float:
         """The heaviest block on the smallest eligible node."""

@@ -1,0 +1,61 @@
+"""Anchors: the widest route of a supernet is made the supernet's own prefix, wherever that is free.
+
+Longest-prefix match leaves every covered block where it was, so nothing of the optimum is lost; what is
+won is that a new block of the supernet is covered before it exists, and a join costs no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from podway.domain.addressing import Prefix
+from podway.domain.planner.problem import TableProblem
+
+
+def anchored(
+    table: TableProblem, routes: Mapping[Prefix, int], *, kept: Collection[Prefix]
+) -> dict[Prefix, int]:
+    """*routes* (destinations and colours) with one route of every supernet widened to the supernet.
+
+    Routes in *kept* stay as they are: they stand in the table, and another prefix would cost two calls.
+    """
+    wider = dict(routes)
+    for supernet, colour in table.problem.spaces:
+        chosen = _widest_of(table, wider, supernet, colour, kept)
+        if chosen is not None:
+            del wider[chosen]
+            wider[supernet] = colour
+    return wider
+
+
+def _widest_of(
+    table: TableProblem,
+    routes: Mapping[Prefix, int],
+    supernet: Prefix,
+    colour: int,
+    kept: Collection[Prefix],
+) -> Prefix | None:
+    """The route to widen; None where the anchor stands, or would catch what it must not."""
+    if any(route.contains(supernet) for route in routes) or supernet in table.problem.foreign:
+        return None
+    inside = [prefix for prefix in sorted(routes) if supernet.contains(prefix)]
+    tops = [prefix for at, prefix in enumerate(inside) if not _under(prefix, inside[:at])]
+    free = [prefix for prefix in tops if routes[prefix] == colour and prefix not in kept]
+    if not free or _would_catch(table, supernet, colour, tops):
+        return None
+    return min(free, key=lambda prefix: (prefix.length, prefix))
+
+
+def _under(prefix: Prefix, others: Collection[Prefix]) -> bool:
+    return any(other.contains(prefix) for other in others)
+
+
+def _would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
+    """Whether blocks given up, or space of another subnet, lie in the supernet under none of its routes."""
+    spaces = (prefix for prefix, other in table.problem.spaces if other != colour)
+    owed = (item.prefix for item in table.problem.items if item.hard or item.colour != colour)
+    return any(
+        supernet.contains(prefix) and not _under(prefix, tops)
+        for several in (spaces, owed)
+        for prefix in several
+    )
