@@ -20,6 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from podway_lab.region.alarms import AlarmWatch
 from podway_lab.region.answers import Asked, Reply, answer, error_code, given, json_body, read, refuse
+from podway_lab.region.fifo import SentBefore
 from podway_lab.region.identities import Identities, Identity, may
 from podway_lab.region.listening import DroppedConnection, Listening
 from podway_lab.region.model import StrictEC2
@@ -87,6 +88,7 @@ class Front:
         self._identities = identities
         self._moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         self._quotas = ServiceQuotas(ec2)
+        self._sent = SentBefore(ec2.clock)
         self._alarms = AlarmWatch(
             ec2.tell, clock=ec2.clock, account=ec2.settings.account, region=ec2.settings.name
         )
@@ -137,7 +139,7 @@ class Front:
             if ours := self._ours.get(asked.action):
                 return answer(asked, ours(asked, identity))
             with self._alarms.around(identity.name) if asked.service == "monitoring" else nullcontext():
-                reply = self._ask_moto(environ)
+                reply = self._sent.once(asked.action, parameters, lambda: self._ask_moto(environ))
             ending.error = error_code(reply)
             return reply
 
