@@ -1,0 +1,164 @@
+"""The commands that need no AWS: they read a cluster document and answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from podway.cli.documents import RefusedError, read_cluster
+from podway.domain.addressing import Prefix
+from podway.domain.model import Plan, TablePlan
+from podway.domain.planner import Path, Verdict, explain, plan
+from podway.wire.plan import plan_document
+
+NOTHING_TO_CHANGE, STEPS, HOLES = 0, 1, 3
+
+document = click.option(
+    "-f",
+    "--file",
+    "name",
+    required=True,
+    metavar="FILE",
+    help="Cluster document, YAML or JSON; - reads standard input.",
+)
+output = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or for programs.",
+)
+
+
+@click.command("validate")
+@document
+def validate_command(name: str) -> int:
+    """Check a cluster document: exit code 0 if it is usable, 2 and a line per fault if not."""
+    cluster = read_cluster(name)
+    click.echo(
+        f"{cluster.name}: {len(cluster.nodes)} nodes in {len(cluster.subnets)} subnets, "
+        f"{len(cluster.route_tables)} route tables"
+    )
+    return 0
+
+
+@click.command("plan")
+@document
+@click.option(
+    "--fresh", is_flag=True, help="Ignore the present next hops and prefixes: the optimum of each table."
+)
+@click.option(
+    "--improve", type=click.IntRange(min=0), help="Spend at most so many steps per table on direct routes."
+)
+@output
+def plan_command(name: str, fresh: bool, improve: int | None, output: str) -> int:
+    """Plan the routes of every table, and the steps to get there.
+
+    Exit code 0: nothing to change; 1: there are steps; 2: unusable input; 3: a block is left without a route.
+    """
+    made = plan(read_cluster(name), fresh=fresh, improve=improve)
+    if output == "json":
+        click.echo(json.dumps(plan_document(made), indent=2))
+    else:
+        _show(made)
+    if any(table.holes for table in made.route_tables):
+        return HOLES
+    return STEPS if any(table.steps for table in made.route_tables) else NOTHING_TO_CHANGE
+
+
+def _show(made: Plan) -> None:
+    console = Console()
+    for table in made.route_tables:
+        console.print(_routes(table))
+        for number, step in enumerate(
+            plan_document(made)["route_tables"][made.route_tables.index(table)]["steps"], 1
+        ):
+            target = f" → {step['network_interface']}" if "network_interface" in step else ""
+            console.print(f"  {number}. {step['action']} {step['destination']}{target}", highlight=False)
+        console.print()
+    for warning in made.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _routes(table: TablePlan) -> Table:
+    budget = ", ".join(f"IPv{family} {count}" for family, count in sorted(table.budget.items()))
+    share = table.direct_weight / table.total_weight if table.total_weight else 1.0
+    grid = Table(
+        title=f"{table.table}: {len(table.routes)} routes (budget {budget}), {len(table.steps)} steps",
+        caption=f"{share:.0%} of the weight direct, busiest forwarder relays {table.max_relayed_load:g}, "
+        f"{len(table.holes)} holes",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for column in ("destination", "next hop", "kind", "standbys", "why"):
+        grid.add_column(column)
+    for route in table.routes:
+        grid.add_row(
+            str(route.destination), route.next_hop, route.kind, " ".join(route.standbys), route.reason
+        )
+    return grid
+
+
+@click.command("explain")
+@document
+@click.argument("address")
+@click.option("--from", "source", metavar="SUBNET", help="Only for senders in this subnet.")
+@output
+def explain_command(name: str, address: str, source: str | None, output: str) -> int:
+    """Tell where packets to ADDRESS go once the tables are as planned, and what if the next hop dies."""
+    cluster = read_cluster(name)
+    try:
+        place = Prefix.of_address(address)
+    except ValueError:
+        raise RefusedError(f"ADDRESS: {address!r} is not an IPv4 or IPv6 address") from None
+    if source is not None and source not in {subnet.id for subnet in cluster.subnets}:
+        raise RefusedError(f"--from: {source} is not among the subnets")
+    paths = explain(cluster, place, sources=None if source is None else [source])
+    if output == "json":
+        click.echo(
+            json.dumps({"address": place.first_address, "from": [_path(path) for path in paths]}, indent=2)
+        )
+    else:
+        for path in paths:
+            click.echo(f"from {path.subnet}: {_sentence(path)}")
+            if path.if_next_hop_dies is not None:
+                click.echo(f"  if {path.next_hop} dies: {_sentence(path.if_next_hop_dies)}")
+    return 0
+
+
+def _path(path: Path, *, nested: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "subnet": path.subnet,
+        "route_table": path.route_table,
+        "route": None if path.route is None else str(path.route),
+        "next_hop": path.next_hop,
+        "relayed": path.relayed,
+        "node": path.node,
+        "verdict": str(path.verdict),
+    }
+    if not nested:
+        after = path.if_next_hop_dies
+        found["if_next_hop_dies"] = None if after is None else _path(after, nested=True)
+    return found
+
+
+def _sentence(path: Path) -> str:
+    way = (
+        f"{path.route_table}, route {path.route} → {path.next_hop}"
+        if path.next_hop
+        else str(path.route_table)
+    )
+    return {
+        Verdict.DIRECT: f"direct: {way}, which owns it",
+        Verdict.RELAYED: f"relayed: {way}, which passes it to {path.node}",
+        Verdict.SAME_SUBNET: f"same subnet: straight to {path.node} by its host route",
+        Verdict.FOREIGN: f"foreign: {path.route_table} has {path.route}, which is not ours",
+        Verdict.UNALLOCATED: f"unallocated: no node has it ({way})",
+        Verdict.OUTSIDE: "outside the pod CIDR",
+        Verdict.HOLE: f"hole: nothing reaches {path.node or 'it'} ({way})",
+    }[path.verdict]

@@ -1,0 +1,200 @@
+"""The cluster document: what an operator writes for the offline commands (contract: cluster/v1).
+
+:func:`parse_cluster` refuses a bad document as a whole and names the field of every fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictStr, ValidationError
+
+from podway.domain.addressing import Prefix
+from podway.domain.model import (
+    DEFAULT_QUOTA,
+    DEFAULT_RESERVE,
+    Cluster,
+    ForwarderPreference,
+    Health,
+    Node,
+    NodeState,
+    Route,
+    RouteOrigin,
+    RouteState,
+    RouteTable,
+    Subnet,
+)
+from podway.wire.cluster_rules import faults_of
+from podway.wire.values import Document
+
+PREFIX_LIST = "pl-"
+
+
+class DocumentRefusedError(ValueError):
+    """A document with faults; one line each, ``field: what is wrong``."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+def _canonical(value: Any) -> Prefix:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a CIDR as text, not {_kind(value)}")  # noqa: TRY004  (pydantic wants ValueError)
+    prefix = Prefix.parse(value)
+    if str(prefix) != value:
+        raise ValueError(f"{value} is not canonical; write {prefix}")
+    return prefix
+
+
+def _destination(value: Any) -> Prefix | str:
+    return value if isinstance(value, str) and value.startswith(PREFIX_LIST) else _canonical(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"expected a number, not {_kind(value)}")  # noqa: TRY004  (pydantic wants ValueError)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("the number is too large") from None
+
+
+def _whole(value: Any) -> int:
+    if _number(value) % 1:
+        raise ValueError(f"expected a whole number, not {value}")
+    return int(value)
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "nothing", bool: "true or false", dict: "a mapping", list: "a list", str: "text"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else type(value).__name__)
+
+
+CanonicalCidr = Annotated[Prefix, BeforeValidator(_canonical)]
+Destination = Annotated[Prefix | str, BeforeValidator(_destination)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class SubnetEntry(Document):
+    id: StrictStr
+    supernets: list[CanonicalCidr]
+    availability_zone: StrictStr = ""
+
+
+class NodeEntry(Document):
+    id: StrictStr
+    subnet: StrictStr
+    network_interface: StrictStr
+    blocks: list[CanonicalCidr]
+    state: NodeState = NodeState.READY
+    health: Health = Health.HEALTHY
+    weight: Annotated[Number, Field(ge=0)] = 1.0
+    capacity: Annotated[Number, Field(gt=0)] = 1.0
+    forwarder: ForwarderPreference = ForwarderPreference.ALLOW
+
+
+class RouteEntry(Document):
+    destination: Destination
+    target: StrictStr
+    state: RouteState = RouteState.ACTIVE
+    origin: RouteOrigin = RouteOrigin.CREATE_ROUTE
+    owned: StrictBool = False
+
+
+class RouteTableEntry(Document):
+    id: StrictStr
+    routes: list[RouteEntry]
+    quota: Annotated[Whole, Field(ge=1)] = DEFAULT_QUOTA
+    reserve: Annotated[Whole, Field(ge=0)] = DEFAULT_RESERVE
+    subnets: list[StrictStr] = Field(default_factory=list)
+
+
+class ClusterDocument(Document):
+    """The whole document, field by field."""
+
+    cluster: Annotated[StrictStr, Field(min_length=1, max_length=63)]
+    pod_cidrs: Annotated[list[CanonicalCidr], Field(min_length=1, max_length=2)]
+    subnets: list[SubnetEntry]
+    nodes: list[NodeEntry]
+    route_tables: list[RouteTableEntry]
+    vpc_cidrs: list[CanonicalCidr] = Field(default_factory=list)
+
+    def facts(self) -> Cluster:
+        """The document as the values that the planner works on."""
+        return Cluster(
+            name=self.cluster,
+            pod_cidrs=tuple(self.pod_cidrs),
+            subnets=tuple(Subnet(s.id, tuple(s.supernets), s.availability_zone) for s in self.subnets),
+            nodes=tuple(_node(entry) for entry in self.nodes),
+            route_tables=tuple(_table(entry) for entry in self.route_tables),
+            vpc_cidrs=tuple(self.vpc_cidrs),
+        )
+
+
+def _node(entry: NodeEntry) -> Node:
+    return Node(
+        id=entry.id,
+        subnet=entry.subnet,
+        network_interface=entry.network_interface,
+        blocks=tuple(entry.blocks),
+        state=entry.state,
+        health=entry.health,
+        weight=entry.weight,
+        capacity=entry.capacity,
+        forwarder=entry.forwarder,
+    )
+
+
+def _table(entry: RouteTableEntry) -> RouteTable:
+    routes = tuple(Route(r.destination, r.target, r.state, r.origin, r.owned) for r in entry.routes)
+    return RouteTable(entry.id, routes, tuple(entry.subnets), entry.quota, entry.reserve)
+
+
+def parse_cluster(document: object) -> Cluster:
+    """The cluster that a parsed YAML or JSON document describes.
+
+    Raises DocumentRefusedError with one line per fault: of the schema if there are any, else of the
+    rules beyond it.
+    """
+    if not isinstance(document, dict):
+        raise DocumentRefusedError([f"document: expected a mapping, not {_kind(document)}"])
+    try:
+        cluster = ClusterDocument.model_validate(document).facts()
+    except ValidationError as error:
+        raise DocumentRefusedError([_line(fault) for fault in error.errors()]) from None
+    faults = faults_of(cluster)
+    if faults:
+        raise DocumentRefusedError(faults)
+    return cluster
+
+
+WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of the cluster document",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "model_type": "must be a mapping",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+}
+"""Ours for pydantic's kinds of fault; its own message for the others."""
+
+
+def _line(fault: Any) -> str:
+    message = WORDS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, "))
+    return f"{field_path(fault['loc'])}: {message}"
+
+
+def field_path(steps: Sequence[int | str]) -> str:
+    """``nodes[3].blocks[0]`` for its steps; a key that is not a plain name is quoted."""
+    path = ""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            name = step if step.isprintable() and step.strip() else repr(step)
+            path += f".{name}" if path else name
+    return path or "document"
