@@ -13,6 +13,9 @@ from itertools import combinations, product
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Node, RouteTable
 
+Option = tuple[str, float, float]
+"""A node that may take a part: its id, what it would relay / capacity, the direct weight."""
+
 WEIGHTLESS = 1e-5
 """What a block of no weight counts for: leaving it bare is still a hole."""
 
@@ -126,28 +129,49 @@ class Judge:
                 mask |= 1 << bit
         return mask
 
-    def score(self, routes: tuple[Prefix, ...]) -> Score | None:
-        """The best score of these destinations over all next hops; None if some route is not allowed."""
+    def options(self, routes: tuple[Prefix, ...]) -> list[tuple[Prefix, list[Option], float]] | None:
+        """Per route: who may be its next hop at what price, and the weight it catches; None if nobody may."""
         taken = 0
-        loads: list[list[tuple[str, float, float]]] = []
-        covered = 0.0
+        found = []
         shown = [(self.world.mask(prefix, self.world.unit), prefix, False) for prefix in routes]
         shown += [(mask, prefix, True) for mask, prefix in self.foreign]
-        for mask, _, is_foreign in sorted(shown, key=lambda entry: -entry[1].length):
+        for mask, prefix, is_foreign in sorted(shown, key=lambda entry: -entry[1].length):
             exposed = mask & ~taken
             taken |= mask
-            if is_foreign:
-                continue
-            options, weight = self._options(mask, exposed)
-            if not options:
-                return None
-            loads.append(options)
-            covered += weight
-        total = self.total
-        best = min(self._combined(loads), default=(0.0, 0.0))
-        return (round(total - covered, 6), *best)
+            if not is_foreign:
+                options, weight = self._options(mask, exposed)
+                if not options:
+                    return None
+                found.append((prefix, options, weight))
+        return found
 
-    def _options(self, mask: int, exposed: int) -> tuple[list[tuple[str, float, float]], float]:
+    def score(self, routes: tuple[Prefix, ...]) -> Score | None:
+        """The best score of these destinations over all next hops; None if some route is not allowed."""
+        parts = self.options(routes)
+        if parts is None:
+            return None
+        covered = sum(weight for _, _, weight in parts)
+        best = min(self._combined([options for _, options, _ in parts]), default=(0.0, 0.0))
+        return (round(self.total - covered, 6), *best)
+
+    def score_of(self, routes: dict[Prefix, str]) -> Score | None:
+        """The score of a finished plan (destination to node id); None if it breaks a rule."""
+        parts = self.options(tuple(routes))
+        loads: dict[str, float] = {}
+        direct = covered = 0.0
+        for prefix, options, weight in parts or ():
+            mine = next((option for option in options if option[0] == routes[prefix]), None)
+            if mine is None:
+                return None
+            loads[mine[0]] = loads.get(mine[0], 0.0) + mine[1]
+            direct += mine[2]
+            covered += weight
+        if parts is None:
+            return None
+        busiest = round(max(loads.values(), default=0.0), 6)
+        return (round(self.total - covered, 6), busiest, round(-direct, 6))
+
+    def _options(self, mask: int, exposed: int) -> tuple[list[Option], float]:
         """(next hop, relayed / capacity, direct weight) for every node that may take the part."""
         part = [block for block in self.blocks if block[0] & exposed == block[0] and block[0] & mask]
         owners = {node.subnet for _, node, _ in part}
@@ -172,7 +196,7 @@ class Judge:
         return not nets or any(mask & ~self.world.mask(net, self.world.unit) == 0 for net in nets)
 
     @staticmethod
-    def _combined(loads: list[list[tuple[str, float, float]]]) -> Iterator[tuple[float, float]]:
+    def _combined(loads: list[list[Option]]) -> Iterator[tuple[float, float]]:
         """(busiest, minus direct) over the choices; options that another beats outright are left out."""
         trimmed = []
         for options in loads:
@@ -210,31 +234,3 @@ def best(world: World, *, home: bool = False) -> Score:
         for routes in combinations(places, count)
     )
     return min(score for score in scores if score is not None)
-
-
-def valid(world: World, routes: dict[Prefix, str]) -> Score | None:
-    """The score of a finished plan (destination to node id); None if it breaks a rule."""
-    judge = Judge(world, home=False)
-    taken = 0
-    loads: dict[str, float] = {}
-    direct = covered = 0.0
-    shown = [(world.mask(prefix, world.unit), prefix, False) for prefix in routes]
-    shown += [(mask, prefix, True) for mask, prefix in judge.foreign]
-    for mask, prefix, is_foreign in sorted(shown, key=lambda entry: -entry[1].length):
-        exposed = mask & ~taken
-        taken |= mask
-        if is_foreign:
-            continue
-        options, weight = judge._options(mask, exposed)
-        mine = [option for option in options if option[0] == routes[prefix]]
-        if not mine:
-            return None
-        loads[mine[0][0]] = loads.get(mine[0][0], 0.0) + mine[0][1]
-        direct += mine[0][2]
-        covered += weight
-    total = sum(weight for _, _, weight in judge.blocks)
-    return (
-        round(total - covered, 6),
-        round(max(loads.values(), default=0.0), 6),
-        round(-direct, 6),
-    )

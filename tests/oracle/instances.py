@@ -39,9 +39,9 @@ def instance(kind: str, seed: int) -> Cluster:
     random = Random(f"{kind}/{seed}")
     shape = kind if kind in SUPERNETS else random.choice(sorted(SUPERNETS))
     nets = SUPERNETS[shape]
-    nodes = []
+    nodes: list[Node] = []
     for index in range(8):
-        subnet = _subnet_of(random, nets, place(index, 3))
+        subnet = subnet_of(random, nets, place(index, 3))
         if subnet is not None and random.random() < 0.65 and len(nodes) < 7:
             nodes.append(_node(random, kind, index, subnet))
     routes = []
@@ -54,7 +54,7 @@ def instance(kind: str, seed: int) -> Cluster:
     return Cluster(kind, (POD,), subnets, tuple(nodes), (table,))
 
 
-def _subnet_of(random: Random, nets: dict[str, tuple[Prefix, ...]], block: Prefix) -> str | None:
+def subnet_of(random: Random, nets: dict[str, tuple[Prefix, ...]], block: Prefix) -> str | None:
     around = [(net.length, name) for name, several in nets.items() for net in several if net.contains(block)]
     free = [name for name, several in nets.items() if not several]
     if around and not (free and random.random() < 0.3):

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from podway.domain.addressing import Prefix
 from podway.domain.planner.assign import Assignment, assign
-from podway.domain.planner.choice import Choice, placed
+from podway.domain.planner.choice import Choice, may_gain_by_leaving_home, placed
 from podway.domain.planner.cover import Covering, Prices
 from podway.domain.planner.exact import SMALL, Exhaustive
 from podway.domain.planner.next_hops import SLACK, Loads
@@ -75,7 +75,8 @@ def _as_it_is(table: TableProblem, fresh: Choice, allowed: float) -> dict[Prefix
     changed = {prefix for prefix in routes if done.hops.get(prefix) != table.present[prefix]}
     if not fits(table, done, fresh, allowed) or not changed <= dead:
         return None
-    return routes
+    left = {prefix: colour for prefix, colour in routes.items() if prefix in done.hops}
+    return left if len(left) == len(routes) or not _astray_with(table, left) else None
 
 
 def _able(done: Assignment, prefix: Prefix, hop: int) -> bool:
@@ -131,6 +132,18 @@ def _astray(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
 
 
 def _small(table: TableProblem, problem: Problem, fresh: Choice, allowed: float) -> dict[Prefix, int] | None:
+    """By exhaustive search; outside the supernets only if that saves steps."""
+    options = [problem]
+    if problem.confined and may_gain_by_leaving_home(problem):
+        options.append(replace(problem, confined=False))
+    found = [answer for option in options if (answer := _searched(table, option, fresh, allowed)) is not None]
+    return min(found, key=lambda answer: answer[0])[1] if found else None
+
+
+def _searched(
+    table: TableProblem, problem: Problem, fresh: Choice, allowed: float
+) -> tuple[float, dict[Prefix, int]] | None:
+    """The fewest steps and the destinations that take them."""
     trie = table.trie(problem, present=True)
     prices = Prices(present=table.prices(trie), step=1.0)
     search = Exhaustive(problem, trie, prices, Covering(problem, trie, prices).marks, skip=fresh.miss > 0)
@@ -139,7 +152,7 @@ def _small(table: TableProblem, problem: Problem, fresh: Choice, allowed: float)
     for state in sorted(front, key=lambda state: (state.aim, state.routes)):
         routes = placed(trie, state.trace)
         if fits(table, tried(table, routes, allowed), fresh, allowed):
-            return routes
+            return state.aim, routes
     return None
 
 
