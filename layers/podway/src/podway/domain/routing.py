@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
+from zlib import crc32
 
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.model import (
@@ -28,7 +29,8 @@ UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
 
 def owed(node: Node) -> bool:
     """Whether the node's blocks must be reachable, so that it may carry them itself."""
-    return node.state in {NodeState.READY, NodeState.DRAINING} and node.health is not Health.FAILED
+    state = node.state
+    return (state is NodeState.READY or state is NodeState.DRAINING) and node.health is not Health.FAILED
 
 
 def eligible(node: Node) -> bool:
@@ -40,8 +42,7 @@ def eligible(node: Node) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A block that must be reachable: its node's number, and its share of the node's weight."""
 
     prefix: Prefix
@@ -95,7 +96,7 @@ class Facts:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Blocks that must be reachable, in trie order."""
-        return tuple(sorted(self._blocks(), key=lambda block: block.prefix))
+        return tuple(sorted(self._blocks()))
 
     def _blocks(self) -> Iterator[Block]:
         for number, node in enumerate(self.nodes):
@@ -104,6 +105,21 @@ class Facts:
                 for prefix in node.blocks:
                     if prefix.version == self.version:
                         yield Block(prefix, number, share)
+
+    @cached_property
+    def weights(self) -> Mapping[str, tuple[int, float, float]]:
+        """Per subnet: how many blocks must be reachable, their weight, and the heaviest."""
+        found: dict[str, tuple[int, float, float]] = {}
+        for _, node, weight in self.blocks:
+            subnet = self.nodes[node].subnet
+            count, total, heaviest = found.get(subnet, (0, 0.0, 0.0))
+            found[subnet] = (count + 1, total + weight, max(heaviest, weight))
+        return found
+
+    @cached_property
+    def lots(self) -> tuple[int, ...]:
+        """Per node: a number drawn from its id, for ties."""
+        return tuple(crc32(node.id.encode()) for node in self.nodes)
 
     @cached_property
     def supernets(self) -> tuple[tuple[Prefix, str], ...]:
@@ -184,6 +200,16 @@ class TableFacts:
     def budget(self) -> int:
         """Managed routes that the plan may use."""
         return max(0, self.slots - self.table.reserve)
+
+    @cached_property
+    def counted(self) -> tuple[int, float, float]:
+        """Of the blocks that this table must carry: their number, their weight, the heaviest."""
+        several = [w for subnet, w in self.facts.weights.items() if subnet != self.own_subnet]
+        return (
+            sum(count for count, _, _ in several),
+            sum((total for _, total, _ in several), 0.0),
+            max((heaviest for _, _, heaviest in several), default=0.0),
+        )
 
     @cached_property
     def own_subnet(self) -> str | None:

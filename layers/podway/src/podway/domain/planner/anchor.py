@@ -20,7 +20,7 @@ def anchored(
     Routes in *kept* stay as they are: they stand in the table, and another prefix would cost two calls.
     """
     wider = dict(routes)
-    for supernet, colour in table.problem.spaces:
+    for supernet, colour in table.spaces:
         chosen = _widest_of(table, wider, supernet, colour, kept)
         if chosen is not None:
             del wider[chosen]
@@ -36,7 +36,7 @@ def _widest_of(
     kept: Collection[Prefix],
 ) -> Prefix | None:
     """The route to widen; None where the anchor stands, or would catch what it must not."""
-    if any(route.contains(supernet) for route in routes) or supernet in table.problem.foreign:
+    if any(route.contains(supernet) for route in routes) or supernet in table.view.foreign:
         return None
     inside = [prefix for prefix in sorted(routes) if supernet.contains(prefix)]
     tops = [prefix for at, prefix in enumerate(inside) if not _under(prefix, inside[:at])]
@@ -52,7 +52,7 @@ def _under(prefix: Prefix, others: Collection[Prefix]) -> bool:
 
 def _would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
     """Whether blocks given up, or space of another subnet, lie in the supernet under none of its routes."""
-    spaces = (prefix for prefix, other in table.problem.spaces if other != colour)
+    spaces = (prefix for prefix, other in table.spaces if other != colour)
     owed = (item.prefix for item in table.problem.items if item.hard or item.colour != colour)
     return any(
         supernet.contains(prefix) and not _under(prefix, tops)

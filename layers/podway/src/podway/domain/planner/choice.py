@@ -37,17 +37,16 @@ class Choice:
 
 def fresh_choice(table: TableProblem, *, small: int = SMALL) -> Choice:
     """The best destinations regardless of the present ones."""
-    problem = table.problem
-    hard = [item for item in problem.items if item.hard]
-    if not hard:
+    count, _, heaviest = table.view.counted
+    if not count:
         return Choice({})
-    if len(hard) <= small:
+    if count <= small:
         return _small(table)
     groves = table.even
     if groves is not None:
         most = smallest_part([grove for several in groves.values() for grove in several], table.view.budget)
         if most is not None:
-            load = (most - 1) * hard[0].weight / next(iter(problem.capacity.values()))
+            load = (most - 1) * heaviest / table.least_capacity
             routes = even_routes(groves, most)
             return Choice({prefix: table.colour[subnet] for prefix, subnet in routes.items()}, load)
     return _large(table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from heapq import nsmallest
+
 from podway.domain.addressing import Prefix
 from podway.domain.model import Hole, PlannedRoute, RouteKind
 from podway.domain.planner.anchor import anchored
@@ -58,9 +61,7 @@ class Draft:
 
     def _one_block(self) -> float:
         """The heaviest block on the smallest eligible node."""
-        problem = self.table.problem
-        heaviest = max((item.weight for item in problem.items if item.hard), default=0.0)
-        return heaviest / min(problem.capacity.values(), default=1.0)
+        return self.view.counted[2] / self.table.least_capacity
 
     # -- what is left of the budget ---------------------------------------------------------------
 
@@ -79,8 +80,9 @@ class Draft:
             for block, prefix in relayed_blocks(done)
             if block.prefix not in done.hops and block.prefix not in self.view.foreign
         ]
-        waiting.sort(key=lambda pair: (-pair[0].weight, -weight[pair[1]], pair[0].prefix))
-        chosen = waiting[:room]
+        chosen = nsmallest(
+            room, waiting, key=lambda pair: (-pair[0].weight, -weight[pair[1]], pair[0].prefix)
+        )
         for block, prefix in chosen:
             self._split(done, block, prefix)
         return None if improve is None else improve - len(chosen)
@@ -118,7 +120,15 @@ class Draft:
 
     def _owes(self, supernet: Prefix) -> bool:
         """Whether blocks that count lie in the supernet: then the plan has decided on its anchor."""
-        return any(item.hard and supernet.contains(item.prefix) for item in self.table.problem.items)
+        facts = self.view.facts
+        end = Prefix(supernet.version, supernet.last, facts.width)
+        inside = facts.blocks[
+            bisect_left(facts.blocks, (supernet,)) : bisect_right(facts.blocks, (end, len(facts.nodes)))
+        ]
+        return any(
+            facts.nodes[block.node].subnet != self.view.own_subnet and block.prefix not in self.view.foreign
+            for block in inside
+        )
 
     def _add_anchor(self, done: Assignment, prefix: Prefix, subnet: str) -> None:
         inside = [
@@ -162,7 +172,7 @@ class Draft:
         facts = self.view.facts
         own = self.view.own_subnet
         self.direct = direct_weight(done)
-        self.total = sum((b.weight for b in facts.blocks if facts.nodes[b.node].subnet != own), 0.0)
+        self.total = self.view.counted[1]
         self._warn_of_captors()
         bare_anchors: set[str] = set()
         for block in sorted(done.missed, key=lambda block: block.prefix):

@@ -42,6 +42,8 @@ class Part:
     blocks: Sequence[Block]
     weight: float
     own: Mapping[int, float]
+    lot: int
+    """A number drawn from the destination: with the nodes' own it makes the rendezvous hash."""
 
     @property
     def sole(self) -> int | None:
@@ -51,12 +53,11 @@ class Part:
 
 def part_of(destination: Prefix, subnet: str, blocks: Sequence[Block], *, counted: bool) -> Part:
     """The part; blocks of the table's own subnet are not *counted* and weigh nothing."""
-    if not counted:
-        return Part(destination, subnet, blocks, 0.0, dict.fromkeys((b.node for b in blocks), 0.0))
+    lot = crc32(b"%d/%d" % (destination.value, destination.length))
     own: dict[int, float] = {}
-    for block in blocks:
-        own[block.node] = own.get(block.node, 0.0) + block.weight
-    return Part(destination, subnet, blocks, sum(own.values()), own)
+    for _, node, weight in blocks:
+        own[node] = own.get(node, 0.0) + (weight if counted else 0.0)
+    return Part(destination, subnet, blocks, sum(own.values()), own, lot)
 
 
 class Chooser:
@@ -88,15 +89,16 @@ class Chooser:
     def rank(self, part: Part, node: int) -> Rank:
         """The smaller, the better."""
         facts = self.facts.nodes[node]
-        load = self.load_with(part, node)
+        own = part.own.get(node, 0.0)
+        load = self.loads.here.get(node, 0.0) + (part.weight - own) / facts.capacity
         return (
-            self.is_behind(part, node),
+            bool(facts.behind) and self.is_behind(part, node),
             load if load > self.limit + SLACK else 0.0,
-            -part.own.get(node, 0.0),
+            -own,
             facts.forwarder is not ForwarderPreference.PREFER,
             facts.spot,
             self.loads.elsewhere.get(node, 0.0),
-            crc32(f"{part.destination.value}/{part.destination.length}|{facts.id}".encode()),
+            self.facts.lots[node] ^ part.lot,
         )
 
     def keeps(self, part: Part, present: int | None) -> bool:
@@ -120,7 +122,10 @@ class Chooser:
         return best if best is not None else sole
 
     def _best(self, part: Part, nodes: Iterable[int]) -> int | None:
-        return min(nodes, key=lambda node: self.rank(part, node), default=None)
+        several = list(nodes)
+        if len(several) == 1:
+            return several[0]
+        return min(several, key=lambda node: self.rank(part, node), default=None)
 
     def add(self, part: Part, node: int) -> None:
         """Count the part as relayed by *node*."""
@@ -135,7 +140,7 @@ class Chooser:
         if not queue:
             return ()
         ties = self._ties[part.subnet]
-        start = crc32(f"{part.destination.value}/{part.destination.length}".encode()) % ties
+        start = part.lot % ties
         found: list[int] = []
         behind: list[int] = []
         for step in range(len(queue)):
@@ -150,12 +155,9 @@ class Chooser:
     def _queue(self, subnet: str) -> list[int]:
         queue = self._queues.get(subnet)
         if queue is None:
-            queue = sorted(
-                self.facts.forwarders.get(subnet, ()), key=lambda node: (self._standing(node), node)
-            )
-            self._queues[subnet] = queue
-            first = self._standing(queue[0]) if queue else None
-            self._ties[subnet] = sum(1 for node in queue if self._standing(node) == first)
+            ranked = sorted((self._standing(node), node) for node in self.facts.forwarders.get(subnet, ()))
+            queue = self._queues[subnet] = [node for _, node in ranked]
+            self._ties[subnet] = sum(1 for standing, _ in ranked if standing == ranked[0][0])
         return queue
 
     def _standing(self, node: int) -> tuple[bool, bool, float]:

@@ -30,6 +30,23 @@ class TableProblem:
         return {subnet: colour for colour, subnet in enumerate(self.subnets)}
 
     @cached_property
+    def least_capacity(self) -> float:
+        """Of the nodes that may relay."""
+        facts = self.view.facts
+        return facts.cached(
+            "least capacity",
+            lambda: min(
+                (node.capacity for node, may in zip(facts.nodes, facts.may_relay, strict=True) if may),
+                default=1.0,
+            ),
+        )
+
+    @cached_property
+    def spaces(self) -> list[tuple[Prefix, int]]:
+        """Supernets with their colours, in trie order."""
+        return [(prefix, self.colour[subnet]) for prefix, subnet in self.view.facts.supernets]
+
+    @cached_property
     def problem(self) -> Problem:
         """The problem in home mode.
 
@@ -46,7 +63,7 @@ class TableProblem:
         return Problem(
             roots=facts.pod_cidrs,
             items=self._items(),
-            spaces=[(prefix, self.colour[subnet]) for prefix, subnet in facts.supernets],
+            spaces=self.spaces,
             foreign=frozenset(self.view.foreign),
             capacity=capacity,
             strongest=strongest,

@@ -104,7 +104,7 @@ def _spaces_around(table: TableProblem) -> list[tuple[Prefix, int]]:
     """The colour of the innermost supernet around every present destination."""
     stack: list[tuple[Prefix, int]] = []
     found = []
-    spaces = list(table.problem.spaces)
+    spaces = list(table.spaces)
     at = 0
     for prefix in sorted(table.present):
         while at < len(spaces) and spaces[at][0] <= prefix:
@@ -120,8 +120,8 @@ def _spaces_around(table: TableProblem) -> list[tuple[Prefix, int]]:
 
 def _astray(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
     """Whether a supernet may be exposed to a route of another subnet; errs on the safe side."""
-    spaces = [Item(prefix, colour, NOBODY, 0.0, hard=False) for prefix, colour in table.problem.spaces]
-    caught, _ = parts(routes, spaces, table.problem.foreign)
+    spaces = [Item(prefix, colour, NOBODY, 0.0, hard=False) for prefix, colour in table.spaces]
+    caught, _ = parts(routes, spaces, table.view.foreign)
     homes = table.problem.homes
     around = dict(_spaces_around(table))
     return any(
@@ -206,7 +206,7 @@ def _put_back(
 
 
 def _astray_with(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
-    caught, _ = parts(routes, table.problem.items, table.problem.foreign)
+    caught, _ = parts(routes, table.problem.items, table.view.foreign)
     if any(item.colour != routes[p] for p, items in caught.items() for item in items if routes[p] != NOBODY):
         return True
     known = {prefix: colour for prefix, colour in routes.items() if prefix in table.present}

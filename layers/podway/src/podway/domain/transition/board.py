@@ -6,12 +6,13 @@ order with their parents, so a longest-prefix match is a walk up and a route's p
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Create, Delete, Replace, Step
-from podway.domain.routing import TableFacts
+from podway.domain.routing import Block, Facts, TableFacts
 
 FOREIGN = ""
 """Stands for the target of a foreign route: good for no block."""
@@ -110,16 +111,17 @@ def board(facts: TableFacts, desired: Mapping[Prefix, str], extra: Collection[Pr
     Blocks of the table's own subnet do not depend on it and cannot be lost here.
     """
     cluster = facts.facts
+    managed = facts.managed
+    changed = {p for p in managed.keys() | desired.keys() if managed.get(p) != desired.get(p)}
     needs = {
         block.prefix: (
             cluster.nodes[block.node].subnet,
             cluster.nodes[block.node].network_interface,
             block.weight,
         )
-        for block in cluster.blocks
+        for block in _touched(cluster, {*changed, *extra})
         if cluster.nodes[block.node].subnet != facts.own_subnet
     }
-    managed = facts.managed
     prefixes = sorted({*managed, *desired, *facts.foreign, *needs, *extra})
     parent, end = _links(prefixes)
     target: list[str | None] = [managed.get(prefix) for prefix in prefixes]
@@ -141,6 +143,17 @@ def board(facts: TableFacts, desired: Mapping[Prefix, str], extra: Collection[Pr
         slots=facts.slots,
         used=len(managed),
     )
+
+
+def _touched(cluster: Facts, prefixes: Collection[Prefix]) -> Iterator[Block]:
+    """The blocks inside these prefixes; the others do not notice a change of routes there."""
+    last = -1
+    for prefix in sorted(prefixes):
+        if prefix.value > last:
+            last = prefix.last
+            first = bisect_left(cluster.blocks, (prefix,))
+            end = (Prefix(prefix.version, last, cluster.width), len(cluster.nodes))
+            yield from cluster.blocks[first : bisect_right(cluster.blocks, end)]
 
 
 def _links(prefixes: list[Prefix]) -> tuple[list[int], list[int]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, RouteTable, Step
+from podway.domain.model import Cluster, Create, RouteTable, Step
 from podway.domain.routing import Facts, TableFacts
 from podway.domain.transition.board import Board, board
 
@@ -45,6 +45,10 @@ def transition(
 
 def ordered(facts: TableFacts, desired: Mapping[Prefix, str]) -> tuple[list[Step], int]:
     """The steps for one family, and how many at their start heal by replacement alone."""
+    if not facts.managed:
+        wide_first = sorted(desired, key=lambda prefix: (prefix.length, prefix))
+        creates = [Create(prefix, desired[prefix]) for prefix in wide_first if prefix not in facts.foreign]
+        return [*creates[: facts.slots]], 0
     state = board(facts, desired)
     goal = [desired.get(prefix) for prefix in state.prefixes]
     pending = {
