@@ -40,8 +40,13 @@ def _widest_of(
         return None
     inside = [prefix for prefix in sorted(routes) if supernet.contains(prefix)]
     tops = [prefix for at, prefix in enumerate(inside) if not _under(prefix, inside[:at])]
-    free = [prefix for prefix in tops if routes[prefix] == colour and prefix not in kept]
-    if not free or _would_catch(table, supernet, colour, tops):
+    foreign = [other for other in table.view.foreign if supernet.contains(other)]
+    free = [
+        prefix
+        for prefix in tops
+        if routes[prefix] == colour and prefix not in kept and not _under(prefix, foreign)
+    ]
+    if not free or would_catch(table, supernet, colour, [*tops, *foreign]):
         return None
     return min(free, key=lambda prefix: (prefix.length, prefix))
 
@@ -50,7 +55,7 @@ def _under(prefix: Prefix, others: Collection[Prefix]) -> bool:
     return any(other.contains(prefix) for other in others)
 
 
-def _would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
+def would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
     """Whether blocks given up, or space of another subnet, lie in the supernet under none of its routes."""
     spaces = (prefix for prefix, other in table.spaces if other != colour)
     owed = (item.prefix for item in table.problem.items if item.hard or item.colour != colour)

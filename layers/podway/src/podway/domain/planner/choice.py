@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from podway.domain.addressing import Prefix
+from podway.domain.planner.assign import assign
 from podway.domain.planner.cover import EMPTY, Cover, Covering, Prices, Trace, routes_of
 from podway.domain.planner.degrade import most_covered
 from podway.domain.planner.even import even_routes, smallest_part
 from podway.domain.planner.exact import SMALL, Exhaustive, State
 from podway.domain.planner.limits import least_limit
+from podway.domain.planner.next_hops import Loads
 from podway.domain.planner.problem import TableProblem
 from podway.domain.planner.trie import NOBODY, Problem, Trie
 
@@ -96,7 +98,24 @@ def _searched(table: TableProblem, problem: Problem) -> tuple[Choice, float]:
         return Choice({}, 0.0, miss, problem.confined), 0.0
     limit, state = found
     routes = placed(trie, state.trace)
-    return Choice(routes, limit, state.miss, problem.confined), state.aim
+    worst, relayed = _reached(table, routes, limit)
+    while worst > limit + SLACK and search.next_limit <= worst:
+        # Some node must take several parts, which the search does not see: try what costs a little more.
+        front = search.front(search.next_limit, budget)
+        for state in front:
+            other = placed(trie, state.trace)
+            answer = _reached(table, other, search.limit)
+            if answer < (worst - SLACK, 0.0) or (answer[0] <= worst + SLACK and answer[1] < relayed - SLACK):
+                routes, (worst, relayed) = other, answer
+        limit = search.limit
+    return Choice(routes, max(worst, 0.0), miss, problem.confined), relayed
+
+
+def _reached(table: TableProblem, routes: Mapping[Prefix, int], limit: float) -> tuple[float, float]:
+    """The busiest load and the relayed weight once next hops are chosen."""
+    done = assign(table, routes, Loads(), limit=limit, present={})
+    relayed = sum(part.weight - part.own.get(done.hops[prefix], 0.0) for prefix, part in done.parts.items())
+    return done.worst, relayed
 
 
 def placed(trie: Trie, trace: Trace) -> dict[Prefix, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import cached_property
 from heapq import nsmallest
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Hole, PlannedRoute, RouteKind
-from podway.domain.planner.anchor import anchored
+from podway.domain.planner.anchor import anchored, would_catch
 from podway.domain.planner.assign import Assignment, assign, direct_weight, relayed_blocks
 from podway.domain.planner.choice import Choice, fresh_choice
 from podway.domain.planner.exact import SMALL
@@ -50,7 +51,8 @@ class Draft:
 
     def _assigned(self, best: Choice) -> Assignment:
         if not self.fresh:
-            allowed = max(HYSTERESIS * best.limit, best.limit + self._one_block())
+            least = self._reached(best)
+            allowed = max(HYSTERESIS * least, least + self._one_block())
             stable = stable_choice(self.table, best, allowed, small=self.small)
             if stable is not None:
                 routes = anchored(self.table, stable, kept=self.table.present)
@@ -58,6 +60,14 @@ class Draft:
         kept = {} if self.fresh else self.table.present
         routes = anchored(self.table, best.routes, kept=kept)
         return assign(self.table, routes, self.loads, limit=best.limit, present=kept)
+
+    def _reached(self, best: Choice) -> float:
+        """The busiest load of the best plan: above its limit where one node must take several parts."""
+        if self.table.even is not None:
+            return best.limit
+        elsewhere = self.loads.elsewhere
+        fresh = assign(self.table, best.routes, Loads({}, elsewhere), limit=best.limit, present={})
+        return max(best.limit, fresh.worst)
 
     def _one_block(self) -> float:
         """The heaviest block on the smallest eligible node."""
@@ -111,12 +121,17 @@ class Draft:
             if prefix not in done.hops and prefix not in self.view.foreign and facts.forwarders.get(subnet)
         ]
         missing = [pair for pair in missing if pair[1] == own or not self._owes(pair[0])]
-        missing.sort(key=lambda pair: (pair[1] == own, pair[0]))
+        missing.sort(key=lambda pair: (pair[1] == own, -pair[0].length, pair[0]))
         added = 0
         for prefix, subnet in missing[: max(0, self._room(done, improve))]:
             self._add_anchor(done, prefix, subnet)
             added += 1
         return None if improve is None else improve - added
+
+    @cached_property
+    def _crowded(self) -> bool:
+        """Whether supernets of different subnets, or strange blocks, lie inside supernets."""
+        return self.table.even is None
 
     def _owes(self, supernet: Prefix) -> bool:
         """Whether blocks that count lie in the supernet: then the plan has decided on its anchor."""
@@ -138,6 +153,9 @@ class Draft:
             and self.view.facts.nodes[block.node].subnet == subnet
             and not any(prefix.contains(o) and o.contains(block.prefix) for o in self.view.foreign)
         ]
+        under = [other for other in (*done.hops, *self.view.foreign) if prefix.contains(other)]
+        if self._crowded and would_catch(self.table, prefix, self.table.colour[subnet], under):
+            return
         part = part_of(prefix, subnet, inside, counted=subnet != self.view.own_subnet)
         hop = done.chooser.choose(part)
         if hop is None:

@@ -6,6 +6,7 @@ choosing which trie edges to cut: tree partitioning with colours (a colour is a 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,8 +79,8 @@ class Trie:
 def build(problem: Problem, positions: Iterable[Prefix] = (), *, halves: bool = False) -> Trie:
     """The trie of a problem; *positions* are further places for routes (the present ones).
 
-    *halves* adds the place right below every branch inside a supernet: a route there shields its
-    own unallocated space, so that a route of another colour may pass above.
+    *halves* adds the places right below every branch inside a supernet, and its empty pieces: a route
+    there shields unallocated space of its own colour, so that one of another colour may pass above.
     """
     items = {item.prefix: item for item in problem.items}
     spaces = dict(problem.spaces)
@@ -156,8 +157,19 @@ def _halves(
     for prefix, parent in zip(order, _parents(order), strict=True):
         within = parent != NOBODY and inside[parent]
         inside.append(within or prefix in owned)
-        if within and order[parent] not in items and prefix.length > order[parent].length + 1:
-            yield prefix.at(order[parent].length + 1)
+        if within and order[parent] not in items:
+            yield from _beside(order, prefix, order[parent].length + 1)
+
+
+def _beside(order: list[Prefix], prefix: Prefix, shortest: int) -> Iterable[Prefix]:
+    """The half of the parent that holds *prefix*, and the empty pieces on the way down to it."""
+    if prefix.length > shortest:
+        yield prefix.at(shortest)
+    for length in range(shortest, prefix.length + 1):
+        piece = prefix.at(length).buddy()
+        after = bisect_left(order, piece)
+        if after == len(order) or not piece.contains(order[after]):
+            yield piece
 
 
 def _colour_spaces(trie: Trie, spaces: Mapping[Prefix, int]) -> None:
