@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Create, Delete, Replace, Route, Step
@@ -71,6 +71,7 @@ def test_from_one_plan_to_the_next_it_is_hitless_and_as_short_as_the_difference(
     )
 
     second = plan(later, fresh=fresh).route_tables[0]
+    assume(not first.holes and not second.holes)  # which blocks to give up is another question
 
     goal = {route.destination: route.network_interface for route in second.routes}
     assert verify_transition(later, later.route_tables[0], second.steps) == ()

@@ -51,7 +51,24 @@ def fresh_choice(table: TableProblem, *, small: int = SMALL) -> Choice:
             load = (most - 1) * heaviest / table.least_capacity
             routes = even_routes(groves, most)
             return Choice({prefix: table.colour[subnet] for prefix, subnet in routes.items()}, load)
-    return _large(table)
+    return _at_home(table) or _large(table)
+
+
+def _at_home(table: TableProblem) -> Choice | None:
+    """By the quick programme for one colour at a time; None where it does not apply or nothing fits."""
+    weighing = table.weighing
+    budget = table.view.budget
+    if weighing is None or len(weighing.pieces) > budget:
+        return None
+
+    def attempt(limit: float) -> tuple[dict[Prefix, str] | None, float]:
+        return weighing.solve(limit, budget), weighing.next_limit
+
+    found = least_limit(attempt, guess=1.3 * table.view.counted[1] / budget / weighing.largest)
+    if found is None:
+        return None
+    limit, routes = found
+    return Choice({prefix: table.colour[subnet] for prefix, subnet in routes.items()}, limit)
 
 
 def may_gain_by_leaving_home(problem: Problem) -> bool:

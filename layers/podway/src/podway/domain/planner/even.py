@@ -23,7 +23,7 @@ class Grove:
     _needed: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.merges = _merges(self.blocks)
+        self.merges = merges(self.blocks)
 
     def needed(self, most: int) -> int:
         """The fewest routes such that no part has more than *most* blocks; the anchor is one of them."""
@@ -63,7 +63,7 @@ class Grove:
         return found
 
 
-def _merges(blocks: Sequence[Prefix]) -> list[tuple[int, int, int]]:
+def merges(blocks: Sequence[Prefix]) -> list[tuple[int, int, int]]:
     """The binary trie over the blocks, bottom-up (a Cartesian tree of neighbours' common lengths)."""
     if not blocks:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,8 @@ from podway.domain.planner.cover import Present
 from podway.domain.planner.even import Grove
 from podway.domain.planner.parts import parts
 from podway.domain.planner.trie import NOBODY, Item, Problem, Trie, build
-from podway.domain.routing import Facts, TableFacts
+from podway.domain.planner.weighted import Weighing, pieces_of
+from podway.domain.routing import Block, Facts, TableFacts
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,25 @@ class TableProblem:
             return None
         return {subnet: several for subnet, several in groves.items() if subnet != self.view.own_subnet}
 
+    @cached_property
+    def weighing(self) -> Weighing | None:
+        """The blocks to cover, if no supernet holds anything of another subnet; else None."""
+        facts = self.view.facts
+        homes = facts.cached("homes", lambda: blocks_at_home(facts))
+        if homes is None or any(blocks and subnet not in facts.forwarders for _, subnet, blocks in homes):
+            return None
+        pieces = [
+            piece
+            for supernet, subnet, blocks in homes
+            if subnet != self.view.own_subnet and blocks
+            for piece in pieces_of(supernet, subnet, blocks, self.view.foreign)
+        ]
+        strongest = {
+            subnet: max(facts.nodes[number].capacity for number in numbers)
+            for subnet, numbers in facts.forwarders.items()
+        }
+        return Weighing(pieces, facts, strongest)
+
     def without(self, bare: frozenset[Prefix]) -> Problem:
         """The problem when these blocks are left uncovered."""
         items = [replace(item, hard=item.hard and item.prefix not in bare) for item in self.problem.items]
@@ -158,12 +178,18 @@ def even_groves(facts: Facts) -> Mapping[str, tuple[Grove, ...]] | None:
         return None
     if len({node.capacity for node, may in zip(nodes, relays, strict=True) if may}) > 1:
         return None
-    return _groves(facts)
-
-
-def _groves(facts: Facts) -> Mapping[str, tuple[Grove, ...]] | None:
-    """By one walk over supernets and blocks in trie order; None if anything nests or lies outside."""
+    homes = blocks_at_home(facts)
+    if homes is None:
+        return None
     found: dict[str, list[Grove]] = {}
+    for supernet, subnet, blocks in homes:
+        found.setdefault(subnet, []).append(Grove(supernet, [block.prefix for block in blocks]))
+    return {subnet: tuple(several) for subnet, several in found.items()}
+
+
+def blocks_at_home(facts: Facts) -> list[tuple[Prefix, str, Sequence[Block]]] | None:
+    """Supernet, subnet and blocks, by one walk in trie order; None if anything nests or lies outside."""
+    found: list[tuple[Prefix, str, Sequence[Block]]] = []
     blocks = facts.blocks
     at = 0
     last = -1
@@ -176,7 +202,5 @@ def _groves(facts: Facts) -> Mapping[str, tuple[Grove, ...]] | None:
             if blocks[at].prefix < supernet or facts.nodes[blocks[at].node].subnet != subnet:
                 return None
             at += 1
-        found.setdefault(subnet, []).append(Grove(supernet, [block.prefix for block in blocks[start:at]]))
-    if at < len(blocks):
-        return None
-    return {subnet: tuple(several) for subnet, several in found.items()}
+        found.append((supernet, subnet, blocks[start:at]))
+    return found if at == len(blocks) else None
