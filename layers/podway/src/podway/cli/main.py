@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from podway.cli.offline import explain_command, plan_command, validate_command
+from podway.cli.simulate import simulate_command
 
 UNUSABLE = 2
 INTERNAL = 70
@@ -26,6 +27,7 @@ def podway() -> None:
 podway.add_command(validate_command)
 podway.add_command(plan_command)
 podway.add_command(explain_command)
+podway.add_command(simulate_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

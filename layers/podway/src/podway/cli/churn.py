@@ -1,0 +1,216 @@
+"""A year of autoscaling on paper: nodes come and go, and two ways of giving them addresses are compared.
+
+The model: every zone's size follows the hour of the day (± DAILY), zones drift against each other
+(± DRIFT), a zone fails for some hours a few times a year and the others take over its load, and a
+share of all nodes is replaced every hour. Chance is an argument; the same seed, the same year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import cos, pi, sin
+from random import Random
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.ipam.pool import Pool
+
+DAILY = 0.25
+DRIFT = 0.45
+OUTAGES_A_YEAR = 4
+OUTAGE_HOURS = 6
+TURNOVER = 0.04
+"""Share of the nodes replaced every hour (Spot, deployments)."""
+
+HOURS_A_YEAR = 8766
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is simulated: the pod CIDR, the length of a block, the zones, and the mean number of nodes."""
+
+    pod_cidr: Prefix
+    block_length: int
+    zones: int
+    nodes: int
+
+    @property
+    def places(self) -> int:
+        """Blocks that fit the pod CIDR."""
+        return 1 << (self.block_length - self.pod_cidr.length)
+
+
+def sizes(scene: Scene, hours: int, random: Random) -> Iterator[list[int]]:
+    """Nodes per zone, hour by hour."""
+    phases = [random.uniform(0, 2 * pi) for _ in range(scene.zones)]
+    speeds = [random.uniform(1.5, 4.0) * 2 * pi / HOURS_A_YEAR for _ in range(scene.zones)]
+    count = round(OUTAGES_A_YEAR * hours / HOURS_A_YEAR)
+    outages = {random.randrange(hours): random.randrange(scene.zones) for _ in range(count)}
+    down, until = -1, 0
+    for hour in range(hours):
+        if hour in outages:
+            down, until = outages[hour], hour + OUTAGE_HOURS
+        total = scene.nodes * (1 - DAILY * cos(2 * pi * hour / 24))
+        shares = [1 + DRIFT * sin(phase + speed * hour) for phase, speed in zip(phases, speeds, strict=True)]
+        if hour < until and scene.zones > 1:
+            shares[down] = 0.0
+        yield [round(total * share / sum(shares)) for share in shares]
+
+
+class Buddies:
+    """Podway's own allocator, at work."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._length = scene.block_length
+        self._pool = Pool(scene.pod_cidr, scene.zones)
+        self._resting: list[Prefix] = []
+
+    def join(self, zone: int) -> Prefix | None:
+        """A block for a node of the zone."""
+        return self._pool.place(str(zone), self._length)
+
+    def leave(self, block: Prefix) -> None:
+        """The block rests until the hour is over: longer than any quarantine by default."""
+        self._pool.leave(block)
+        self._resting.append(block)
+
+    def hour(self, number: int) -> None:
+        """End an hour; every day the empty halves go back."""
+        for block in self._resting:
+            self._pool.rested(block)
+        self._resting.clear()
+        if not number % 24:
+            self._pool.trim()
+
+    def supernets(self) -> set[tuple[Prefix, str]]:
+        """What the tables have anchors for."""
+        return set(self._pool.supernets())
+
+
+class NextFit:
+    """Every zone takes the next free block, as kube-controller-manager hands out pod CIDRs."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._taken = bytearray(scene.places)
+        self._next = 0
+        self._size = 1 << (WIDTH[scene.pod_cidr.version] - scene.block_length)
+
+    def join(self, zone: int) -> Prefix | None:
+        """A block for a node of whatever zone."""
+        del zone
+        at = self._taken.find(0, self._next)
+        if at < 0:
+            at = self._taken.find(0)
+        if at < 0:
+            return None
+        self._taken[at] = 1
+        self._next = at + 1
+        pod = self._scene.pod_cidr
+        return Prefix(pod.version, pod.value + at * self._size, self._scene.block_length)
+
+    def leave(self, block: Prefix) -> None:
+        """The block is free."""
+        self._taken[(block.value - self._scene.pod_cidr.value) // self._size] = 0
+
+    def hour(self, number: int) -> None:
+        """Nothing to do."""
+
+    def supernets(self) -> set[tuple[Prefix, str]]:
+        """None: there is nothing to aggregate by."""
+        return set()
+
+
+def fewest_routes(blocks: Sequence[tuple[Prefix, int]], own: int) -> int:
+    """The fewest routes that take every block of the other zones to its zone; free space does not matter.
+
+    The friendliest count there is: minimum cuts of the trie into parts of one zone (ORTC, Draves et al.
+    1999, with don't-cares; by sets of cheapest zones as in Fitch's algorithm). *blocks* are sorted.
+    """
+    stack: list[int] = []
+    commons: list[int] = []
+    cuts = 0
+    last = -1
+
+    def merge() -> int:
+        right = stack.pop()
+        both = stack[-1] & right
+        stack[-1] = both or stack[-1] | right
+        commons.pop()
+        return 0 if both else 1
+
+    for block, zone in blocks:
+        if zone == own:
+            continue
+        if last >= 0:
+            common = -(last ^ block.value).bit_length()
+            while commons and commons[-1] > common:
+                cuts += merge()
+            commons.append(common)
+        stack.append(1 << zone)
+        last = block.value
+    while commons:
+        cuts += merge()
+    return cuts + bool(stack)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a policy needed: routes in the worst table hour by hour, failures, changes of supernets."""
+
+    routes: list[int] = field(default_factory=list)
+    failed: int = 0
+    changes: int = 0
+    peak: int = 0
+    moves: int = 0
+
+    def percentile(self, share: float) -> int:
+        """Of the routes needed."""
+        ordered = sorted(self.routes)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
+
+
+def live(
+    scene: Scene,
+    policy: Buddies | NextFit,
+    hours: int,
+    random: Random,
+    *,
+    tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Let the zones live for so many hours under an allocation policy."""
+    outcome = Outcome()
+    members: list[list[Prefix]] = [[] for _ in range(scene.zones)]
+    before: set[tuple[Prefix, str]] = set()
+    for hour, wanted in enumerate(sizes(scene, hours, random)):
+        for zone, size in enumerate(wanted):
+            _resize(outcome, policy, members[zone], zone, size, random)
+        policy.hour(hour)
+        outcome.peak = max(outcome.peak, sum(map(len, members)))
+        blocks = sorted((block, zone) for zone, several in enumerate(members) for block in several)
+        tables = range(scene.zones) if scene.zones > 1 else (-1,)
+        outcome.routes.append(max(fewest_routes(blocks, own) for own in tables))
+        now = policy.supernets()
+        outcome.changes += len(now ^ before) if before else 0
+        before = now
+        tick()
+    return outcome
+
+
+def _resize(
+    outcome: Outcome, policy: Buddies | NextFit, members: list[Prefix], zone: int, size: int, random: Random
+) -> None:
+    """Replace some nodes of the zone, then grow or shrink it."""
+    leaving = max(int(len(members) * TURNOVER), len(members) - size)
+    for _ in range(leaving):
+        at = random.randrange(len(members))
+        members[at], members[-1] = members[-1], members[at]
+        policy.leave(members.pop())
+        outcome.moves += 1
+    while len(members) < size:
+        block = policy.join(zone)
+        if block is None:
+            outcome.failed += size - len(members)
+            return
+        members.append(block)
+        outcome.moves += 1
