@@ -111,6 +111,7 @@ class Lab:
             if self.fabric
             else PaperFleet(self.region, poll_seconds=POLL_SECONDS)
         )
+        stack.callback(self.fleet.close)
         self.mirror = Mirror(self.ec2, self.fabric, self.fleet)
         self.store = DynamoStore(self.client("dynamodb"), table=self.region.table, cluster=plan.cluster)
         self.referee = Referee(

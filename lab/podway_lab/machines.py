@@ -113,6 +113,11 @@ class Fleet:
             self._fabric.detach(instance)
             machine.metadata.stop()
 
+    def close(self) -> None:
+        """End what serves the machines; the fabric ends the machines themselves."""
+        for machine in self.machines.values():
+            machine.metadata.stop()
+
     def is_ready(self, instance: str) -> bool:
         """Whether pods may run there; starts the machine's pod when it is first so."""
         machine = self.machines.get(instance)
@@ -125,6 +130,7 @@ class Fleet:
 
 @dataclass
 class _Paper:
+    thread: threading.Thread | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     ready: bool = False
 
@@ -142,13 +148,27 @@ class PaperFleet:
         with self._region.ec2.held() as state:
             subnet = state.instances[instance].subnet
         identity = self._region.identities.instance(instance)
-        work: Callable[[], None] = lambda: self._work(identity, instance, subnet, agent)  # noqa: E731  (named for its type)
-        threading.Thread(target=work, name=f"paper agent {instance}", daemon=True).start()
+        agent.thread = threading.Thread(
+            target=self._work,
+            args=(identity, instance, subnet, agent),
+            name=f"paper agent {instance}",
+            daemon=True,
+        )
+        agent.thread.start()
 
     def halt(self, instance: str) -> None:
         """It says nothing any more."""
         if agent := self._agents.pop(instance, None):
             agent.stop.set()
+
+    def close(self) -> None:
+        """All fall silent; waits until the last word is said."""
+        agents, self._agents = list(self._agents.values()), {}
+        for agent in agents:
+            agent.stop.set()
+        for agent in agents:
+            if agent.thread is not None:
+                agent.thread.join()
 
     def is_ready(self, instance: str) -> bool:
         """Whether the control plane says that pods may run there."""
