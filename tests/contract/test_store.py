@@ -1,0 +1,198 @@
+"""What the use cases may rely on in the store: the fake, and the adapter over DynamoDB's own conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+from podway.adapters.dynamodb import DynamoStore
+from podway.app.errors import Superseded
+from podway.app.ports import ClaimAnswer, Store
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim, Standby
+from podway.domain.handout import MapMember, SubnetMap
+from podway.domain.health import Evidence, Severity, accuse
+from podway.domain.members import HeldBlock, Member
+from podway.domain.model import NodeState
+from podway_lab.stack.template import Place, Template
+
+from tests.fakes.store import FakeStore
+from tests.fakes.world import START
+
+NODE, OTHER = "i-00000000000000001", "i-00000000000000002"
+POD = Prefix.parse("100.64.0.0/20")
+BLOCK = Prefix.parse("100.64.0.0/26")
+ROUTE = CardRoute("rtb-1", POD, (Standby(OTHER, "eni-2"),), 2.5)
+CARD = Card(NODE, "subnet-a", "eni-1", 3, (ROUTE,))
+MEMBER = Member(NODE, "subnet-a", "eni-1", "10.0.0.4", (HeldBlock(BLOCK, 1, ready=True),))
+LATER = START + timedelta(seconds=60)
+MUCH_LATER = START + timedelta(seconds=61)
+MAP = SubnetMap(
+    cluster="demo",
+    subnet="subnet-a",
+    pod_cidrs=(Prefix.parse("100.64.0.0/16"),),
+    subnet_cidrs=(Prefix.parse("10.0.0.0/20"),),
+    reachable_here=(POD,),
+    elsewhere=(),
+    forwarders=(NODE,),
+    members=(MapMember(NODE, "10.0.0.4", "eni-1", NodeState.READY, MEMBER.blocks),),
+    generation=1,
+)
+
+
+def claim(event: str, severity: Severity = Severity.INDIRECT) -> Claim:
+    return Claim(event, severity, LATER)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    properties = Template(
+        Path("template.yaml"), {"ClusterName": "demo", "VpcId": "vpc-00000000"}, Place()
+    ).properties("Table")
+    wanted = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+    with mock_aws():
+        client = boto3.client(
+            "dynamodb", region_name="us-west-2", aws_access_key_id="key", aws_secret_access_key="secret"
+        )
+        client.create_table(TableName="podway", **{key: properties[key] for key in wanted})
+        yield DynamoStore(client, table="podway", cluster="demo")
+
+
+def test_one_owner_at_a_time_holds_the_lease_until_it_is_released_or_expires(store: Store) -> None:
+    assert store.acquire_lease("one", now=START, until=LATER)
+    assert not store.acquire_lease("two", now=START, until=LATER)
+    assert store.acquire_lease("one", now=START, until=LATER)
+    assert store.acquire_lease("two", now=MUCH_LATER, until=MUCH_LATER + timedelta(seconds=60))
+    store.release_lease("one")
+    assert not store.acquire_lease("three", now=MUCH_LATER, until=MUCH_LATER)
+    store.release_lease("two")
+    assert store.acquire_lease("three", now=MUCH_LATER, until=MUCH_LATER)
+
+
+def test_what_is_written_under_the_lease_is_recalled_and_forgotten(store: Store) -> None:
+    store.acquire_lease("me", now=START, until=LATER)
+    gone = replace(MEMBER, id=OTHER, gone_at=START, blocks=())
+
+    store.save_inventory("me", members=(MEMBER, gone), forgotten=(), supernets={"subnet-a": (POD,)})
+    store.record_routes("me", "rtb-1", frozenset({POD, BLOCK}))
+    store.publish_map(MAP, now=START)
+    remembered = store.recall()
+    store.save_inventory("me", members=(), forgotten=(OTHER,), supernets={})
+
+    assert remembered.members == (MEMBER, gone)
+    assert remembered.supernets == {"subnet-a": (POD,)}
+    assert remembered.records == {"rtb-1": frozenset({POD, BLOCK})}
+    assert remembered.maps == {"subnet-a": MAP}
+    assert store.recall().members == (MEMBER,)
+
+
+def test_who_lost_the_lease_writes_nothing(store: Store) -> None:
+    store.acquire_lease("old", now=START, until=LATER)
+    store.acquire_lease("new", now=MUCH_LATER, until=MUCH_LATER + timedelta(seconds=60))
+
+    with pytest.raises(Superseded):
+        store.save_inventory("old", members=(MEMBER,), forgotten=(), supernets={})
+    with pytest.raises(Superseded):
+        store.record_routes("old", "rtb-1", frozenset({POD}))
+
+    assert store.recall().members == ()
+    assert store.recall().records == {}
+
+
+def test_an_older_map_never_replaces_a_newer_one(store: Store) -> None:
+    store.publish_map(replace(MAP, generation=2), now=START)
+
+    with pytest.raises(Superseded):
+        store.publish_map(replace(MAP, generation=2, forwarders=()), now=START)
+
+
+def test_a_card_is_rewritten_only_as_it_was_read(store: Store) -> None:
+    assert store.put_card(CARD)
+    assert not store.put_card(CARD)
+    assert store.put_card(replace(CARD, version=1, routes=()))
+
+    (card,) = store.recall().cards.values()
+    assert card == replace(CARD, version=2, routes=())
+
+
+def test_a_claim_belongs_to_its_event_until_a_graver_reason_or_its_expiry(store: Store) -> None:
+    store.put_card(CARD)
+
+    first = store.claim_card(NODE, claim("alarm"), now=START)
+    again = store.claim_card(NODE, claim("alarm"), now=START)
+    lesser = store.claim_card(NODE, claim("drain", Severity.HANDOVER), now=START)
+    same = store.claim_card(NODE, claim("other alarm"), now=START)
+    graver = store.claim_card(NODE, claim("dead", Severity.DEFINITIVE), now=START)
+    late = store.claim_card(NODE, claim("drain", Severity.HANDOVER), now=MUCH_LATER)
+
+    answers = [answer for answer, _ in (first, again, lesser, same, graver, late)]
+    yes, no = ClaimAnswer.CLAIMED, ClaimAnswer.TAKEN
+    assert answers == [yes, yes, no, no, yes, yes]
+    assert first[1] is not None
+    assert first[1].routes == (ROUTE,)
+    assert lesser[1] is not None
+
+
+def test_who_has_no_card_is_no_member_and_gets_none(store: Store) -> None:
+    assert store.claim_card(NODE, claim("alarm"), now=START) == (ClaimAnswer.NOT_A_MEMBER, None)
+    assert store.recall().cards == {}
+
+
+def test_a_finished_claim_stops_every_event_and_a_rewritten_card_is_free_again(store: Store) -> None:
+    store.put_card(CARD)
+    _, card = store.claim_card(NODE, claim("alarm"), now=START)
+    assert card is not None
+
+    assert store.finish_card(card)
+    answer, done = store.claim_card(NODE, claim("dead", Severity.DEFINITIVE), now=MUCH_LATER)
+    assert done is not None
+    assert store.put_card(replace(CARD, version=done.version))
+
+    assert answer is ClaimAnswer.DONE
+    assert store.claim_card(NODE, claim("dead"), now=START)[0] is ClaimAnswer.CLAIMED
+
+
+def test_a_claim_shows_in_the_version_so_that_an_older_view_cannot_undo_it(store: Store) -> None:
+    store.put_card(CARD)
+    store.claim_card(NODE, claim("alarm"), now=START)
+
+    assert not store.put_card(replace(CARD, version=1))
+
+
+def test_a_card_that_grew_is_not_finished_and_a_done_claim_is_lifted_by_new_routes(store: Store) -> None:
+    store.put_card(CARD)
+    _, card = store.claim_card(NODE, claim("alarm"), now=START)
+    assert card is not None
+
+    store.extend_card(NODE, [replace(ROUTE, table="rtb-2")])
+    grew = store.finish_card(card)
+    _, card = store.claim_card(NODE, claim("alarm"), now=START)
+    assert card is not None
+    finished = store.finish_card(card)
+    store.extend_card(NODE, [replace(ROUTE, table="rtb-3")])
+    answer, grown = store.claim_card(NODE, claim("another"), now=START)
+
+    assert (grew, finished, answer) == (False, True, ClaimAnswer.CLAIMED)
+    assert grown is not None
+    assert [route.table for route in grown.routes] == ["rtb-1", "rtb-2", "rtb-3"]
+
+
+def test_verdicts_are_changed_and_forgotten(store: Store) -> None:
+    evidence = Evidence("alarm:x", Severity.INDIRECT, START, "why")
+
+    after = store.change_verdict(NODE, "subnet-a", lambda verdict: accuse(verdict, evidence))
+    store.change_verdict(OTHER, "subnet-a", lambda verdict: verdict)
+    found = store.verdicts()
+    store.forget_verdict(NODE)
+
+    assert found == {NODE: after}
+    assert after.evidence == {"alarm:x": evidence}
+    assert store.verdicts() == {}

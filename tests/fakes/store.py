@@ -1,0 +1,150 @@
+"""The Store port in memory; keeps the contract that ``tests/contract/test_store.py`` states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from podway.app.errors import Superseded
+from podway.app.ports import AgentReport, ClaimAnswer, Memory, Remark
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim
+from podway.domain.handout import SubnetMap
+from podway.domain.health import Verdict
+from podway.domain.members import Member
+
+
+@dataclass
+class FakeStore:
+    """*writes* counts what changed something."""
+
+    found_members: dict[str, Member] = field(default_factory=dict)
+    found_supernets: dict[str, tuple[Prefix, ...]] = field(default_factory=dict)
+    records: dict[str, frozenset[Prefix]] = field(default_factory=dict)
+    found_verdicts: dict[str, Verdict] = field(default_factory=dict)
+    cards: dict[str, Card] = field(default_factory=dict)
+    reports: dict[str, AgentReport] = field(default_factory=dict)
+    maps: dict[str, SubnetMap] = field(default_factory=dict)
+    history: list[Remark] = field(default_factory=list)
+    lease: tuple[str, datetime] | None = None
+    writes: int = 0
+
+    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        if self.lease is not None and self.lease[0] != owner and self.lease[1] >= now:
+            return False
+        self.lease = (owner, until)
+        return True
+
+    def release_lease(self, owner: str) -> None:
+        if self.lease is not None and self.lease[0] == owner:
+            self.lease = None
+
+    def recall(self) -> Memory:
+        return Memory(
+            members=tuple(sorted(self.found_members.values(), key=lambda member: member.id)),
+            supernets=dict(self.found_supernets),
+            records=dict(self.records),
+            verdicts=dict(self.found_verdicts),
+            cards=dict(self.cards),
+            reports=dict(self.reports),
+            maps=dict(self.maps),
+        )
+
+    def save_inventory(
+        self,
+        owner: str,
+        *,
+        members: Iterable[Member],
+        forgotten: Iterable[str],
+        supernets: Mapping[str, tuple[Prefix, ...]],
+    ) -> None:
+        members, forgotten = tuple(members), tuple(forgotten)
+        if not members and not forgotten and not supernets:
+            return
+        self._under_lease(owner)
+        self.found_members |= {member.id: member for member in members}
+        for node in forgotten:
+            self.found_members.pop(node, None)
+        self.found_supernets |= supernets
+
+    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
+        self._under_lease(owner)
+        self.records[table] = destinations
+
+    def put_card(self, card: Card) -> bool:
+        present = self.cards.get(card.node)
+        if (present.version if present else 0) != card.version:
+            return False
+        self._put(replace(card, version=card.version + 1, claim=None))
+        return True
+
+    def remove_card(self, node: str) -> None:
+        self.writes += 1
+        self.cards.pop(node, None)
+
+    def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
+        card = self.cards.get(node)
+        if card is None:
+            return ClaimAnswer.NOT_A_MEMBER, None
+        held = card.claim
+        if held is not None:
+            if held.done:
+                return ClaimAnswer.DONE, card
+            if held.event != claim.event and held.severity >= claim.severity and held.expires >= now:
+                return ClaimAnswer.TAKEN, card
+        claimed = self._put(replace(card, version=card.version + 1, claim=claim))
+        return ClaimAnswer.CLAIMED, claimed
+
+    def finish_card(self, card: Card) -> bool:
+        present = self.cards.get(card.node)
+        assert card.claim is not None
+        if present is None or present.claim is None or present.claim.event != card.claim.event:
+            return False
+        if present.version != card.version:
+            return False
+        self._put(replace(present, claim=replace(present.claim, done=True)))
+        return True
+
+    def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
+        card = self.cards.get(node)
+        if card is None:
+            raise Superseded(node)
+        claim = None if card.claim is None or card.claim.done else card.claim
+        self._put(replace(card, routes=(*card.routes, *routes), version=card.version + 1, claim=claim))
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        return dict(self.found_verdicts)
+
+    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
+        before = self.found_verdicts.get(instance, Verdict(instance, subnet))
+        after = change(before)
+        if after != before:
+            self.writes += 1
+            self.found_verdicts[instance] = after
+        return after
+
+    def forget_verdict(self, instance: str) -> None:
+        self.writes += 1
+        self.found_verdicts.pop(instance, None)
+
+    def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
+        del now
+        present = self.maps.get(subnet_map.subnet)
+        if present is not None and present.generation >= subnet_map.generation:
+            raise Superseded(subnet_map.subnet)
+        self.writes += 1
+        self.maps[subnet_map.subnet] = subnet_map
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        self.history += remarks
+
+    def _under_lease(self, owner: str) -> None:
+        if self.lease is None or self.lease[0] != owner:
+            raise Superseded(owner)
+        self.writes += 1
+
+    def _put(self, card: Card) -> Card:
+        self.writes += 1
+        self.cards[card.node] = card
+        return card

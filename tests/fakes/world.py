@@ -1,0 +1,210 @@
+"""Stand-ins for the world around the use cases: in memory, strict, and failing on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from podway.app.errors import (
+    NeedsOperator,
+    PodwayError,
+    QuotaReached,
+    RouteIsGone,
+    RouteIsThere,
+    TableIsGone,
+    TargetIsGone,
+)
+from podway.domain.addressing import Prefix
+from podway.domain.members import Instance
+from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
+from podway.domain.signals import InstanceState, LifecycleHook
+from podway.domain.survey import Survey
+
+T = TypeVar("T")
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class FakeClock:
+    """Stands still until it is told to go on."""
+
+    moment: datetime = START
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def go_on(self, **time: float) -> None:
+        self.moment += timedelta(**time)
+
+
+@dataclass
+class FakeHints:
+    reasons: list[str] = field(default_factory=list)
+
+    def hint(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+@dataclass
+class FakeHooks:
+    completed: list[LifecycleHook] = field(default_factory=list)
+
+    def complete(self, hook: LifecycleHook) -> None:
+        self.completed.append(hook)
+
+
+class Immediate:
+    """The Parallel port without threads: a call is over before anybody asks for it."""
+
+    def start(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class FakeCloud:
+    """The Cloud port; keeps the contract that ``tests/contract/test_cloud.py`` states.
+
+    *fail_after* maps a number of writes to the error that the next one meets; what has fired is gone.
+    *before_write* is called before each write: a place for whatever happens in between.
+    """
+
+    surveyed: Survey
+    fail_after: dict[int, PodwayError] = field(default_factory=dict)
+    before_write: Callable[[str, Step], None] | None = None
+    writes: list[tuple[str, Step]] = field(default_factory=list)
+    checks_cleared: list[str] = field(default_factory=list)
+
+    def survey(self) -> Survey:
+        return replace(self.surveyed, route_tables=self.route_tables())
+
+    def route_tables(self) -> tuple[RouteTable, ...]:
+        return tuple(self._shown(table) for table in self.surveyed.route_tables)
+
+    def member(self, instance: str) -> Instance | None:
+        found = (one for one in self.surveyed.instances if one.id == instance)
+        return next((one for one in found if one.state is not InstanceState.TERMINATED), None)
+
+    def apply(self, table: str, step: Step) -> None:
+        if self.before_write is not None:
+            self.before_write(table, step)
+        self._fail_if_due()
+        before = self._find(table)
+        if before is None:
+            if isinstance(step, Delete):
+                return
+            raise TableIsGone(table)
+        self._put(self._written(before, step))
+        self.writes.append((table, step))
+
+    def clear_source_dest_check(self, network_interface: str) -> None:
+        self._fail_if_due()
+        self.checks_cleared.append(network_interface)
+        self.change_instances(
+            lambda one: (
+                replace(one, source_dest_check=False) if one.network_interface == network_interface else one
+            )
+        )
+
+    # what happens to the world
+
+    def change_instances(self, change: Callable[[Instance], Instance]) -> None:
+        instances = tuple(change(one) for one in self.surveyed.instances)
+        self.surveyed = replace(self.surveyed, instances=instances)
+
+    def enter(self, instance: str, state: InstanceState) -> None:
+        self.change_instances(lambda one: replace(one, state=state) if one.id == instance else one)
+
+    def add(self, instance: Instance) -> None:
+        self.surveyed = replace(self.surveyed, instances=(*self.surveyed.instances, instance))
+
+    def edit(self, table: str, change: Callable[[RouteTable], RouteTable]) -> None:
+        """Somebody edits a table by hand."""
+        found = self._find(table)
+        assert found is not None
+        self._put(change(found))
+
+    def table(self, identity: str) -> dict[Prefix, str]:
+        """Destination and target of the routes in a table, but the VPC's own."""
+        found = self._find(identity)
+        assert found is not None
+        return {
+            route.destination: route.target
+            for route in found.routes
+            if isinstance(route.destination, Prefix) and route.target != "local"
+        }
+
+    def _fail_if_due(self) -> None:
+        due = self.fail_after.pop(len(self.writes) + len(self.checks_cleared), None)
+        if due is not None:
+            raise due
+
+    def _find(self, identity: str) -> RouteTable | None:
+        return next((one for one in self.surveyed.route_tables if one.id == identity), None)
+
+    def _put(self, table: RouteTable) -> None:
+        tables = tuple(table if one.id == table.id else one for one in self.surveyed.route_tables)
+        self.surveyed = replace(self.surveyed, route_tables=tables)
+
+    def _alive(self) -> set[str]:
+        return {
+            one.network_interface
+            for one in self.surveyed.instances
+            if one.state is not InstanceState.TERMINATED
+        }
+
+    def _shown(self, table: RouteTable) -> RouteTable:
+        forwarding = {
+            one.network_interface
+            for one in self.surveyed.instances
+            if one.state not in {InstanceState.STOPPED, InstanceState.TERMINATED}
+        }
+        return replace(
+            table,
+            routes=tuple(
+                replace(
+                    route,
+                    state=RouteState.BLACKHOLE
+                    if route.target.startswith("eni-") and route.target not in forwarding
+                    else RouteState.ACTIVE,
+                )
+                for route in table.routes
+            ),
+        )
+
+    def _written(self, table: RouteTable, step: Step) -> RouteTable:
+        destination = step.destination
+        present = {route.destination: route for route in table.routes}
+        others = tuple(route for route in table.routes if route.destination != destination)
+        if isinstance(step, Delete):
+            return replace(table, routes=others)
+        if step.network_interface not in self._alive():
+            raise TargetIsGone(step.network_interface)
+        if any(cidr.contains(destination) for cidr in self.surveyed.vpc_cidrs):
+            raise NeedsOperator(f"{destination} is inside the VPC")
+        if isinstance(step, Create):
+            self._refuse_creation(table, destination, present)
+        elif destination not in present:
+            raise RouteIsGone(str(destination))
+        return replace(table, routes=(*others, Route(destination, step.network_interface)))
+
+    @staticmethod
+    def _refuse_creation(table: RouteTable, destination: Prefix, present: dict[Prefix | str, Route]) -> None:
+        if destination in present:
+            raise RouteIsThere(str(destination))
+        counted = [
+            route
+            for route in present.values()
+            if isinstance(route.destination, Prefix)
+            and route.destination.version == destination.version
+            and route.origin in {RouteOrigin.CREATE_ROUTE, RouteOrigin.CREATE_ROUTE_TABLE}
+        ]
+        if len(counted) >= table.quota:
+            raise QuotaReached(table.id)
