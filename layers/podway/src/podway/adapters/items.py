@@ -59,6 +59,7 @@ def member_item(member: Member) -> Item:
             {"cidr": str(block.prefix), "since": block.since, "ready": block.ready} for block in member.blocks
         ],
         "gone_at": _time_text(member.gone_at),
+        "former_interfaces": list(member.former_interfaces),
     }
 
 
@@ -73,6 +74,7 @@ def read_member(item: Item) -> Member:
             for block in item["blocks"]
         ),
         gone_at=_time(item["gone_at"]),
+        former_interfaces=tuple(item["former_interfaces"]),
     )
 
 

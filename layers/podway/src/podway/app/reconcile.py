@@ -113,7 +113,7 @@ class _Run:
         roll = self._call_roll(survey, memory, now)
         allotment = self._allocate(memory, roll, now)
         members = self._remember_members(memory, allotment, roll)
-        interfaces = frozenset(one.network_interface for one in (*members, *roll.resting))
+        interfaces = frozenset(name for one in (*members, *roll.resting) for name in one.interfaces)
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
         cluster = self._cluster(survey, memory, allotment, owned, now)
         planned = plan(cluster, improve=IMPROVEMENT)

@@ -39,7 +39,11 @@ class HeldBlock:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What we remember of a node. ``gone_at`` starts the rest (quarantine) of its blocks."""
+    """What we remember of a node.
+
+    ``gone_at`` starts the rest (quarantine) of its blocks. ``former_interfaces`` are interfaces that it
+    had before and that routes of ours still lead to.
+    """
 
     id: str
     subnet: str
@@ -47,6 +51,12 @@ class Member:
     address: str
     blocks: tuple[HeldBlock, ...] = ()
     gone_at: datetime | None = None
+    former_interfaces: tuple[str, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Its interface and the former ones: a recorded route to any of them is ours."""
+        return (self.network_interface, *self.former_interfaces)
 
     @property
     def prefixes(self) -> tuple[Prefix, ...]:
@@ -84,22 +94,24 @@ def call_roll(
     for identity in sorted(here.keys() | known.keys()):
         instance, member = here.get(identity), known.get(identity)
         if instance is not None:
-            present.append(_seen(member, instance))
+            present.append(_seen(member, instance, still_targeted))
         elif member is not None:
             gone_at = member.gone_at or now
-            if now - gone_at >= quarantine and member.network_interface not in still_targeted:
+            if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
                 forgotten.append(identity)
             else:
                 resting.append(replace(member, gone_at=gone_at))
     return Roll(tuple(present), tuple(resting), tuple(forgotten))
 
 
-def _seen(member: Member | None, instance: Instance) -> Member:
+def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[str]) -> Member:
     if member is None or member.subnet != instance.subnet:
         return Member(instance.id, instance.subnet, instance.network_interface, instance.address)
+    former = still_targeted.intersection(member.interfaces) - {instance.network_interface}
     return replace(
         member,
         network_interface=instance.network_interface,
         address=instance.address,
         gone_at=None,
+        former_interfaces=tuple(sorted(former)),
     )

@@ -1,0 +1,283 @@
+"""Failover moves what relays through a dead node, and nothing else, and only if it still points there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from podway.app.errors import TargetIsGone, TryAgain
+from podway.app.failover import Outcome
+from podway.app.ports import ClaimAnswer
+from podway.domain.failover import Still
+from podway.domain.health import Evidence, Severity, accuse
+from podway.domain.model import Route, Step
+from podway.domain.signals import (
+    AlarmChanged,
+    AlarmValue,
+    HandoverAsked,
+    HandoverReason,
+    InstanceState,
+    LifecycleHook,
+    StateChanged,
+)
+
+from tests.unit.app.cluster import HOLD_DOWN, Play
+
+TIGHT = 5
+"""A quota that leaves room for few routes, so that nodes must forward."""
+
+
+def ready() -> tuple[Play, str]:
+    """A settled cluster and the forwarder of subnet-b in rtb-a."""
+    play = Play(quota=TIGHT)
+    play.settle()
+    play.hints.reasons.clear()
+    return play, play.forwarder_of("subnet-b", "rtb-a")
+
+
+def died(play: Play, node: str, *, state: InstanceState = InstanceState.TERMINATED) -> tuple[Outcome, ...]:
+    play.cloud.enter(node, state)
+    return play.failover.react(StateChanged(f"event {node} {state}", play.clock.now(), node, state))
+
+
+def alarm(
+    play: Play, node: str, value: AlarmValue = AlarmValue.ALARM, name: str = "check"
+) -> tuple[Outcome, ...]:
+    event = f"{name} {node} {value} {play.clock.now()}"
+    return play.failover.react(AlarmChanged(event, play.clock.now(), name, (node,), value))
+
+
+def test_the_routes_on_the_card_move_to_a_standby_of_the_subnet_in_two_waves() -> None:
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    before = len(play.cloud.writes)
+
+    (outcome,) = died(play, busy)
+
+    assert outcome.waves == 2
+    assert len(outcome.moved) == len(play.cloud.writes) - before == carried > 0
+    assert busy != play.forwarder_of("subnet-b", "rtb-a")
+    assert all(move.standby.node.startswith("i-b") for move in outcome.moved)
+    assert play.hints.reasons, "reconcile was not woken"
+    assert any(busy in remark.what for remark in play.store.history)
+
+
+def test_the_same_event_again_and_the_states_that_follow_move_nothing_more() -> None:
+    play, busy = ready()
+
+    first = died(play, busy, state=InstanceState.SHUTTING_DOWN)
+    again = died(play, busy, state=InstanceState.SHUTTING_DOWN)
+    later = died(play, busy)
+
+    assert [bool(one.moved) for one in (*first, *again, *later)] == [True, False, False]
+    assert {one.answer for one in (*again, *later)} == {ClaimAnswer.DONE}
+
+
+def test_an_instance_that_is_no_member_costs_no_write_and_leaves_nothing_behind() -> None:
+    play, _ = ready()
+    writes, stored = len(play.cloud.writes), play.store.writes
+
+    (outcome,) = died(play, "i-stranger")
+
+    assert outcome.answer is ClaimAnswer.NOT_A_MEMBER
+    assert (len(play.cloud.writes), play.store.writes, play.hints.reasons) == (writes, stored, [])
+
+
+def test_a_node_that_relays_nothing_costs_no_route_call_but_its_evidence_is_kept() -> None:
+    play, _ = ready()
+    idle = next(node for node, card in play.store.cards.items() if not card.routes)
+    writes = len(play.cloud.writes)
+
+    (outcome,) = alarm(play, idle)
+
+    assert (outcome.waves, len(play.cloud.writes)) == (1, writes)
+    assert "alarm:check" in play.store.found_verdicts[idle].evidence
+
+
+def test_a_route_that_no_longer_points_at_the_dead_node_is_left_alone() -> None:
+    play, busy = ready()
+    route = play.store.cards[busy].routes[0]
+    play.cloud.edit(
+        route.table,
+        lambda table: replace(
+            table,
+            routes=tuple(
+                Route(route.destination, "eni-else") if one.destination == route.destination else one
+                for one in table.routes
+            ),
+        ),
+    )
+
+    (outcome,) = died(play, busy)
+
+    assert play.cloud.table(route.table)[route.destination] == "eni-else"
+    assert outcome.stayed[Still.MOVED_ALREADY] == 1
+
+
+def test_a_standby_that_fails_drains_or_is_held_down_is_passed_over() -> None:
+    play, busy = ready()
+    others = [node for node in ("i-b1", "i-b2", "i-b3") if node != busy]
+    evidence = Evidence("handover:drain", Severity.HANDOVER, play.clock.now())
+    play.store.change_verdict(others[0], "subnet-b", lambda one: accuse(one, evidence))
+
+    died(play, busy)
+
+    assert play.forwarder_of("subnet-b", "rtb-a") == others[1]
+
+
+def test_a_standby_whose_interface_is_gone_costs_one_more_wave() -> None:
+    play, busy = ready()
+    first = play.store.cards[busy].routes[0].standbys[0]
+    play.cloud.enter(first.node, InstanceState.TERMINATED)
+
+    (outcome,) = died(play, busy)
+
+    assert outcome.waves == 3
+    assert play.forwarder_of("subnet-b", "rtb-a") not in {busy, first.node}
+
+
+def test_when_nobody_is_eligible_nothing_moves() -> None:
+    play, busy = ready()
+    evidence = Evidence("handover:drain", Severity.HANDOVER, play.clock.now())
+    for node in ("i-b1", "i-b2", "i-b3"):
+        play.store.change_verdict(node, "subnet-b", lambda one: accuse(one, evidence))
+
+    (outcome,) = died(play, busy)
+
+    assert not outcome.moved
+    assert outcome.stayed[Still.NOBODY] > 0
+    assert play.forwarder_of("subnet-b", "rtb-a") == busy
+
+
+def test_more_than_half_of_a_subnet_failing_by_hearsay_freezes_it_but_ec2s_word_still_counts() -> None:
+    play, busy = ready()
+    other = next(node for node in ("i-b1", "i-b2", "i-b3") if node != busy)
+    alarm(play, other)
+
+    (frozen,) = alarm(play, busy)
+    stayed = play.forwarder_of("subnet-b", "rtb-a")
+    play.clock.go_on(seconds=61)
+    (dead,) = died(play, busy)
+
+    assert frozen.stayed[Still.FROZEN] > 0
+    assert stayed == busy
+    assert dead.moved
+
+
+def test_an_ok_withdraws_its_own_alarms_evidence_and_the_hold_down_doubles_with_each_flap() -> None:
+    play, busy = ready()
+    pauses = []
+    for _ in range(3):
+        alarm(play, busy)
+        alarm(play, busy, name="other")
+        alarm(play, busy, AlarmValue.OK, name="other")
+        assert set(play.store.found_verdicts[busy].evidence) == {"alarm:check"}
+        alarm(play, busy, AlarmValue.OK)
+        held_until = play.store.found_verdicts[busy].held_until
+        assert held_until is not None
+        pauses.append(held_until - play.clock.now())
+        play.clock.go_on(hours=1)
+
+    assert pauses == [HOLD_DOWN, 2 * HOLD_DOWN, 4 * HOLD_DOWN]
+
+
+def test_insufficient_data_says_nothing() -> None:
+    play, busy = ready()
+
+    assert alarm(play, busy, AlarmValue.INSUFFICIENT_DATA) == ()
+    assert play.store.found_verdicts == {}
+
+
+def test_reconcile_gives_a_failed_node_nothing_back_until_the_evidence_is_withdrawn() -> None:
+    play, busy = ready()
+    alarm(play, busy)
+    for _ in range(3):
+        play.reconcile()
+        play.agents_acknowledge()
+    during = play.targets()["rtb-a"]
+
+    alarm(play, busy, AlarmValue.OK)
+    held = play.store.found_verdicts[busy].held_until
+    play.clock.go_on(hours=2)
+    play.reconcile()
+
+    assert busy not in during
+    assert held is not None
+    assert busy not in play.store.found_verdicts, "a spent verdict is forgotten"
+
+
+@pytest.mark.parametrize("error", [TryAgain()], ids=repr)
+def test_a_route_that_could_not_be_moved_is_moved_by_the_events_retry(error: TryAgain) -> None:
+    play, busy = ready()
+    play.cloud.fail_after = {len(play.cloud.writes) + len(play.cloud.checks_cleared): error}
+
+    with pytest.raises(TryAgain):
+        died(play, busy)
+    died(play, busy)
+
+    assert play.cloud.fail_after == {}
+    assert busy not in play.targets()["rtb-a"]
+
+
+def test_a_new_next_hop_that_falls_while_it_takes_over_is_failed_over_too() -> None:
+    play, busy = ready()
+    fallen: list[str] = []
+
+    def fall(_: str, step: Step) -> None:
+        taker = getattr(step, "network_interface", "").replace("eni-", "i-")
+        if not fallen and taker:
+            fallen.append(taker)
+            play.cloud.before_write = None
+            died(play, taker, state=InstanceState.STOPPED)
+
+    play.cloud.before_write = fall
+    died(play, busy)
+
+    assert fallen, "nobody fell"
+    assert play.forwarder_of("subnet-b", "rtb-a") not in {busy, *fallen}
+
+
+def test_a_drain_moves_what_is_relayed_and_completes_the_hook_of_members_only() -> None:
+    play, busy = ready()
+    hook = LifecycleHook("workers", "podway-terminate", "token", busy)
+    foreign = LifecycleHook("others", "podway-terminate", "token", "i-stranger")
+    now = play.clock.now()
+
+    (outcome,) = play.lifecycle.react(
+        HandoverAsked("drain", now, (busy,), HandoverReason.TERMINATE_HOOK, hook)
+    )
+    play.lifecycle.react(HandoverAsked("other", now, ("i-stranger",), HandoverReason.TERMINATE_HOOK, foreign))
+    for _ in range(2):
+        play.reconcile()
+
+    assert outcome.moved
+    assert play.hooks.completed == [hook]
+    assert all(
+        play.cloud.table(table).get(anchor) != busy.replace("i-", "eni-")
+        for table in ("rtb-a", "rtb-b")
+        for anchor in play.store.found_supernets["subnet-b"]
+    )
+
+
+def test_a_running_instance_is_let_in_only_if_it_is_a_member() -> None:
+    play = Play(nodes=("a1",))
+    now = play.clock.now()
+
+    play.lifecycle.react(StateChanged("one", now, "i-a1", InstanceState.RUNNING))
+    play.lifecycle.react(StateChanged("two", now, "i-stranger", InstanceState.RUNNING))
+    play.lifecycle.react(StateChanged("three", now + timedelta(1), "i-a1", InstanceState.RUNNING))
+
+    assert play.cloud.checks_cleared == ["eni-a1"], "no call where the check is clear already"
+    assert len(play.hints.reasons) == 2
+
+
+def test_the_target_is_gone_error_is_no_reason_to_stop() -> None:
+    play, busy = ready()
+    play.cloud.fail_after = {len(play.cloud.writes) + len(play.cloud.checks_cleared): TargetIsGone("eni")}
+
+    (outcome,) = died(play, busy)
+
+    assert play.cloud.fail_after == {}
+    assert outcome.waves == 3
+    assert outcome.moved

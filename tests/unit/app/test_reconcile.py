@@ -1,0 +1,271 @@
+"""Reconcile makes what is there what should be there, from wherever it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Claim
+from podway.domain.health import Severity
+from podway.domain.model import Delete, Route, Step
+from podway.domain.signals import InstanceState
+from podway.domain.survey import longest_match
+
+from tests.unit.app.cluster import QUARANTINE, TABLES, Play, instance
+
+
+def covered(play: Play, node: str, table: str) -> bool:
+    """Whether a packet for the node's block reaches its subnet by the table."""
+    routes = [Route(destination, target) for destination, target in play.cloud.table(table).items()]
+    route = longest_match(routes, play.block(node))
+    subnet = play.store.found_members[node].subnet
+    return route is not None and route.target.startswith(f"eni-{subnet[-1]}")
+
+
+def test_a_new_cluster_gets_supernets_blocks_routes_and_readiness() -> None:
+    play = Play()
+
+    play.settle()
+
+    blocks = [play.block(node) for node in play.store.found_members]
+    assert len(set(blocks)) == 6
+    assert all(
+        any(net.contains(play.block(member.id)) for net in play.store.found_supernets[member.subnet])
+        for member in play.store.found_members.values()
+    )
+    assert all(covered(play, f"i-b{number}", "rtb-a") for number in (1, 2, 3))
+    assert all(covered(play, f"i-a{number}", "rtb-b") for number in (1, 2, 3))
+    assert sorted(play.cloud.checks_cleared) == sorted(f"eni-{name}" for name in play.nodes)
+
+
+def test_from_running_to_ready_takes_two_reconciles_also_for_the_first_node_of_a_subnet() -> None:
+    play = Play(nodes=("a1",))
+    play.settle()
+    play.cloud.add(instance("b1"))
+
+    play.reconcile()
+    play.agents_acknowledge()
+    before = play.is_ready("i-b1")
+    play.reconcile()
+
+    assert not before
+    assert play.is_ready("i-b1")
+    assert covered(play, "i-b1", "rtb-a")
+
+
+def test_a_block_is_not_handed_out_before_its_forwarders_have_acknowledged_it() -> None:
+    play = Play()
+    play.settle()
+    play.cloud.add(instance("b4"))
+    play.reconcile()
+    newcomer = next(one for one in play.cloud.surveyed.instances if one.id == "i-b4")
+    forwarders = {play.forwarder_of("subnet-b", "rtb-a"), "i-b1", "i-b2", "i-b3"}
+    old = {node: play.store.reports[node] for node in forwarders}
+    play.agents_acknowledge()
+    play.store.reports |= old
+
+    for _ in range(3):
+        play.reconcile()
+    waiting = play.is_ready(newcomer.id)
+    play.agents_acknowledge()
+    play.reconcile()
+
+    assert not waiting
+    assert play.is_ready(newcomer.id)
+
+
+def test_a_steady_state_changes_nothing_anywhere() -> None:
+    play = Play(quota=6)
+    play.settle()
+    calls, writes = len(play.cloud.writes), play.store.writes
+    generations = {subnet: one.generation for subnet, one in play.store.maps.items()}
+
+    for _ in range(20):
+        outcome = play.reconcile()
+        assert (outcome.applied, outcome.failed) == ([], [])
+
+    assert len(play.cloud.writes) == calls
+    assert play.store.writes == writes
+    assert {subnet: one.generation for subnet, one in play.store.maps.items()} == generations
+
+
+@pytest.mark.parametrize("error", [TryAgain(), QuotaReached(), NeedsOperator()], ids=repr)
+@pytest.mark.parametrize("after", range(8))
+def test_any_one_failure_is_healed_by_the_next_runs(error: PodwayError, after: int) -> None:
+    play = Play(nodes=("a1", "a2", "b1"))
+    play.cloud.fail_after = {after: error}
+
+    play.settle()
+
+    assert play.cloud.fail_after == {}, "the failure this test is about never happened"
+    assert covered(play, "i-b1", "rtb-a")
+    assert covered(play, "i-a2", "rtb-b")
+
+
+def test_foreign_routes_are_never_touched_and_a_taken_route_is_reported() -> None:
+    play = Play()
+    play.settle()
+    foreign = Route(Prefix.parse("100.64.255.0/24"), "tgw-1")
+    play.cloud.edit("rtb-a", lambda table: replace(table, routes=(*table.routes, foreign)))
+    (anchor,) = play.store.found_supernets["subnet-b"]
+    play.cloud.edit(
+        "rtb-a",
+        lambda table: replace(
+            table,
+            routes=tuple(
+                Route(anchor, "eni-somebody") if one.destination == anchor else one for one in table.routes
+            ),
+        ),
+    )
+
+    outcome = play.reconcile()
+    play.reconcile()
+
+    assert play.cloud.table("rtb-a")[Prefix.parse("100.64.255.0/24")] == "tgw-1"
+    assert play.cloud.table("rtb-a")[anchor] == "eni-somebody"
+    assert any(f"{anchor} was ours" in warning for warning in outcome.warnings)
+
+
+def test_a_route_deleted_by_hand_comes_back() -> None:
+    play = Play()
+    play.settle()
+    (anchor,) = play.store.found_supernets["subnet-b"]
+    play.cloud.edit(
+        "rtb-a",
+        lambda table: replace(table, routes=tuple(one for one in table.routes if one.destination != anchor)),
+    )
+
+    play.reconcile()
+
+    assert anchor in play.cloud.table("rtb-a")
+
+
+def test_no_table_ever_holds_more_than_its_quota_nor_loses_a_block_on_the_way() -> None:
+    play = Play(quota=6)
+    play.settle()
+    ready = [one.id for one in play.cloud.surveyed.instances]
+    seen = []
+
+    def check(table: str, step: Step) -> None:
+        seen.append(step)
+        assert all(len(play.cloud.table(one)) + 1 <= play.quota for one in TABLES.values())
+        assert all(covered(play, node, "rtb-b" if "-a" in node else "rtb-a") for node in ready), table
+
+    play.cloud.before_write = check
+    for name in ("a4", "b4", "b5", "a5"):
+        play.cloud.add(instance(name))
+        for _ in range(4):
+            play.reconcile()
+            play.agents_acknowledge()
+    play.cloud.edit(
+        "rtb-a",
+        lambda table: replace(table, routes=(*table.routes, Route(Prefix.parse("172.16.0.0/16"), "igw-1"))),
+    )
+    for _ in range(3):
+        play.reconcile()
+
+    assert seen, "nothing was written"
+
+
+def test_a_terminated_nodes_block_rests_before_another_node_gets_it() -> None:
+    play = Play()
+    play.settle()
+    block = play.block("i-b2")
+    play.cloud.enter("i-b2", InstanceState.TERMINATED)
+    play.reconcile()
+    play.cloud.add(instance("b4"))
+    play.settle_all_but("i-b2")
+    early = play.block("i-b4")
+    play.clock.go_on(seconds=QUARANTINE.total_seconds())
+    play.reconcile()
+    play.cloud.add(instance("b5"))
+    play.reconcile()
+
+    assert early != block
+    assert play.block("i-b5") == block
+    assert "i-b2" not in play.store.found_members
+
+
+def test_a_stopped_node_keeps_its_block_and_is_no_next_hop() -> None:
+    play = Play()
+    play.settle()
+    block = play.block("i-b2")
+
+    play.cloud.enter("i-b2", InstanceState.STOPPED)
+    play.reconcile()
+    stopped = play.targets()["rtb-a"]
+    play.clock.go_on(seconds=10 * QUARANTINE.total_seconds())
+    play.cloud.enter("i-b2", InstanceState.RUNNING)
+    play.settle()
+
+    assert "i-b2" not in stopped
+    assert play.block("i-b2") == block
+
+
+def test_the_same_address_on_another_interface_moves_the_routes_there() -> None:
+    play = Play(nodes=("a1", "b1"))
+    play.settle()
+    (anchor,) = play.store.found_supernets["subnet-b"]
+
+    play.cloud.change_instances(
+        lambda one: replace(one, network_interface="eni-new") if one.id == "i-b1" else one
+    )
+    for _ in range(3):
+        play.agents_acknowledge()
+        play.reconcile()
+
+    assert play.cloud.table("rtb-a")[anchor] == "eni-new"
+
+
+def test_two_runs_at_once_are_one_run_and_a_killed_one_stalls_nobody_for_longer_than_its_lease() -> None:
+    play = Play()
+    now = play.clock.now()
+    play.store.acquire_lease("killed", now=now, until=now.replace(minute=3))
+
+    first = play.reconcile()
+    play.clock.go_on(minutes=4)
+    second = play.reconcile()
+
+    assert first.busy
+    assert not second.busy
+    assert play.store.found_members
+
+
+def test_a_node_whose_card_is_claimed_gets_no_new_route_in_that_run() -> None:
+    play = Play(nodes=("a1", "b1"))
+    play.settle()
+    play.cloud.add(instance("b2"))
+    play.reconcile()
+    play.agents_acknowledge()
+    claim = Claim("event", Severity.INDIRECT, play.clock.now().replace(hour=13))
+    play.store.claim_card("i-b2", claim, now=play.clock.now())
+
+    for _ in range(3):
+        play.reconcile()
+
+    assert "i-b2" not in play.targets()["rtb-a"]
+
+
+def test_deletions_come_after_what_takes_over() -> None:
+    play = Play(quota=9)
+    play.settle()
+    written: list[Step] = []
+    play.cloud.before_write = lambda _, step: written.append(step)
+    play.cloud.edit(
+        "rtb-a",
+        lambda table: replace(
+            table,
+            routes=(
+                *table.routes,
+                *(Route(Prefix.parse(f"172.{number}.0.0/16"), "igw-1") for number in (16, 17, 18)),
+            ),
+        ),
+    )
+
+    for _ in range(3):
+        play.reconcile()
+
+    assert any(isinstance(step, Delete) for step in written), "nothing had to go"
+    assert all(covered(play, f"i-b{number}", "rtb-a") for number in (1, 2, 3))
