@@ -164,6 +164,10 @@ class Delivery:
         """What ran, oldest first: of all functions, or of one by its name in the template."""
         return self.log.entries(function)
 
+    def invoke(self, function: str, event: Event) -> Invocation:
+        """Runs one function on *event*, past all rules, and waits for it."""
+        return self._functions[function].invoke(event)
+
     def tick(self) -> None:
         """One tick of every schedule, now."""
         for clock in self._clocks:
