@@ -5,25 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from podway import bootstrap
+from podway.handling import account_of, logger, metrics
 from podway.wire.batches import hints
 from podway.wire.events import Dropped
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-metrics = Metrics()
-
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[Any]]:
     """One run for all hints of the batch; what fails is left to the next tick."""
-    account = context.invoked_function_arn.split(":")[4]
-    received = hints(event, account=account)
+    received = hints(event, account=account_of(context))
     dropped = sum(isinstance(one.says, Dropped) for one in received)
     metrics.add_metric("EventsDropped", MetricUnit.Count, dropped)
     if dropped == len(received):

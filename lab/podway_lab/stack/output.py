@@ -7,6 +7,9 @@ import sys
 import threading
 from typing import Any
 
+_PAGES = threading.local()
+"""The page of each thread; shared, because a logger made in one lab's time writes on in the next one's."""
+
 
 class InvocationOutput:
     """Stands in for ``sys.stdout``: a thread that has begun to collect writes to a page of its own.
@@ -16,7 +19,6 @@ class InvocationOutput:
 
     def __init__(self) -> None:
         self._outside: Any = sys.stdout
-        self._pages = threading.local()
 
     def stand_in(self) -> None:
         self._outside = sys.stdout
@@ -28,16 +30,16 @@ class InvocationOutput:
 
     def begin(self) -> None:
         """From now on this thread's output is collected."""
-        self._pages.page = io.StringIO()
+        _PAGES.page = io.StringIO()
 
     def end(self) -> str:
         """What this thread printed since it began."""
-        page: io.StringIO = self._pages.page
-        self._pages.page = None
+        page: io.StringIO = _PAGES.page
+        _PAGES.page = None
         return page.getvalue()
 
     def write(self, text: str) -> int:
-        page = getattr(self._pages, "page", None) or self._outside
+        page = getattr(_PAGES, "page", None) or self._outside
         return int(page.write(text))
 
     def flush(self) -> None:
