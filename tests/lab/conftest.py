@@ -29,7 +29,7 @@ def _namespaces(request: pytest.FixtureRequest) -> None:
     obstacle = request.config.stash.get(OBSTACLE, "")
     if not obstacle or request.node.get_closest_marker("fabric") is None:
         return
-    if os.environ.get("PODWAY_NO_SKIPS"):
+    if os.environ.get("NO_SKIPS"):
         pytest.fail(f"no network namespaces here: {obstacle}")
     raise pytest.skip.Exception(f"no network namespaces here: {obstacle}", _use_item_location=True)
 

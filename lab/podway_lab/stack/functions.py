@@ -274,14 +274,21 @@ def shared_environment(specs: Iterable[FunctionSpec]) -> dict[str, str]:
 
 
 class ProcessEnvironment:
-    """Variables put into this process for a time; what stood there before comes back."""
+    """Variables put into this process for a time; what stood there before comes back.
+
+    A function has no variables but its own: Podway's that stand here already, such as the operator's
+    ``PODWAY_TABLE``, are put aside.
+    """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self._before: dict[str, str | None] = {}
 
     def enter(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._variables}
+        others = {name for name in os.environ if name.startswith("PODWAY_")}
+        self._before = {name: os.environ.get(name) for name in others | self._variables.keys()}
+        for name in others:
+            del os.environ[name]
         os.environ.update(self._variables)
 
     def leave(self) -> None:

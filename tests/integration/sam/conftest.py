@@ -19,7 +19,7 @@ def sam() -> Path:
     if (SAM_ENVIRONMENT / "bin" / "sam").exists():
         return SAM_ENVIRONMENT
     reason = "no Python 3.13 here, which the SAM CLI builds for (install one and run 'make setup' again)"
-    if os.environ.get("PODWAY_NO_SKIPS"):
+    if os.environ.get("NO_SKIPS"):
         pytest.fail(reason)
     raise pytest.skip.Exception(reason, _use_item_location=True)
 

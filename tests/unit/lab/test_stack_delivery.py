@@ -15,7 +15,12 @@ import pytest
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, Mischief, Pace
 from podway_lab.stack.deploy import client, deploy_stack
-from podway_lab.stack.functions import ConflictingEnvironment, Invocation, shared_environment
+from podway_lab.stack.functions import (
+    ConflictingEnvironment,
+    Invocation,
+    ProcessEnvironment,
+    shared_environment,
+)
 from podway_lab.stack.template import FunctionSpec, Place, Template
 
 CHECKOUT = Path(__file__).parents[3]
@@ -273,3 +278,19 @@ def test_functions_that_disagree_about_a_variable_cannot_share_a_process() -> No
 
     with pytest.raises(ConflictingEnvironment, match="PODWAY_TABLE"):
         shared_environment(specs)
+
+
+def test_the_operators_own_variables_are_put_aside_while_functions_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PODWAY_TABLE", "of the operator")
+    monkeypatch.setenv("PODWAY_OUTPUT", "unknown to functions")
+    environment = ProcessEnvironment({"PODWAY_TABLE": "of the function"})
+
+    environment.enter()
+    during = {name: value for name, value in os.environ.items() if name.startswith("PODWAY_")}
+    environment.leave()
+
+    assert during == {"PODWAY_TABLE": "of the function"}
+    assert os.environ["PODWAY_TABLE"] == "of the operator"
+    assert os.environ["PODWAY_OUTPUT"] == "unknown to functions"
