@@ -1,8 +1,8 @@
 """Which destinations a table gets, planned from nothing: the optimum within the budget.
 
 In this order: least weight left bare, lightest busiest next hop, most direct weight. Exact for small
-tables, and for large ones of one block per node and equal capacity; else within what FRONT (see ``cover``) and the
-fill of the budget that is left may miss.
+tables, and for large ones of one block per node and equal capacity; else within what FRONT (see
+``cover``) and the fill of the budget that is left may miss.
 """
 
 from __future__ import annotations
