@@ -134,7 +134,7 @@ class Report:
         if losses:
             sent, lost = sum(one.sent for one in losses), sum(one.lost for one in losses)
             longest = max(one.gap_ms for one in losses)
-            text = f"{sent} packets sent in {len(losses)} flows between zones, {lost} lost"
+            text = f"{sent} packets in {len(losses)} flows between zones, {lost} lost"
             self.line(f"traffic: {text}, longest gap {longest:.0f} ms")
         verdict = "no breach of I1 to I4" if not breaches else f"{len(breaches)} breaches"
         self.line(f"referee: {writes} writes to route tables judged, {verdict}")
