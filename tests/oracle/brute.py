@@ -91,12 +91,12 @@ class Judge:
         unit = world.unit
         nodes = world.cluster.nodes
         self.blocks = [
-            (world.mask(block, unit), node, node.weight / len(node.blocks) or WEIGHTLESS)
+            (world.mask(block, unit), node, node.weight / len(node.blocks))
             for node in nodes
             if owed(node) and node.subnet != world.own
             for block in node.blocks
         ]
-        self.total = sum(weight for _, _, weight in self.blocks)
+        self.total = sum(weight or WEIGHTLESS for _, _, weight in self.blocks)
         self.subnets = sorted(
             {node.subnet for node in nodes} | {subnet.id for subnet in world.cluster.subnets}
         )
@@ -189,7 +189,7 @@ class Judge:
             for node in candidates.values():
                 own = sum(w for _, owner, w in part if owner.id == node.id)
                 options.append((node.id, (weight - own) / node.capacity, own))
-        return options, weight
+        return options, sum(w or WEIGHTLESS for _, _, w in part)
 
     def _at_home(self, mask: int, name: str) -> bool:
         nets = [net for subnet in self.world.cluster.subnets if subnet.id == name for net in subnet.supernets]

@@ -14,7 +14,7 @@ Bare = tuple[object, object] | Prefix | None
 Row = list[tuple[float, Bare]]
 """By number of routes: the least weight left bare with so many, and which blocks."""
 Rows = dict[int, Row]
-TINY = 1e-9
+TINY = 1e-6
 """What a block without weight counts for."""
 
 

@@ -201,7 +201,7 @@ class Exhaustive:
         return {EMPTY: undominated(some)} if some else {}
 
 
-TINY = 1e-9
+TINY = 1e-6
 """What a block without weight counts for when it is left bare."""
 
 

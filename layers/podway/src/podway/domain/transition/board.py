@@ -105,13 +105,19 @@ TINY = 1e-9
 """What a block without weight counts for."""
 
 
-def board(facts: TableFacts, desired: Mapping[Prefix, str], extra: Collection[Prefix] = ()) -> Board:
-    """The table as it is, laid out for a change to *desired*; *extra* are prefixes for temporaries.
+def board(
+    facts: TableFacts,
+    desired: Mapping[Prefix, str],
+    *,
+    present: Mapping[Prefix, str] | None = None,
+    extra: Collection[Prefix] = (),
+) -> Board:
+    """The table (as it is, or *present*) laid out for a change to *desired*; *extra*: for temporaries.
 
     Blocks of the table's own subnet do not depend on it and cannot be lost here.
     """
     cluster = facts.facts
-    managed = facts.managed
+    managed = facts.managed if present is None else present
     changed = {p for p in managed.keys() | desired.keys() if managed.get(p) != desired.get(p)}
     needs = {
         block.prefix: (

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Create, RouteTable, Step
 from podway.domain.routing import Facts, TableFacts
-from podway.domain.transition.board import Board, board
+from podway.domain.transition.board import FOREIGN, Board, board
+from podway.domain.transition.detour import branches, detour
 
 
 def transition(
@@ -46,9 +47,7 @@ def transition(
 def ordered(facts: TableFacts, desired: Mapping[Prefix, str]) -> tuple[list[Step], int]:
     """The steps for one family, and how many at their start heal by replacement alone."""
     if not facts.managed:
-        wide_first = sorted(desired, key=lambda prefix: (prefix.length, prefix))
-        creates = [Create(prefix, desired[prefix]) for prefix in wide_first if prefix not in facts.foreign]
-        return [*creates[: facts.slots]], 0
+        return _from_nothing(facts, desired), 0
     state = board(facts, desired)
     goal = [desired.get(prefix) for prefix in state.prefixes]
     pending = {
@@ -58,10 +57,52 @@ def ordered(facts: TableFacts, desired: Mapping[Prefix, str]) -> tuple[list[Step
     }
     change = _Change(state, goal, pending)
     change.heal()
-    healed = len(state.steps)
+    healed = list(state.steps)
+    start = _routes(state)
     change.cover()
-    change.run()
-    return state.steps, healed
+    while not change.run():
+        for steps, present in ((healed, start), (state.steps, _routes(state))):
+            way = _around(facts, desired, present)
+            if way is not None:
+                return [*steps, *way], len(healed)
+        change.force()
+    return state.steps, len(healed)
+
+
+def _from_nothing(facts: TableFacts, desired: Mapping[Prefix, str]) -> list[Step]:
+    """Wide routes first, so that most is reachable soonest; narrow ones first where subnets nest."""
+    subnet = {node.network_interface: node.subnet for node in facts.facts.nodes}
+    stack: list[Prefix] = []
+    narrow_first = False
+    for prefix in sorted(desired):
+        while stack and not stack[-1].contains(prefix):
+            stack.pop()
+        narrow_first |= bool(stack) and subnet.get(desired[stack[-1]]) != subnet.get(desired[prefix])
+        stack.append(prefix)
+    order = sorted(desired, key=lambda prefix: (-prefix.length if narrow_first else prefix.length, prefix))
+    creates: list[Step] = [Create(prefix, desired[prefix]) for prefix in order if prefix not in facts.foreign]
+    return creates[: facts.slots]
+
+
+def _routes(state: Board) -> dict[Prefix, str]:
+    """Our routes on the board."""
+    return {prefix: target for prefix, target in zip(state.prefixes, state.target, strict=True) if target}
+
+
+def _around(
+    facts: TableFacts, desired: Mapping[Prefix, str], present: Mapping[Prefix, str]
+) -> list[Step] | None:
+    """The way from *present* by temporaries; None if there is none, or too much to search."""
+    small = board(facts, desired, present=present)
+    wide = board(facts, desired, present=present, extra=set(branches(small.prefixes)))
+    goal = [
+        FOREIGN if target == FOREIGN else desired.get(prefix)
+        for prefix, target in zip(wide.prefixes, wide.target, strict=True)
+    ]
+    moves = detour(wide, goal)
+    for at, target in moves or ():
+        wide.set(at, target)
+    return None if moves is None else wide.steps
 
 
 @dataclass(slots=True)
@@ -99,14 +140,15 @@ class _Change:
                 if gained and not lost:
                     self._do(at)
 
-    def run(self) -> None:
-        """Everything else, unit by unit; again while a round gets further; then by force."""
+    def run(self) -> bool:
+        """Everything else, unit by unit, again while a round gets further; whether all is done."""
         while self.pending:
             before = len(self.pending)
             for unit in self._units():
                 self._work(unit)
             if len(self.pending) == before:
-                self._force()
+                return False
+        return True
 
     def _units(self) -> list[list[int]]:
         """Pending entries by widest prefix: shrinking units by what they need at most, then growing ones."""
@@ -152,7 +194,7 @@ class _Change:
                     return True
         return progress
 
-    def _force(self) -> None:
+    def force(self) -> None:
         """The change that loses the least weight, though it opens a hole: no safe one is left."""
         fitting = [at for at in self.pending if self._fits(at)]
         if not fitting:
