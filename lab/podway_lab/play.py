@@ -264,7 +264,8 @@ def _show_paths(player: Player, _: re.Match[str]) -> str:
     player.need_packets()
     rows = []
     for a, b in product(player.lab.subnets, repeat=2):
-        source, target = player.lab.nodes(a)[0], player.lab.nodes(b)[-1]
+        source = player.lab.nodes(a)[0]
+        target = next(node for _, node in reversed(player.by_load(b)) if node != source)  # no forwarder
         way, rtt = player.reach(source, target)
         relays = player.relays(way)
         if relays:
