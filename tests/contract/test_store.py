@@ -16,7 +16,7 @@ from podway.app.ports import ClaimAnswer, Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Standby
 from podway.domain.handout import MapMember, SubnetMap
-from podway.domain.health import Evidence, Severity, accuse
+from podway.domain.health import Evidence, Severity, accuse, withdraw
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
 from podway_lab.stack.template import Place, Template
@@ -191,8 +191,27 @@ def test_verdicts_are_changed_and_forgotten(store: Store) -> None:
     after = store.change_verdict(NODE, "subnet-a", lambda verdict: accuse(verdict, evidence))
     store.change_verdict(OTHER, "subnet-a", lambda verdict: verdict)
     found = store.verdicts()
-    store.forget_verdict(NODE)
+    store.forget_verdict(after)
 
     assert found == {NODE: after}
     assert after.evidence == {"alarm:x": evidence}
+    assert store.verdicts() == {}
+
+
+def test_a_verdict_that_has_changed_since_it_was_read_is_not_forgotten(store: Store) -> None:
+    first = store.change_verdict(
+        NODE, "subnet-a", lambda one: accuse(one, Evidence("alarm:x", Severity.INDIRECT, START))
+    )
+    calm = store.change_verdict(
+        NODE,
+        "subnet-a",
+        lambda one: withdraw(one, "alarm:x", as_of=LATER, now=LATER, hold_down=timedelta(seconds=60)),
+    )
+    store.forget_verdict(first)
+    kept = store.verdicts()
+    store.forget_verdict(calm)
+    store.forget_verdict(calm)
+
+    assert kept == {NODE: calm}
+    assert calm.withdrawn == {"alarm:x": LATER}
     assert store.verdicts() == {}

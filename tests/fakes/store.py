@@ -124,9 +124,10 @@ class FakeStore:
             self.found_verdicts[instance] = after
         return after
 
-    def forget_verdict(self, instance: str) -> None:
-        self.writes += 1
-        self.found_verdicts.pop(instance, None)
+    def forget_verdict(self, verdict: Verdict) -> None:
+        if self.found_verdicts.get(verdict.instance) == verdict:
+            self.writes += 1
+            del self.found_verdicts[verdict.instance]
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
         del now

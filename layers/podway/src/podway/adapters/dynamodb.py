@@ -140,8 +140,8 @@ class DynamoStore:
         )
         try:
             return items.read_snapshot(unpack(packed, cluster=self._cluster, subnet=subnet))
-        except SnapshotRefused:
-            return None  # written by another version: it is written anew
+        except SnapshotRefused:  # written by another version: the next generation replaces it
+            return SubnetMap(self._cluster, subnet, (), (), (), (), (), (), packed.generation)
 
     # What reconcile writes
 
@@ -312,10 +312,21 @@ class DynamoStore:
             return after
         raise TryAgain(f"the verdict on {instance} is changing too fast")
 
-    def forget_verdict(self, instance: str) -> None:
-        """Remove a verdict that says nothing any more."""
-        with aws_errors():
-            self._client.delete_item(TableName=self._table, Key=_spelt(items.key(items.VERDICTS, instance)))
+    def forget_verdict(self, verdict: Verdict) -> None:
+        """Remove a verdict that is still as it was read."""
+        item = items.verdict_item(verdict)
+        compared = ("evidence", "flaps", "held_until", "withdrawn")
+        try:
+            with aws_errors():
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=_spelt(items.key(items.VERDICTS, verdict.instance)),
+                    ConditionExpression=" AND ".join(f"#{name} = :{name}" for name in compared),
+                    **_named(*compared),
+                    **_valued({f":{name}": item[name] for name in compared}),
+                )
+        except Superseded:
+            return  # somebody has spoken since, or forgot it before us
 
     # DynamoDB's own words
 

@@ -151,6 +151,7 @@ def verdict_item(verdict: Verdict) -> dict[str, Any]:
         },
         "flaps": verdict.flaps,
         "held_until": _time_text(verdict.held_until),
+        "withdrawn": {source: at.isoformat() for source, at in verdict.withdrawn.items()},
     }
 
 
@@ -166,6 +167,7 @@ def read_verdict(item: Item) -> Verdict:
         },
         flaps=int(item["flaps"]),
         held_until=_time(item["held_until"]),
+        withdrawn={source: datetime.fromisoformat(at) for source, at in item["withdrawn"].items()},
     )
 
 

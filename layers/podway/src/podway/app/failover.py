@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from podway.app.errors import PodwayError, RouteIsGone, TableIsGone, TargetIsGone, TryAgain
+from podway.app.errors import PodwayError, RouteIsGone, Superseded, TableIsGone, TargetIsGone, TryAgain
 from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Parallel, Remark, Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
-from podway.domain.health import EC2_STATE, Evidence, Severity, Verdict, accuse, is_failing, withdraw
+from podway.domain.health import EC2_STATE, Evidence, Severity, Verdict, accuse, is_outdated, withdraw
 from podway.domain.model import RouteTable
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
@@ -74,7 +74,7 @@ class Failover:
                 return self.fail_over_all(signal.instances, evidence, event=signal.event_id)
             case AlarmChanged(value=AlarmValue.OK):
                 for instance in signal.instances:
-                    self.withdraw(instance, f"alarm:{signal.alarm}")
+                    self.withdraw(instance, f"alarm:{signal.alarm}", as_of=signal.at)
             case AgentReported() if signal.suspects:
                 self._hints.hint(f"{signal.instance} suspects {', '.join(signal.suspects)}")
         return ()
@@ -112,18 +112,25 @@ class Failover:
         if answer is not ClaimAnswer.CLAIMED:
             self._accuse(card, evidence)
             return outcome
+        storing = self._parallel.start(lambda: self._accuse(card, evidence))
         self._move_all(outcome, card, evidence, _targets(tables.result()), verdicts.result())
-        self._settle(outcome, card, evidence, event, depth)
+        unsettled = self._settle(outcome, card, evidence, event)
+        storing.result()
+        if unsettled:
+            raise TryAgain(f"{len(unsettled)} calls of the failover of {instance}") from unsettled[0]
+        self._follow(outcome, card, evidence, event, depth)
         return outcome
 
-    def withdraw(self, instance: str, source: str) -> bool:
-        """Take back the evidence of *source* against *instance*; whether there was any."""
+    def withdraw(self, instance: str, source: str, *, as_of: datetime) -> bool:
+        """Take back what *source* said against *instance* until *as_of*; whether there was anything."""
         verdict = self._store.verdicts().get(instance)
         if verdict is None or source not in verdict.evidence:
             return False
         now = self._clock.now()
         self._store.change_verdict(
-            instance, verdict.subnet, lambda one: withdraw(one, source, now=now, hold_down=self._hold_down)
+            instance,
+            verdict.subnet,
+            lambda one: withdraw(one, source, as_of=as_of, now=now, hold_down=self._hold_down),
         )
         self._hints.hint(f"{source} no longer speaks against {instance}")
         return True
@@ -139,9 +146,11 @@ class Failover:
         targets: Targets,
         verdicts: Mapping[str, Verdict],
     ) -> None:
-        accused = accuse(verdicts.get(card.node) or Verdict(card.node, card.subnet), evidence)
-        known = {**verdicts, card.node: accused}.values()
-        storing = self._parallel.start(lambda: self._accuse(card, evidence))
+        before = verdicts.get(card.node) or Verdict(card.node, card.subnet)
+        if is_outdated(before, evidence):
+            outcome.stayed[Still.OUTDATED] += len(card.routes)
+            return
+        known = {**verdicts, card.node: accuse(before, evidence)}.values()
         refused: set[str] = set()
         pending = card
         for _ in range(ROUNDS):
@@ -150,13 +159,15 @@ class Failover:
                 pending, evidence.severity, targets=targets, verdicts=known, now=now, refused=refused
             )
             outcome.stayed.update(one.why for one in decision.unmoved)
+            pending = replace(card, routes=())
             if not decision.moves:
                 break
             outcome.waves += 1
             again = self._replace(outcome, decision.moves)
             refused |= {move.standby.network_interface for move in again}
             pending = replace(card, routes=tuple(move.route for move in again))
-        storing.result()
+        if pending.routes:
+            outcome.stayed[Still.NOBODY] += len(pending.routes)
 
     def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
         """One wave of replacements; returns those whose new target does not exist."""
@@ -178,39 +189,46 @@ class Failover:
     def _apply(self, move: Move) -> None:
         self._cloud.apply(move.route.table, move.step)
 
-    def _settle(self, outcome: Outcome, card: Card, evidence: Evidence, event: str, depth: int) -> None:
-        """After the routes: the new next hops' cards, the history, the claim, and a hint."""
+    def _settle(self, outcome: Outcome, card: Card, evidence: Evidence, event: str) -> list[PodwayError]:
+        """After the routes: the new next hops' cards, the history, and a hint; what failed of it all."""
+        errors = [error for _, error in outcome.failed]
         taken: dict[str, list[CardRoute]] = {}
         for move in outcome.moved:
             rest = tuple(one for one in move.route.standbys if one != move.standby)
             taken.setdefault(move.standby.node, []).append(replace(move.route, standbys=rest))
-        for node, routes in sorted(taken.items()):
+        steps = [partial(self._extend, node, routes) for node, routes in sorted(taken.items())]
+        remarks = _remarks(outcome, card, evidence, event, at=self._clock.now())
+        steps.append(partial(self._store.remember, remarks))
+        steps.append(partial(self._hints.hint, f"failover of {card.node}: {evidence.source}"))
+        for step in steps:
+            try:
+                step()
+            except PodwayError as error:
+                errors.append(error)
+        return errors
+
+    def _extend(self, node: str, routes: list[CardRoute]) -> None:
+        try:
             self._store.extend_card(node, routes)
-        self._store.remember(_remarks(outcome, card, evidence, event, at=self._clock.now()))
-        self._hints.hint(f"failover of {card.node}: {evidence.source}")
-        self._follow_fallen(taken.keys(), event, depth)
-        if outcome.failed:
-            raise TryAgain(f"{len(outcome.failed)} routes of {card.node} were not moved") from outcome.failed[
-                0
-            ][1]
+        except Superseded:
+            return  # a member no more: the hint that follows has it replaced
+
+    def _follow(self, outcome: Outcome, card: Card, evidence: Evidence, event: str, depth: int) -> None:
+        """Fail over from new next hops that fell meanwhile, and close the claim if there is no more to do.
+
+        Their own events saw a card without these routes, so nobody else will.
+        """
+        if depth < ROUNDS:
+            verdicts = self._store.verdicts() if outcome.moved else {}
+            for node in sorted({move.standby.node for move in outcome.moved}):
+                said = verdicts[node].evidence.values() if node in verdicts else ()
+                if said:
+                    gravest = max(said, key=lambda one: one.severity)
+                    self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
         if outcome.stayed[Still.NOBODY] or outcome.stayed[Still.FROZEN]:
             return  # whoever comes after the claim's expiry may try again
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1)
-
-    def _follow_fallen(self, nodes: Iterable[str], event: str, depth: int) -> None:
-        """Fail over from new next hops that fell while we moved routes to them.
-
-        Their own events saw a card without these routes, so nobody else will.
-        """
-        if depth >= ROUNDS:
-            return
-        verdicts = self._store.verdicts()
-        for node in sorted(nodes):
-            verdict = verdicts.get(node)
-            if verdict is not None and is_failing(verdict):
-                gravest = max(verdict.evidence.values(), key=lambda one: one.severity)
-                self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
 
 
 def _targets(tables: Iterable[RouteTable]) -> Targets:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from podway.app.errors import TargetIsGone
 from podway.app.failover import Failover, Outcome
 from podway.app.ports import ClaimAnswer, Cloud, Hints, Hooks
 from podway.domain.health import Evidence, Severity
@@ -55,7 +56,10 @@ class Lifecycle:
         if member is None:
             return Welcome(member=False, check_cleared=False)
         if member.source_dest_check and member.network_interface:
-            self._cloud.clear_source_dest_check(member.network_interface)
+            try:
+                self._cloud.clear_source_dest_check(member.network_interface)
+            except TargetIsGone:
+                return Welcome(member=False, check_cleared=False)  # gone before we could greet it
         self._hints.hint(f"{instance} runs")
         return Welcome(member=True, check_cleared=member.source_dest_check)
 
@@ -70,8 +74,9 @@ class Lifecycle:
         evidence = Evidence(f"handover:{asked.reason}", Severity.HANDOVER, asked.at)
         outcomes = self._failover.fail_over_all(asked.instances, evidence, event=asked.event_id)
         if asked.hook is not None:
-            member = any(outcome.answer is not ClaimAnswer.NOT_A_MEMBER for outcome in outcomes)
-            self._complete(asked.hook, member=member)
+            carded = any(outcome.answer is not ClaimAnswer.NOT_A_MEMBER for outcome in outcomes)
+            # a node that leaves before reconcile has met it has no card yet
+            self._complete(asked.hook, member=carded or self._cloud.member(asked.hook.instance) is not None)
         return outcomes
 
     def _complete(self, hook: LifecycleHook, *, member: bool) -> None:

@@ -149,7 +149,10 @@ class Store(Protocol):
         ...
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
-        """Add routes that *node* has just taken over to its card; a claim that is done is lifted."""
+        """Add routes that *node* has just taken over to its card; a claim that is done is lifted.
+
+        Raises Superseded when it has no card.
+        """
         ...
 
     def verdicts(self) -> Mapping[str, Verdict]:
@@ -160,8 +163,8 @@ class Store(Protocol):
         """Apply *change* to the verdict (empty when there is none), repeated until nobody interferes."""
         ...
 
-    def forget_verdict(self, instance: str) -> None:
-        """Remove a verdict that says nothing any more."""
+    def forget_verdict(self, verdict: Verdict) -> None:
+        """Remove a verdict that says nothing any more, unless it has changed since it was read."""
         ...
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:

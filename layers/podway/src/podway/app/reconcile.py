@@ -10,30 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from podway.app.apply import Applier
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
 from podway.domain.addressing import Prefix
 from podway.domain.allotment import Allotment, allot
+from podway.domain.cards import make_cards
 from podway.domain.failover import is_claimed
-from podway.domain.handout import SubnetMap, hand_out, make_cards, make_maps
-from podway.domain.health import EC2_STATE, is_failing, is_spent, withdraw
+from podway.domain.freeze import freeze
+from podway.domain.handout import SubnetMap, hand_out, make_maps
+from podway.domain.health import EC2_STATE, is_spent, withdraw
 from podway.domain.members import Member, Roll, call_roll
-from podway.domain.model import (
-    Cluster,
-    Create,
-    Delete,
-    Plan,
-    Route,
-    RouteTable,
-    Step,
-    TablePlan,
-    apply_step,
-    describe,
-)
+from podway.domain.model import Cluster, Delete, Plan, RouteTable, Step, describe
 from podway.domain.planner import plan
 from podway.domain.signals import InstanceState
 from podway.domain.survey import Owned, Standing, Survey, make_cluster, mark_owned
-from podway.domain.transition import verify_transition
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better (DESIGN.md, section 8)."""
@@ -64,6 +55,8 @@ class Outcome:
     """Managed routes per table after the run."""
     budget: dict[str, int] = field(default_factory=dict)
     holes: int = 0
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Subnets whose present forwarders were left alone, and why."""
     warnings: list[str] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
     """Nodes whose blocks became ready in this run."""
@@ -118,10 +111,10 @@ class _Run:
         cluster = self._cluster(survey, memory, allotment, owned, now)
         planned = plan(cluster, improve=IMPROVEMENT)
         maps = self._publish(survey, memory.maps, cluster, planned, members)
-        in_use = self._write_cards(memory, planned, cluster, roll)
-        tables = self._apply(cluster, planned, memory, in_use)
+        barred = self._write_cards(memory, planned, cluster, roll)
+        tables, late = self._apply(cluster, planned, memory, barred)
         self._hand_out(survey, memory, maps, cluster, planned, members, tables)
-        self._report(cluster, planned, owned, allotment, survey)
+        self._report(cluster, planned, owned, allotment, survey, late=late)
         return self.outcome
 
     # Observe
@@ -130,20 +123,25 @@ class _Run:
         """Withdraw EC2's evidence against nodes that EC2 says run again, and forget spent verdicts.
 
         EC2's reads may be stale just after an event, so evidence younger than the hold-down stays.
+        Nobody needs a verdict on who is no member any more.
         """
         running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
+        known = {one.id for one in survey.instances} | {one.id for one in memory.members}
+        as_of = now - self.rules.hold_down
         verdicts = dict(memory.verdicts)
         for identity, verdict in memory.verdicts.items():
             evidence = verdict.evidence.get(EC2_STATE)
-            if evidence and identity in running and now - evidence.at >= self.rules.hold_down:
+            if is_spent(verdict, now=now) or identity not in known:
+                self.store.forget_verdict(verdict)
+                del verdicts[identity]
+            elif evidence and identity in running and evidence.at <= as_of:
                 verdicts[identity] = self.store.change_verdict(
                     identity,
                     verdict.subnet,
-                    lambda one: withdraw(one, EC2_STATE, now=now, hold_down=self.rules.hold_down),
+                    lambda one: withdraw(
+                        one, EC2_STATE, as_of=as_of, now=now, hold_down=self.rules.hold_down
+                    ),
                 )
-            elif is_spent(verdict, now=now):
-                self.store.forget_verdict(identity)
-                del verdicts[identity]
         return replace(memory, verdicts=verdicts)
 
     def _clear_checks(self, survey: Survey) -> None:
@@ -201,13 +199,17 @@ class _Run:
     ) -> Cluster:
         instances = {instance.id: instance for instance in survey.instances}
         acknowledged = _acknowledged(memory, allotment.members)
+        heard = {identity: report.heartbeat for identity, report in memory.reports.items()}
         standings = {
             member.id: Standing(
-                instances[member.id], memory.verdicts.get(member.id), acknowledged.get(member.id, 0)
+                instances[member.id],
+                memory.verdicts.get(member.id),
+                acknowledged.get(member.id, 0),
+                heard.get(member.id),
             )
             for member in allotment.members
         }
-        return make_cluster(
+        cluster = make_cluster(
             self.rules.cluster,
             self.rules.pod_cidrs,
             survey,
@@ -217,6 +219,9 @@ class _Run:
             supernets=allotment.supernets,
             now=now,
         )
+        frozen = freeze(cluster)
+        self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
+        return frozen.cluster
 
     def _publish(
         self,
@@ -241,86 +246,42 @@ class _Run:
     def _write_cards(self, memory: Memory, planned: Plan, cluster: Cluster, roll: Roll) -> frozenset[str]:
         """Before the routes: whoever gets a route can lose it the moment after.
 
+        A claim that is over is lifted from a card that has routes, or it would stop the next event.
         Returns the interfaces whose card somebody acts on just now: they get no route in this run.
         """
         now = self.clock.now()
-        in_use = set()
+        barred = set()
         for card in make_cards(planned, cluster):
             before = memory.cards.get(card.node)
             if before is None:
                 written = self.store.put_card(card)
             elif is_claimed(before, now=now):
                 written = False
-            elif card == replace(before, version=0, claim=None):
+            elif card == replace(before, version=0, claim=None) and not (before.claim and card.routes):
                 continue
             else:
                 written = self.store.put_card(replace(card, version=before.version))
             if not written:
-                in_use.add(card.network_interface)
+                barred.add(card.network_interface)
         for identity in roll.forgotten:
             self.store.remove_card(identity)
-        return frozenset(in_use)
+        return frozenset(barred)
 
     # Apply
 
     def _apply(
-        self, cluster: Cluster, planned: Plan, memory: Memory, in_use: frozenset[str]
-    ) -> tuple[RouteTable, ...]:
-        """Carry the steps out, table by table; the tables as they stand afterwards."""
-        plans = {one.table: one for one in planned.route_tables}
-        return tuple(
-            self._apply_table(
-                cluster, table, plans[table.id], memory.records.get(table.id, frozenset()), in_use
-            )
-            if table.id in plans
-            else table
-            for table in cluster.route_tables
+        self, cluster: Cluster, planned: Plan, memory: Memory, barred: frozenset[str]
+    ) -> tuple[tuple[RouteTable, ...], bool]:
+        """The tables as they stand after the steps, and whether the deadline cut them short."""
+        applier = Applier(
+            cloud=self.cloud, store=self.store, clock=self.clock, owner=self.owner, deadline=self.deadline
         )
-
-    def _apply_table(
-        self,
-        cluster: Cluster,
-        table: RouteTable,
-        wanted: TablePlan,
-        recorded: frozenset[Prefix],
-        in_use: frozenset[str],
-    ) -> RouteTable:
-        """Record, write, record: what is ours is known before it exists, and after it is gone."""
-        breaches = verify_transition(cluster, table, wanted.steps)
-        if breaches:
-            self.outcome.warnings += [
-                f"{table.id}: not applied: {one.subject}: {one.reason}" for one in breaches
-            ]
-            return table
-        creates = {step.destination for step in wanted.steps if isinstance(step, Create)}
-        before = (recorded & _destinations(table.routes)) | creates
-        if before != recorded:
-            self.store.record_routes(self.owner, table.id, before)
-        after = self._carry_out(table, wanted.steps, in_use)
-        still = before & _destinations(after.routes)
-        if still != before:
-            self.store.record_routes(self.owner, table.id, still)
-        self.outcome.routes[table.id] = sum(route.owned for route in after.routes)
-        return after
-
-    def _carry_out(self, table: RouteTable, steps: tuple[Step, ...], in_use: frozenset[str]) -> RouteTable:
-        """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
-        for done, step in enumerate(steps):
-            if self._is_late() or (not isinstance(step, Delete) and step.network_interface in in_use):
-                self.outcome.steps_left += len(steps) - done
-                return table
-            try:
-                self.cloud.apply(table.id, step)
-            except PodwayError as error:
-                self.outcome.failed.append((table.id, step, error))
-                self.outcome.steps_left += len(steps) - done
-                return table
-            self.outcome.applied.append((table.id, step))
-            table = apply_step(table, step)
-        return table
-
-    def _is_late(self) -> bool:
-        return self.deadline is not None and self.clock.now() >= self.deadline
+        applied = applier.apply(cluster, planned, memory.records, barred=barred)
+        outcome = self.outcome
+        outcome.applied, outcome.failed, outcome.steps_left = applied.done, applied.failed, applied.left
+        outcome.warnings += applied.warnings
+        outcome.routes = {table.id: sum(one.owned for one in table.routes) for table in applied.tables}
+        return applied.tables, applied.late
 
     # Record
 
@@ -345,13 +306,21 @@ class _Run:
         self.outcome.joined = [member.id for member in changed]
 
     def _report(
-        self, cluster: Cluster, planned: Plan, owned: Owned, allotment: Allotment, survey: Survey
+        self,
+        cluster: Cluster,
+        planned: Plan,
+        owned: Owned,
+        allotment: Allotment,
+        survey: Survey,
+        *,
+        late: bool,
     ) -> None:
         """The outcome, the history, and a hint where there is more to do."""
         outcome = self.outcome
         outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
         outcome.holes = sum(len(one.holes) for one in planned.route_tables)
         outcome.warnings += planned.warnings
+        outcome.warnings += [f"{subnet} is frozen: {why}" for subnet, why in outcome.frozen.items()]
         outcome.warnings += [
             f"{one.table}: {one.destination} was ours and now targets {one.target}: left alone until adopted"
             for one in owned.conflicts
@@ -365,11 +334,11 @@ class _Run:
         )
         fallen = self._fallen_targets(cluster)
         busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
-        if fallen or busy or self._is_late():
+        if fallen or busy or late:
             self.hints.hint("the last run left something to do")
 
     def _fallen_targets(self, cluster: Cluster) -> set[str]:
-        """Nodes that failed while routes were moved to them."""
+        """Nodes against which something was said while routes were moved to them."""
         new_hops = {
             step.network_interface for _, step in self.outcome.applied if not isinstance(step, Delete)
         }
@@ -379,7 +348,7 @@ class _Run:
         return {
             node.id
             for node in cluster.nodes
-            if node.network_interface in new_hops and node.id in verdicts and is_failing(verdicts[node.id])
+            if node.network_interface in new_hops and node.id in verdicts and verdicts[node.id].evidence
         }
 
 
@@ -390,10 +359,6 @@ def _acknowledged(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
         for member in members
         if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
     }
-
-
-def _destinations(routes: Iterable[Route]) -> frozenset[Prefix]:
-    return frozenset(one.destination for one in routes if isinstance(one.destination, Prefix))
 
 
 def _why(planned: Plan, table: str, step: Step) -> str:

@@ -71,6 +71,7 @@ class Still(StrEnum):
     MOVED_ALREADY = "it no longer points at the failed node"
     NOBODY = "no standby is eligible"
     FROZEN = "more than half of the subnet fails by indirect evidence"
+    OUTDATED = "its source has said otherwise since"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What follows from a plan: failover cards, readiness of blocks, and the maps that agents get."""
+"""What follows from a plan for the nodes: readiness of their blocks, and the maps that agents get."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Standby
 from podway.domain.members import HeldBlock, Member
-from podway.domain.model import Cluster, Node, NodeState, Plan, PlannedRoute, RouteKind, RouteTable
+from podway.domain.model import Cluster, Node, NodeState, Plan, RouteTable
+from podway.domain.routing import eligible
 from podway.domain.survey import longest_match
 
 
@@ -38,38 +38,6 @@ class SubnetMap:
     generation: int = 0
 
 
-def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
-    """A card for every node: the routes through it that carry blocks of others, and all anchors.
-
-    A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
-    """
-    nodes = {node.id: node for node in cluster.nodes}
-    anchors = {supernet for subnet in cluster.subnets for supernet in subnet.supernets}
-    sizes: dict[str, int] = {}
-    for node in cluster.nodes:
-        sizes[node.subnet] = sizes.get(node.subnet, 0) + 1
-    routes: dict[str, list[CardRoute]] = {node.id: [] for node in cluster.nodes}
-    for table in plan.route_tables:
-        for route in table.routes:
-            if route.kind is RouteKind.AGGREGATED or route.destination in anchors:
-                routes[route.next_hop].append(_card_route(table.table, route, nodes))
-    return tuple(
-        Card(node.id, node.subnet, node.network_interface, sizes[node.subnet], tuple(routes[node.id]))
-        for node in cluster.nodes
-    )
-
-
-def _card_route(table: str, route: PlannedRoute, nodes: Mapping[str, Node]) -> CardRoute:
-    standbys = tuple(Standby(one, nodes[one].network_interface) for one in route.standbys)
-    weight = sum(
-        node.weight / len(node.blocks)
-        for node in nodes.values()
-        for block in node.blocks
-        if node.id != route.next_hop and route.destination.contains(block)
-    )
-    return CardRoute(table, route.destination, standbys, weight)
-
-
 def hand_out(
     members: Iterable[Member],
     cluster: Cluster,
@@ -80,9 +48,9 @@ def hand_out(
 ) -> tuple[Member, ...]:
     """The members with every block marked ready that may be used now.
 
-    A block is ready once it is matched, in every table that must carry it, by a route to a node of
-    its subnet, and that node and the route's first standby have acknowledged the block. Ready stays
-    ready: pods live on it.
+    A block is ready once it is matched, in every table that must carry it, by a route to its own node
+    or to an eligible one of its subnet, and that node and the route's first standby have acknowledged
+    the block. Ready stays ready: pods live on it.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}
@@ -97,11 +65,13 @@ def hand_out(
         for table in tables:
             if table.subnets == (member.subnet,):
                 continue  # senders in the subnet use host routes
-            route = longest_match((route for route in table.routes if route.owned), block.prefix)
+            route = longest_match(table.routes, block.prefix)
             hop = by_interface.get(route.target) if route is not None else None
             if route is None or hop is None or hop.subnet != member.subnet:
                 return False
-            knowing = {hop.id, *standbys.get((table.id, route.destination), ())} - {member.id}  # type: ignore[arg-type]  # owned routes have a Prefix
+            if hop.id != member.id and not eligible(hop):
+                return False
+            knowing = {hop.id, *standbys.get((table.id, route.destination), ())} - {member.id}  # type: ignore[arg-type]  # matched routes have a Prefix
             if any(acknowledged.get(one, 0) < block.since for one in knowing):
                 return False
         return True

@@ -46,7 +46,8 @@ class Verdict:
     """All evidence against a node and what it amounts to.
 
     ``flaps`` counts how often it fell, ``held_until`` ends the hold-down after the last
-    evidence was withdrawn.
+    evidence was withdrawn. ``withdrawn`` says up to when each source has taken back its word:
+    events come late and doubled.
     """
 
     instance: str
@@ -54,6 +55,7 @@ class Verdict:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     flaps: int = 0
     held_until: datetime | None = None
+    withdrawn: Mapping[str, datetime] = field(default_factory=dict)
 
     def severity(self) -> Severity | None:
         """The gravest evidence, or None."""
@@ -61,7 +63,12 @@ class Verdict:
 
 
 def accuse(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict with *evidence* added; the first failing evidence counts as a flap."""
+    """The verdict with *evidence* added; the first failing evidence counts as a flap.
+
+    Nothing changes when its source has said something later, or withdrew it.
+    """
+    if is_outdated(verdict, evidence):
+        return verdict
     failing_before = is_failing(verdict)
     fell = not failing_before and evidence.severity > Severity.HANDOVER
     return replace(
@@ -72,12 +79,23 @@ def accuse(verdict: Verdict, evidence: Evidence) -> Verdict:
     )
 
 
-def withdraw(verdict: Verdict, source: str, *, now: datetime, hold_down: timedelta) -> Verdict:
-    """The verdict without the evidence of *source*; the last failing one starts the hold-down."""
-    if source not in verdict.evidence:
+def is_outdated(verdict: Verdict, evidence: Evidence) -> bool:
+    """Whether the same source has said something later, or withdrew this."""
+    said, withdrawn = verdict.evidence.get(evidence.source), verdict.withdrawn.get(evidence.source)
+    return (said is not None and evidence.at < said.at) or (
+        withdrawn is not None and evidence.at <= withdrawn
+    )
+
+
+def withdraw(
+    verdict: Verdict, source: str, *, as_of: datetime, now: datetime, hold_down: timedelta
+) -> Verdict:
+    """The verdict without what *source* said until *as_of*; the last failing one starts the hold-down."""
+    said = verdict.evidence.get(source)
+    if said is None or said.at > as_of:
         return verdict
     left = {name: item for name, item in verdict.evidence.items() if name != source}
-    after = replace(verdict, evidence=left)
+    after = replace(verdict, evidence=left, withdrawn={**verdict.withdrawn, source: as_of})
     if is_failing(verdict) and not is_failing(after):
         pause = min(hold_down * 2 ** max(verdict.flaps - 1, 0), LONGEST_HOLD_DOWN)
         return replace(after, held_until=now + pause)
@@ -96,11 +114,16 @@ def is_failing_indirectly(verdict: Verdict) -> bool:
 
 
 def health(verdict: Verdict | None, *, now: datetime) -> Health:
-    """Healthy, or failed while there is evidence of failure or the hold-down lasts."""
+    """Failed on EC2's word; suspect by what somebody measured, and while the hold-down lasts.
+
+    A suspect relays for nobody, but keeps what leads to its own blocks: the measurement may be wrong.
+    """
     if verdict is None:
         return Health.HEALTHY
+    if verdict.severity() is Severity.DEFINITIVE:
+        return Health.FAILED
     held = verdict.held_until is not None and now < verdict.held_until
-    return Health.FAILED if is_failing(verdict) or held else Health.HEALTHY
+    return Health.SUSPECT if is_failing(verdict) or held else Health.HEALTHY
 
 
 def is_handing_over(verdict: Verdict | None) -> bool:
@@ -112,9 +135,8 @@ def is_handing_over(verdict: Verdict | None) -> bool:
 
 def is_spent(verdict: Verdict, *, now: datetime) -> bool:
     """Whether nothing is left to remember: no evidence, and a quiet time as long as the longest hold-down."""
-    if verdict.evidence:
-        return False
-    return verdict.held_until is None or now - verdict.held_until > LONGEST_HOLD_DOWN
+    lately = [*verdict.withdrawn.values(), *([verdict.held_until] if verdict.held_until else [])]
+    return not verdict.evidence and all(now - at > LONGEST_HOLD_DOWN for at in lately)
 
 
 def is_frozen(subnet_size: int, verdicts: Iterable[Verdict], subnet: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
 from podway.domain.health import Verdict, health, is_handing_over
@@ -19,6 +19,9 @@ from podway.domain.model import (
     Subnet,
 )
 from podway.domain.signals import InstanceState
+
+SILENCE = timedelta(minutes=12)
+"""An agent writes at least every five minutes; after so long without a word its node is suspect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Standing:
     verdict: Verdict | None
     acknowledged: int
     """Generation of its subnet's map that its kernel holds; 0 before the first."""
+    heard: datetime | None = None
+    """When its agent last wrote; None before the first time."""
 
 
 def is_routable(member: Member, standing: Standing) -> bool:
@@ -102,10 +107,12 @@ def is_routable(member: Member, standing: Standing) -> bool:
 
 
 def node_health(standing: Standing, *, now: datetime) -> Health:
-    """Failed on EC2's word (it does not run) or on ours."""
+    """Failed on EC2's word (it does not run) or on ours; suspect when its agent has fallen silent."""
     if standing.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
         return Health.FAILED
-    return health(standing.verdict, now=now)
+    judged = health(standing.verdict, now=now)
+    silent = standing.heard is not None and now - standing.heard > SILENCE
+    return Health.SUSPECT if silent and judged is Health.HEALTHY else judged
 
 
 def node_state(member: Member, standing: Standing) -> NodeState:

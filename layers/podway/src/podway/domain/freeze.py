@@ -1,0 +1,69 @@
+"""When so much of a subnet fails that the monitor is the likelier fault, whoever relays goes on relaying.
+
+Reconcile asks before it plans: a plan made of such news would take every route away (fail static, I6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Still
+from podway.domain.model import Cluster, Health, Node, NodeState, RouteTable
+from podway.domain.routing import eligible, owed
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The cluster to plan for, and the subnets in which nothing is taken from present forwarders."""
+
+    cluster: Cluster
+    subnets: Mapping[str, Still]
+
+
+def freeze(cluster: Cluster) -> Frozen:
+    """The cluster in which, where a subnet is frozen, present forwarders count as eligible.
+
+    A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, and while it
+    has nodes to reach and none is eligible. What EC2 says is definitive: a node that it has stopped
+    is not brought back.
+    """
+    frozen = {
+        subnet.id: why
+        for subnet in cluster.subnets
+        if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id])) is not None
+    }
+    if not frozen:
+        return Frozen(cluster, {})
+    relaying = _relaying(cluster.nodes, cluster.route_tables)
+    nodes = tuple(
+        replace(node, state=NodeState.READY, health=Health.HEALTHY)
+        if node.subnet in frozen and node.id in relaying and owed(node)
+        else node
+        for node in cluster.nodes
+    )
+    return Frozen(replace(cluster, nodes=nodes), frozen)
+
+
+def _why_frozen(nodes: list[Node]) -> Still | None:
+    alive = [node for node in nodes if node.health is not Health.FAILED]
+    if 2 * sum(node.health is Health.SUSPECT for node in alive) > len(alive):
+        return Still.FROZEN
+    if any(owed(node) for node in nodes) and not any(eligible(node) for node in nodes):
+        return Still.NOBODY
+    return None
+
+
+def _relaying(nodes: Iterable[Node], tables: Iterable[RouteTable]) -> set[str]:
+    """Nodes that some route of ours leads to for more than their own blocks."""
+    by_interface = {node.network_interface: node for node in nodes}
+    found = set()
+    for table in tables:
+        for route in table.routes:
+            node = by_interface.get(route.target)
+            if node is None or not route.owned or not isinstance(route.destination, Prefix):
+                continue
+            if not any(block.contains(route.destination) for block in node.blocks):
+                found.add(node.id)
+    return found
