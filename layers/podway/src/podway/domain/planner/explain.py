@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Health, Node, Plan, PlannedRoute, Route, RouteTable
+from podway.domain.model import Cluster, Health, Node, Plan, PlannedRoute, RouteKind, RouteTable
 from podway.domain.planner.plan import plan
 from podway.domain.routing import Facts, TableFacts, owed
 
@@ -35,42 +35,54 @@ class Path:
     relayed: bool
     node: str | None
     verdict: Verdict
+    reason: str = ""
+    """Why nothing reaches it, for a hole."""
     if_next_hop_dies: Path | None = None
 
 
 def explain(cluster: Cluster, address: Prefix, *, sources: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """The path to *address* from each source subnet (all by default) once the tables are as planned."""
+    """The path to *address* from each source subnet (all by default) once the tables are as planned.
+
+    ``if_next_hop_dies`` is the path after failover has moved that node's routes to their first standbys.
+    """
     made = plan(cluster)
     subnets = [subnet.id for subnet in cluster.subnets] if sources is None else list(sources)
-    settled = _settled(cluster, made)
     after: dict[str, tuple[Cluster, Plan]] = {}
     paths = []
     for subnet in subnets:
         path = _path(cluster, made, address, subnet)
         if path.next_hop is not None:
             if path.next_hop not in after:
-                worse = _without(settled, path.next_hop)
-                after[path.next_hop] = (worse, plan(worse, improve=0))
+                after[path.next_hop] = _failed_over(cluster, made, path.next_hop)
             path = replace(path, if_next_hop_dies=_path(*after[path.next_hop], address, subnet))
         paths.append(path)
     return tuple(paths)
 
 
-def _settled(cluster: Cluster, made: Plan) -> Cluster:
-    """The cluster after the plan was carried out."""
-    tables = []
-    for table in sorted(cluster.route_tables, key=lambda table: table.id):
-        planned = next(entry for entry in made.route_tables if entry.table == table.id)
-        facts = [TableFacts(table, Facts(cluster, cidr.version)) for cidr in cluster.pod_cidrs]
-        others = [route for route in table.routes if not any(fact.manages(route) for fact in facts)]
-        ours = [Route(route.destination, route.network_interface, owned=True) for route in planned.routes]
-        tables.append(replace(table, routes=(*others, *ours)))
-    return replace(cluster, route_tables=tuple(tables))
+def _failed_over(cluster: Cluster, made: Plan, dead: str) -> tuple[Cluster, Plan]:
+    """The cluster and its tables after failover: what failover leaves alone, reconcile removes.
 
-
-def _without(cluster: Cluster, dead: str) -> Cluster:
+    Failover moves aggregated routes and anchors, as the failover cards do (``domain.handout``).
+    """
     nodes = tuple(replace(n, health=Health.FAILED) if n.id == dead else n for n in cluster.nodes)
-    return replace(cluster, nodes=nodes)
+    anchors = {supernet for subnet in cluster.subnets for supernet in subnet.supernets}
+    interfaces = {node.id: node.network_interface for node in cluster.nodes}
+
+    def moved(route: PlannedRoute) -> PlannedRoute | None:
+        if route.next_hop != dead:
+            return route
+        if route.kind is RouteKind.DIRECT and route.destination not in anchors:
+            return None
+        if not route.standbys:
+            return route
+        first = route.standbys[0]
+        return replace(route, next_hop=first, network_interface=interfaces[first])
+
+    tables = tuple(
+        replace(table, routes=tuple(after for route in table.routes if (after := moved(route)) is not None))
+        for table in made.route_tables
+    )
+    return replace(cluster, nodes=nodes), replace(made, route_tables=tables)
 
 
 def _table_of(cluster: Cluster, subnet: str) -> RouteTable | None:
@@ -100,10 +112,15 @@ def _path(cluster: Cluster, made: Plan, address: Prefix, subnet: str) -> Path:
         return replace(base, verdict=Verdict.OUTSIDE)
     if owner is not None and owner.subnet == subnet and owed(owner):
         return replace(base, verdict=Verdict.SAME_SUBNET)
-    return base if table is None else _over(base, _match(cluster, made, table, address), owner)
+    if table is None:
+        return replace(base, reason=f"no route table serves {subnet}")
+    path = _over(base, _match(cluster, made, table, address), owner, cluster.nodes)
+    if path.verdict is not Verdict.HOLE or owner is None:
+        return path
+    return replace(path, reason=_why(made, path, owner, address))
 
 
-def _over(base: Path, route: PlannedRoute | Prefix | None, owner: Node | None) -> Path:
+def _over(base: Path, route: PlannedRoute | Prefix | None, owner: Node | None, nodes: Sequence[Node]) -> Path:
     """The path once it is known what catches the address in the table."""
     if isinstance(route, Prefix):
         return replace(base, route=route, verdict=Verdict.FOREIGN)
@@ -112,8 +129,22 @@ def _over(base: Path, route: PlannedRoute | Prefix | None, owner: Node | None) -
     base = replace(base, route=route.destination, next_hop=route.next_hop)
     if owner is None or not owed(owner):
         return base
+    if any(node.id == route.next_hop and node.health is Health.FAILED for node in nodes):
+        return base
     relayed = route.next_hop != owner.id
     return replace(base, relayed=relayed, verdict=Verdict.RELAYED if relayed else Verdict.DIRECT)
+
+
+def _why(made: Plan, path: Path, owner: Node, address: Prefix) -> str:
+    if owner.health is Health.FAILED:
+        return f"{owner.id} has failed"
+    if not owed(owner):
+        return f"{owner.id} is {owner.state}"
+    planned = next(table for table in made.route_tables if table.table == path.route_table)
+    if path.next_hop is not None:
+        return f"{path.next_hop} has failed and no standby is eligible"
+    found = next((hole.reason for hole in planned.holes if hole.block.contains(address)), "")
+    return found or f"no route of {path.route_table} catches it"
 
 
 def _match(cluster: Cluster, made: Plan, table: RouteTable, address: Prefix) -> PlannedRoute | Prefix | None:

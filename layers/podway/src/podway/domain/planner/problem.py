@@ -113,7 +113,10 @@ class TableProblem:
 
     def without(self, bare: frozenset[Prefix]) -> Problem:
         """The problem when these blocks are left uncovered."""
-        items = [replace(item, hard=item.hard and item.prefix not in bare) for item in self.problem.items]
+        items = [
+            replace(item, hard=False, bare=True) if item.prefix in bare else item
+            for item in self.problem.items
+        ]
         return replace(self.problem, items=items)
 
     @cached_property

@@ -18,13 +18,17 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A block: its colour, its owner, and what it weighs; *hard* if it must be covered."""
+    """A block: its colour, its owner, and what it weighs; *hard* if it must be covered.
+
+    *bare*: given up for want of budget, but nobody may take it along who may not relay for others.
+    """
 
     prefix: Prefix
     colour: int
     owner: int
     weight: float
     hard: bool = True
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ def _sole_owners(trie: Trie) -> list[int]:
     sole = [NOBODY] * len(trie.prefix)
     for at in range(len(trie.prefix) - 1, -1, -1):
         item = trie.item[at]
-        if item is not None and item.hard:
+        if item is not None and (item.hard or item.bare):
             sole[at] = item.owner
         parent = trie.parent[at]
         if parent != NOBODY and sole[at] != NOBODY and sole[parent] != sole[at]:
