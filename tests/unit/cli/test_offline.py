@@ -198,7 +198,7 @@ def test_a_plan_keeps_to_its_schema_and_ends_with_1_while_there_are_steps(
     code = cli.run(["plan", "-f", written(GOOD), "--output", "json"])
 
     plan = json.loads(capsys.readouterr().out)
-    schema = json.loads((Path(__file__).parent / "plan.schema.json").read_text())
+    schema = json.loads(Path("docs/contract/plan.schema.json").read_text())
     Draft202012Validator(schema).validate(plan)
     assert code == 1
     assert [table["budget"] for table in plan["route_tables"]] == [496, 49]
@@ -282,3 +282,36 @@ def test_every_command_has_help(command: str) -> None:
 
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+def test_after_a_relaying_node_dies_the_answer_is_its_first_standby(
+    written: Callable[[Any], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = copy.deepcopy(GOOD)
+    document["nodes"].append(
+        {"id": "i-5", "subnet": "a", "network_interface": "eni-5", "blocks": ["100.64.0.128/26"]}
+    )
+    document["route_tables"][1]["quota"] = 3
+    cli.run(["plan", "-f", written(document), "--output", "json"])
+    plan = json.loads(capsys.readouterr().out)["route_tables"][1]
+    anchor = next(route for route in plan["routes"] if route["destination"] == "100.64.0.0/20")
+    addresses = {"i-1": "100.64.0.1", "i-2": "100.64.0.65", "i-5": "100.64.0.129"}
+    relayed = next(node for node in addresses if node != anchor["next_hop"])
+
+    cli.run(["explain", "-f", written(document), addresses[relayed], "--from", "b", "-o", "json"])
+
+    (path,) = json.loads(capsys.readouterr().out)["from"]
+    after = path["if_next_hop_dies"]
+    assert (path["verdict"], path["next_hop"]) == ("relayed", anchor["next_hop"])
+    assert (after["next_hop"], after["route"]) == (anchor["standbys"][0], "100.64.0.0/20")
+    assert after["verdict"] == ("direct" if after["next_hop"] == relayed else "relayed")
+
+
+def test_explain_says_why_nothing_arrives(
+    written: Callable[[Any], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = changed(("nodes", 2, "state"), "gone")
+
+    cli.run(["explain", "-f", written(document), "100.64.128.1", "--from", "a"])
+
+    assert "i-3 is gone" in capsys.readouterr().out

@@ -1,12 +1,16 @@
 """The operator's command line: ``podway``.
 
 Exit codes of the offline commands: 0 answered or nothing to change, 1 there are steps (``plan``),
-2 unusable input, 3 a hole or no feasible plan (``plan``), 70 an internal error.
+2 unusable input, 3 a hole or no feasible plan (``plan``), 70 an internal error. The commands over
+AWS answer with 0, 2 and 70 in the same sense, and with 69, 75 or 77 (sysexits) when AWS is out of
+reach, busy, or refuses.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -16,12 +20,19 @@ from podway.cli.simulate import simulate_command
 
 UNUSABLE = 2
 INTERNAL = 70
+STOPPED = 130
+"""As a shell reports a command that SIGINT ended."""
+NOBODY_READS = 141
+"""As a shell reports a command that SIGPIPE ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="podway")
-def podway() -> None:
+@click.option("--debug", is_flag=True, help="Print the traceback of an internal error.")
+@click.pass_context
+def podway(context: click.Context, debug: bool) -> None:
     """Overlay-free pod networking on EC2: aggregated VPC routes, planned and healed."""
+    context.obj = {"debug": debug}
 
 
 podway.add_command(validate_command)
@@ -31,21 +42,34 @@ podway.add_command(simulate_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """The command's exit code; never a traceback."""
+    """The command's exit code; never a traceback, unless --debug asks for it."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = podway.main(args=arguments, prog_name="podway", standalone_mode=False)
+        code = podway.main(args=given, prog_name="podway", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show(sys.stderr)
-        return UNUSABLE
-    except click.Abort:
+        return error.exit_code if error.exit_code != 1 else UNUSABLE
+    except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        return 130
-    except BrokenPipeError:
-        return 0
+        return STOPPED
+    except (BrokenPipeError, SystemExit):  # outside its standalone mode click exits for a closed pipe alone
+        _hush()
+        return NOBODY_READS
     except Exception as error:  # noqa: BLE001  (the last line of defence: exit code 70, not Python's 1)
-        click.echo(f"internal error: {type(error).__name__}: {error}", err=True)
+        if "--debug" in given:
+            traceback.print_exc()
+        first = next(iter(str(error).splitlines()), "")
+        click.echo(f"internal error: {type(error).__name__}: {first} (podway --debug tells more)", err=True)
         return INTERNAL
     return code if isinstance(code, int) else 0
+
+
+def _hush() -> None:
+    """Python flushes standard output once more when it ends; nobody reads it any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from podway.cli.documents import RefusedError, read_cluster
 from podway.domain.addressing import Prefix
-from podway.domain.model import Plan, TablePlan
+from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan
 from podway.domain.planner import Path, Verdict, explain, plan
 from podway.wire.plan import plan_document
 
@@ -75,14 +75,25 @@ def _show(made: Plan) -> None:
     console = Console()
     for table in made.route_tables:
         console.print(_routes(table))
-        for number, step in enumerate(
-            plan_document(made)["route_tables"][made.route_tables.index(table)]["steps"], 1
-        ):
-            target = f" → {step['network_interface']}" if "network_interface" in step else ""
-            console.print(f"  {number}. {step['action']} {step['destination']}{target}", highlight=False)
+        for number, step in enumerate(table.steps, 1):
+            console.print(f"  {number}. {_in_words(step)}", highlight=False, markup=False, soft_wrap=True)
+        for hole in table.holes:
+            console.print(
+                f"  hole: {hole.block}: {hole.reason}", highlight=False, markup=False, soft_wrap=True
+            )
         console.print()
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def _in_words(step: Step) -> str:
+    match step:
+        case Create(destination, interface):
+            return f"create {destination} → {interface}"
+        case Replace(destination, interface, was):
+            return f"replace {destination} → {interface} (was {was})"
+        case Delete(destination, was):
+            return f"delete {destination} (was {was})"
 
 
 def _routes(table: TablePlan) -> Table:
@@ -148,17 +159,14 @@ def _path(path: Path, *, nested: bool = False) -> dict[str, Any]:
 
 
 def _sentence(path: Path) -> str:
-    way = (
-        f"{path.route_table}, route {path.route} → {path.next_hop}"
-        if path.next_hop
-        else str(path.route_table)
-    )
+    table = path.route_table or "no route table"
+    way = f"{table}, route {path.route} → {path.next_hop}" if path.next_hop else table
     return {
         Verdict.DIRECT: f"direct: {way}, which owns it",
         Verdict.RELAYED: f"relayed: {way}, which passes it to {path.node}",
         Verdict.SAME_SUBNET: f"same subnet: straight to {path.node} by its host route",
-        Verdict.FOREIGN: f"foreign: {path.route_table} has {path.route}, which is not ours",
+        Verdict.FOREIGN: f"foreign: {table} has {path.route}, which is not ours",
         Verdict.UNALLOCATED: f"unallocated: no node has it ({way})",
         Verdict.OUTSIDE: "outside the pod CIDR",
-        Verdict.HOLE: f"hole: nothing reaches {path.node or 'it'} ({way})",
+        Verdict.HOLE: f"hole: nothing reaches {path.node or 'it'} ({way}): {path.reason}",
     }[path.verdict]

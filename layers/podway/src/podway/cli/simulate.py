@@ -71,9 +71,11 @@ def simulate_command(
         lines = {
             policy: [(h / 24, float(n)) for h, n in enumerate(o.routes)] for policy, o in outcomes.items()
         }
-        Path(plot).write_text(
-            line_plot("Routes needed per table", lines, across="day", up="routes"), encoding="utf-8"
-        )
+        drawn = line_plot("Routes needed per table", lines, across="day", up="routes")
+        try:
+            Path(plot).write_text(drawn, encoding="utf-8")
+        except OSError as error:
+            raise RefusedError(f"--plot: {plot}: {error.strerror}") from None
     if output == "json":
         click.echo(json.dumps(report, indent=2))
     else:

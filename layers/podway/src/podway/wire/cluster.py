@@ -25,7 +25,8 @@ from podway.domain.model import (
     RouteTable,
     Subnet,
 )
-from podway.wire.cluster_rules import faults_of
+from podway.wire.cluster_draft import Draft, Fault, canonical
+from podway.wire.cluster_rules import rule_faults
 from podway.wire.values import Document
 
 PREFIX_LIST = "pl-"
@@ -42,10 +43,7 @@ class DocumentRefusedError(ValueError):
 def _canonical(value: Any) -> Prefix:
     if not isinstance(value, str):
         raise ValueError(f"expected a CIDR as text, not {_kind(value)}")  # noqa: TRY004  (pydantic wants ValueError)
-    prefix = Prefix.parse(value)
-    if str(prefix) != value:
-        raise ValueError(f"{value} is not canonical; write {prefix}")
-    return prefix
+    return canonical(value)
 
 
 def _destination(value: Any) -> Prefix | str:
@@ -156,25 +154,29 @@ def _table(entry: RouteTableEntry) -> RouteTable:
 def parse_cluster(document: object) -> Cluster:
     """The cluster that a parsed YAML or JSON document describes.
 
-    Raises DocumentRefusedError with one line per fault: of the schema if there are any, else of the
-    rules beyond it.
+    Raises DocumentRefusedError with one line per fault, of the schema and of the rules beyond it, in
+    the order of the document.
     """
     if not isinstance(document, dict):
         raise DocumentRefusedError([f"document: expected a mapping, not {_kind(document)}"])
+    draft = Draft(document)
+    cluster: Cluster | None = None
+    faults: list[Fault] = []
     try:
         cluster = ClusterDocument.model_validate(document).facts()
     except ValidationError as error:
-        raise DocumentRefusedError([_line(fault) for fault in error.errors()]) from None
-    faults = faults_of(cluster)
-    if faults:
-        raise DocumentRefusedError(faults)
+        faults += [_fault(one) for one in error.errors()]
+    faults += rule_faults(draft, {str(fault.place[0]) for fault in faults})
+    if cluster is None or faults:
+        ordered = sorted(faults, key=lambda fault: (draft.position(fault.place), fault))
+        raise DocumentRefusedError([str(fault) for fault in dict.fromkeys(ordered)])
     return cluster
 
 
 WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a field of the cluster document",
-    "string_type": "must be text",
+    "invalid_key": "is not a field of the cluster document",
     "list_type": "must be a list",
     "model_type": "must be a mapping",
     "bool_type": "must be true or false",
@@ -183,18 +185,10 @@ WORDS = {
 """Ours for pydantic's kinds of fault; its own message for the others."""
 
 
-def _line(fault: Any) -> str:
-    message = WORDS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, "))
-    return f"{field_path(fault['loc'])}: {message}"
-
-
-def field_path(steps: Sequence[int | str]) -> str:
-    """``nodes[3].blocks[0]`` for its steps; a key that is not a plain name is quoted."""
-    path = ""
-    for step in steps:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        else:
-            name = step if step.isprintable() and step.strip() else repr(step)
-            path += f".{name}" if path else name
-    return path or "document"
+def _fault(error: Any) -> Fault:
+    message = WORDS.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
+    if error["type"] == "string_type":
+        message = f"must be text, not {_kind(error['input'])}"
+        if error["input"] is not None and not isinstance(error["input"], dict | list):
+            message += "; put it in quotes"  # YAML takes 123, on and 2026-01-01 for something else
+    return Fault(tuple(error["loc"]), message)

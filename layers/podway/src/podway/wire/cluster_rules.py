@@ -1,80 +1,127 @@
-"""What a cluster document must hold to beyond its schema; every fault is one line that names its field."""
+"""What a cluster document must hold to beyond its schema (contract/README.md); every fault names its field.
+
+A rule that needs a section of the document is left out while that section itself is faulty:
+what it would say might not be true.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster
+from podway.wire.cluster_draft import Cidr, Draft, Fault, Name, Place, field_path, text_of
 
-Named = tuple[str, Prefix]
-"""A field and the prefix in it."""
+HEAVIEST_LOAD = 1e300
+"""Total weight over the smallest capacity: beyond it figures would no longer be numbers."""
 
-
-def faults_of(cluster: Cluster) -> list[str]:
-    """All faults, in the order of the document."""
-    return [
-        *_pod_cidrs(cluster),
-        *_twice((f"subnets[{i}].id", subnet.id) for i, subnet in enumerate(cluster.subnets)),
-        *_supernets(cluster),
-        *_twice((f"nodes[{i}].id", node.id) for i, node in enumerate(cluster.nodes)),
-        *_twice((f"nodes[{i}].network_interface", n.network_interface) for i, n in enumerate(cluster.nodes)),
-        *_blocks(cluster),
-        *_twice((f"route_tables[{i}].id", table.id) for i, table in enumerate(cluster.route_tables)),
-        *_tables(cluster),
-    ]
+Inside = dict[Prefix, list[Prefix]]
+"""The supernets inside a prefix, themselves left out."""
 
 
-def _twice(named: Iterable[tuple[str, object]]) -> Iterator[str]:
-    seen: dict[object, str] = {}
-    for field, value in named:
+def rule_faults(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+    """Every breach, in no particular order; *broken* are the sections that break the schema."""
+    yield from _pod_cidrs(draft)
+    yield from _unique_ids(draft)
+    yield from _supernets(draft, broken)
+    yield from _blocks(draft, broken)
+    yield from _tables(draft)
+    if "nodes" not in broken:
+        yield from _loads(draft)
+
+
+def _twice(named: Iterable[tuple[Place, object]]) -> Iterator[Fault]:
+    seen: dict[object, Place] = {}
+    for place, value in named:
         if value in seen:
-            yield f"{field}: {value} is already {seen[value]}"
+            yield Fault(place, f"{value} is already {field_path(seen[value])}")
         else:
-            seen[value] = field
+            seen[value] = place
 
 
-def _pod_cidrs(cluster: Cluster) -> Iterator[str]:
+def _unique_ids(draft: Draft) -> Iterator[Fault]:
+    for section, key in (
+        ("subnets", "id"),
+        ("nodes", "id"),
+        ("nodes", "network_interface"),
+        ("route_tables", "id"),
+    ):
+        yield from _twice(_names(draft, section, key))
+
+
+def _names(draft: Draft, section: str, key: str) -> Iterator[Name]:
+    for place, entry in draft.entries(section):
+        text = text_of(entry, key)
+        if text is not None:
+            yield Name((*place, key), text)
+
+
+def _pod_cidrs(draft: Draft) -> Iterator[Fault]:
     families: dict[int, Prefix] = {}
-    for i, cidr in enumerate(cluster.pod_cidrs):
+    for place, cidr in draft.pod_cidrs:
         if cidr.version in families:
-            yield f"pod_cidrs[{i}]: {cidr} is a second one of its family beside {families[cidr.version]}"
+            yield Fault(place, f"{cidr} is a second one of its family beside {families[cidr.version]}")
         families.setdefault(cidr.version, cidr)
-        for vpc in cluster.vpc_cidrs:
-            if cidr.overlaps(vpc):
-                yield f"pod_cidrs[{i}]: {cidr} overlaps the VPC's {vpc}"
+        for vpc in draft.vpc_cidrs:
+            if cidr.overlaps(vpc.prefix):
+                yield Fault(place, f"{cidr} overlaps the VPC's {vpc.prefix}")
 
 
-def _supernets(cluster: Cluster) -> Iterator[str]:
-    nets = [
-        (f"subnets[{i}].supernets[{j}]", net)
-        for i, subnet in enumerate(cluster.subnets)
-        for j, net in enumerate(subnet.supernets)
-    ]
-    for field, net in nets:
-        if not any(cidr.contains(net) for cidr in cluster.pod_cidrs):
-            yield f"{field}: {net} is inside no pod CIDR"
+def _outside(draft: Draft, broken: Container[str], cidr: Cidr) -> Iterator[Fault]:
+    if "pod_cidrs" not in broken and not any(pod.prefix.contains(cidr.prefix) for pod in draft.pod_cidrs):
+        yield Fault(cidr.place, f"{cidr.prefix} is inside no pod CIDR")
+
+
+def _supernets(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+    nets = [net for net, _ in _owned(draft)]
+    for net in nets:
+        yield from _outside(draft, broken, net)
     yield from _twice(nets)
 
 
-def _blocks(cluster: Cluster) -> Iterator[str]:
-    owner = {net: subnet.id for subnet in cluster.subnets for net in subnet.supernets}
-    homes = set(owner.values())
-    known = {subnet.id for subnet in cluster.subnets}
-    blocks: list[Named] = []
-    for i, node in enumerate(cluster.nodes):
-        if node.subnet not in known:
-            yield f"nodes[{i}].subnet: {node.subnet} is not among the subnets"
-            continue
-        for j, block in enumerate(node.blocks):
-            field = f"nodes[{i}].blocks[{j}]"
-            blocks.append((field, block))
-            if not any(cidr.contains(block) for cidr in cluster.pod_cidrs):
-                yield f"{field}: {block} is inside no pod CIDR"
-            elif node.subnet in homes and _owner_around(block, owner) != node.subnet:
-                yield f"{field}: {block} is inside no supernet of {node.subnet}"
+def _owned(draft: Draft) -> Iterator[tuple[Cidr, str]]:
+    """Every supernet with its subnet."""
+    for place, entry in draft.entries("subnets"):
+        for net in draft.cidrs(place, entry, "supernets"):
+            yield net, str(entry.get("id"))
+
+
+def _blocks(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+    owner = {net.prefix: subnet for net, subnet in _owned(draft)}
+    homes, inside = set(owner.values()), _inside(owner)
+    known = {name.text for name in _names(draft, "subnets", "id")}
+    blocks: list[Cidr] = []
+    for place, entry in draft.entries("nodes"):
+        subnet = text_of(entry, "subnet")
+        if "subnets" not in broken and subnet is not None and subnet not in known:
+            yield Fault((*place, "subnet"), f"{subnet} is not among the subnets")
+        for block in draft.cidrs(place, entry, "blocks"):
+            blocks.append(block)
+            strays = list(_outside(draft, broken, block))
+            yield from strays
+            if "subnets" not in broken and subnet in homes and not strays:
+                yield from _homeless(block, subnet, owner, inside)
     yield from _overlaps(blocks)
-    yield from _inner_supernets(blocks, owner)
+
+
+def _homeless(block: Cidr, subnet: str, owner: dict[Prefix, str], inside: Inside) -> Iterator[Fault]:
+    """A block lies where its own subnet's supernet is the innermost, from its first address to its last."""
+    if _owner_around(block.prefix, owner) != subnet:
+        yield Fault(block.place, f"{block.prefix} is inside no supernet of {subnet}")
+        return
+    for net in inside.get(block.prefix, ()):
+        if owner[net] != subnet:
+            yield Fault(block.place, f"{block.prefix} has the supernet {net} of {owner[net]} inside it")
+            return
+
+
+def _inside(nets: Iterable[Prefix]) -> Inside:
+    found: Inside = {}
+    for net in sorted(nets):
+        for length in range(net.length):
+            found.setdefault(net.at(length), []).append(net)
+    return found
 
 
 def _owner_around(block: Prefix, owner: dict[Prefix, str]) -> str | None:
@@ -86,33 +133,40 @@ def _owner_around(block: Prefix, owner: dict[Prefix, str]) -> str | None:
     return None
 
 
-def _overlaps(blocks: list[Named]) -> Iterator[str]:
-    stack: list[Named] = []
-    for field, block in sorted(blocks, key=lambda named: named[1]):
-        while stack and not stack[-1][1].contains(block):
+def _overlaps(blocks: list[Cidr]) -> Iterator[Fault]:
+    stack: list[Cidr] = []
+    for place, block in sorted(blocks, key=lambda cidr: cidr.prefix):
+        while stack and not stack[-1].prefix.contains(block):
             stack.pop()
         if stack:
-            yield f"{field}: {block} overlaps {stack[-1][1]} ({stack[-1][0]})"
-        stack.append((field, block))
+            other = stack[-1]
+            yield Fault(place, f"{block} overlaps {other.prefix} ({field_path(other.place)})")
+        stack.append(Cidr(place, block))
 
 
-def _inner_supernets(blocks: list[Named], owner: dict[Prefix, str]) -> Iterator[str]:
-    """A block may not reach over the edge of a supernet inside it."""
-    at = {block: field for field, block in blocks}
-    for net in sorted(owner):
-        for length in range(net.length):
-            block = net.at(length)
-            if block in at:
-                yield f"{at[block]}: {block} has the supernet {net} of {owner[net]} inside it"
+def _tables(draft: Draft) -> Iterator[Fault]:
+    tables = list(draft.entries("route_tables"))
+    for place, entry in tables:
+        yield from _twice(_destinations(draft, place, entry))
+    yield from _twice(name for place, entry in tables for name in draft.texts(place, entry, "subnets"))
 
 
-def _tables(cluster: Cluster) -> Iterator[str]:
-    for i, table in enumerate(cluster.route_tables):
-        yield from _twice(
-            (f"route_tables[{i}].routes[{j}].destination", r.destination) for j, r in enumerate(table.routes)
-        )
-    yield from _twice(
-        (f"route_tables[{i}].subnets[{j}]", subnet)
-        for i, table in enumerate(cluster.route_tables)
-        for j, subnet in enumerate(table.subnets)
-    )
+def _destinations(draft: Draft, place: Place, entry: Any) -> Iterator[Name]:
+    for where, route in draft.items(place, entry, "routes"):
+        text = text_of(route, "destination") if isinstance(route, dict) else None
+        if text is not None:
+            yield Name((*where, "destination"), text)
+
+
+def _loads(draft: Draft) -> Iterator[Fault]:
+    """Weights and capacities whose sums and ratios are still numbers."""
+    total, smallest = 0.0, math.inf
+    for place, entry in draft.entries("nodes"):
+        weight, capacity = float(entry.get("weight", 1)), float(entry.get("capacity", 1))
+        total, smallest = total + weight, min(smallest, capacity)
+        if total > HEAVIEST_LOAD:
+            yield Fault((*place, "weight"), f"{weight:g} is too much: the weights add up to {total:g}")
+            return
+        if total / smallest > HEAVIEST_LOAD:
+            yield Fault((*place, "capacity"), f"{capacity:g} is too little for a weight of {total:g}")
+            return
