@@ -1,0 +1,104 @@
+"""Blocks for members: each family once, inside the subnet's supernets, never one that rests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from podway.domain.addressing import Prefix
+from podway.domain.allotment import Allotment, allot
+from podway.domain.members import HeldBlock, Member
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+REST = timedelta(minutes=10)
+POD_CIDR = Prefix.parse("100.64.0.0/16")
+NEWCOMER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4")
+
+
+def allotted(
+    present: Iterable[Member],
+    resting: Iterable[Member] = (),
+    *,
+    supernets: Mapping[str, tuple[Prefix, ...]] | None = None,
+    pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,),
+    now: datetime = NOW,
+) -> Allotment:
+    present = tuple(present)
+    return allot(
+        present,
+        resting,
+        supernets or {},
+        pod_cidrs=pod_cidrs,
+        block_length=26,
+        subnets={member.subnet for member in present},
+        generations={"subnet-a": 7},
+        now=now,
+        quarantine=REST,
+    )
+
+
+def test_a_newcomer_gets_a_block_inside_its_subnets_supernet_that_the_next_map_shows() -> None:
+    found = allotted([NEWCOMER, replace(NEWCOMER, id="i-2", subnet="subnet-b")])
+
+    for member, generation in zip(found.members, (8, 1), strict=True):
+        (block,) = member.blocks
+        (supernet,) = found.supernets[member.subnet]
+        assert supernet.contains(block.prefix)
+        assert (block.prefix.length, block.since, block.ready) == (26, generation, False)
+
+
+def test_who_has_a_block_keeps_it_and_nothing_changes() -> None:
+    first = allotted([NEWCOMER])
+
+    again = allotted(first.members, supernets=first.supernets)
+
+    assert again == first
+
+
+def test_every_family_gives_a_block_of_as_many_addresses() -> None:
+    found = allotted([NEWCOMER], pod_cidrs=(POD_CIDR, Prefix.parse("fd00:64::/48")))
+
+    assert [(one.prefix.version, one.prefix.length) for one in found.members[0].blocks] == [(4, 26), (6, 122)]
+
+
+def test_a_second_family_later_leaves_the_first_ones_block_alone() -> None:
+    first = allotted([NEWCOMER])
+
+    found = allotted(
+        first.members, supernets=first.supernets, pod_cidrs=(POD_CIDR, Prefix.parse("fd00:64::/48"))
+    )
+
+    assert found.members[0].blocks[0] == first.members[0].blocks[0]
+    assert [one.prefix.version for one in found.members[0].blocks] == [4, 6]
+
+
+def test_a_resting_members_block_is_given_to_nobody_even_when_its_time_is_up() -> None:
+    first = allotted([NEWCOMER])
+    gone = replace(first.members[0], gone_at=NOW)
+    heir = replace(NEWCOMER, id="i-2")
+
+    for now in (NOW, NOW + 9 * REST):  # remembered means: something still leads there
+        found = allotted([heir], [gone], supernets=first.supernets, now=now)
+        assert not set(found.members[0].prefixes) & set(gone.prefixes)
+
+
+def test_a_forgotten_members_block_is_free() -> None:
+    first = allotted([NEWCOMER])
+
+    found = allotted([replace(NEWCOMER, id="i-2")], supernets=first.supernets)
+
+    assert found.members[0].prefixes == first.members[0].prefixes
+
+
+def test_who_finds_no_room_is_named_and_costs_nobody_else_a_block() -> None:
+    small = Prefix.parse("100.64.0.0/26")
+    holder = replace(NEWCOMER, blocks=(HeldBlock(small, 1),))
+
+    found = allotted(
+        [holder, replace(NEWCOMER, id="i-2")], pod_cidrs=(small,), supernets={"subnet-a": (small,)}
+    )
+
+    assert found.members[0] == holder
+    assert found.members[1].blocks == ()
+    assert [one.want.node for one in found.refused] == ["i-2"]
