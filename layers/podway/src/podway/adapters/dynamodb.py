@@ -63,10 +63,10 @@ class DynamoStore:
         try:
             self._update(
                 items.LEASE,
-                "SET #owner = :owner, #expires = :until",
+                "SET #owner = :owner, #expires = :until, #began = :now",
                 condition="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
                 values={":owner": owner, ":until": items.seconds(until), ":now": items.seconds(now)},
-                names=("owner", "expires"),
+                names=("owner", "expires", "began"),
             )
         except Superseded:
             return False
