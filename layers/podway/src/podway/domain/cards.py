@@ -24,9 +24,10 @@ def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
     routes: dict[str, list[CardRoute]] = {identity: [] for identity in nodes}
     for table in plan.route_tables:
         for route in table.routes:
-            if route.kind is RouteKind.AGGREGATED or weigh.is_anchor(route.destination):
+            weight = weigh.relayed(route.destination, route.next_hop)
+            # a block that is not owed routes yet makes no route aggregated, and may be ready in a moment
+            if weight or route.kind is RouteKind.AGGREGATED or weigh.is_anchor(route.destination):
                 standbys = _standbys(route.standbys, nodes)
-                weight = weigh.relayed(route.destination, route.next_hop)
                 routes[route.next_hop].append(CardRoute(table.table, route.destination, standbys, weight))
     for leaving, hop in _leaving(plan, cluster):
         weight = weigh.relayed(leaving.destination, hop)

@@ -94,6 +94,19 @@ class Facts:
         return {subnet: tuple(numbers) for subnet, numbers in found.items()}
 
     @cached_property
+    def standing(self) -> Mapping[str, list[list[int]]]:
+        """Eligible nodes by subnet in classes: ``prefer`` first, on-demand before Spot."""
+        found = {}
+        for subnet, numbers in self.forwarders.items():
+            classes: list[list[int]] = [[], [], [], []]
+            for number in numbers:
+                node = self.nodes[number]
+                late = 0 if node.forwarder is ForwarderPreference.PREFER else 2
+                classes[late + node.spot].append(number)
+            found[subnet] = [level for level in classes if level]
+        return found
+
+    @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Blocks that must be reachable, in trie order."""
         return tuple(sorted(self._blocks()))

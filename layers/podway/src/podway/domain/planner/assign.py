@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
@@ -83,11 +83,12 @@ def direct_weight(done: Assignment) -> float:
     return sum((done.parts[prefix].own.get(hop, 0.0) for prefix, hop in done.hops.items()), 0.0)
 
 
-def relayed_blocks(done: Assignment) -> list[tuple[Block, Prefix]]:
+def relayed_blocks(done: Assignment, routes: Iterable[Prefix]) -> Iterator[tuple[Block, Prefix]]:
     """Blocks that take the extra hop in this table, and the route that catches them; own subnet's not."""
-    return [
-        (block, prefix)
-        for prefix, hop in done.hops.items()
-        for block in done.parts[prefix].blocks
-        if block.node != hop and done.parts[prefix].weight > SLACK
-    ]
+    for prefix in routes:
+        part = done.parts[prefix]
+        if part.weight > SLACK:
+            hop = done.hops[prefix]
+            for block in part.blocks:
+                if block.node != hop:
+                    yield block, prefix

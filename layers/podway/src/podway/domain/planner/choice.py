@@ -16,7 +16,7 @@ from podway.domain.planner.cover import EMPTY, Cover, Covering, Prices, Trace, r
 from podway.domain.planner.degrade import most_covered
 from podway.domain.planner.even import even_routes, smallest_part
 from podway.domain.planner.exact import SMALL, Exhaustive, State
-from podway.domain.planner.limits import least_limit
+from podway.domain.planner.limits import MANY, PATIENCE, least_limit
 from podway.domain.planner.next_hops import Loads
 from podway.domain.planner.problem import TableProblem
 from podway.domain.planner.trie import NOBODY, Problem, Trie
@@ -64,7 +64,9 @@ def _at_home(table: TableProblem) -> Choice | None:
     def attempt(limit: float) -> tuple[dict[Prefix, str] | None, float]:
         return weighing.solve(limit, budget), weighing.next_limit
 
-    found = least_limit(attempt, guess=1.3 * table.view.counted[1] / budget / weighing.largest)
+    count, weight, _ = table.view.counted
+    patience = PATIENCE if count <= MANY else 2
+    found = least_limit(attempt, guess=1.3 * weight / budget / weighing.largest, patience=patience)
     if found is None:
         return None
     limit, routes = found

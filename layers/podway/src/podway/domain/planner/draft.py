@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from functools import cached_property
 from heapq import nsmallest
+from itertools import islice
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Hole, PlannedRoute, RouteKind
@@ -84,18 +86,28 @@ class Draft:
         room = self._room(done, improve)
         if room <= 0:
             return improve
-        weight = {prefix: part.weight for prefix, part in done.parts.items()}
-        waiting = [
-            (block, prefix)
-            for block, prefix in relayed_blocks(done)
-            if block.prefix not in done.hops and block.prefix not in self.view.foreign
-        ]
-        chosen = nsmallest(
-            room, waiting, key=lambda pair: (-pair[0].weight, -weight[pair[1]], pair[0].prefix)
-        )
+        chosen = self._worth_most(done, room)
         for block, prefix in chosen:
             self._split(done, block, prefix)
         return None if improve is None else improve - len(chosen)
+
+    def _worth_most(self, done: Assignment, room: int) -> list[tuple[Block, Prefix]]:
+        """The heaviest relayed blocks and the routes that catch them."""
+        weight = {prefix: part.weight for prefix, part in done.parts.items()}
+        count, total, heaviest = self.view.counted
+        waiting: Iterator[tuple[Block, Prefix]]
+        if count * heaviest <= total + SLACK:
+            # All weigh the same: blocks of the biggest parts will do, and most need not be looked at.
+            some = sorted(done.parts, key=lambda prefix: (-weight[prefix], prefix))
+            waiting = islice(relayed_blocks(done, some), room + len(self.view.foreign) + len(done.hops))
+        else:
+            waiting = relayed_blocks(done, done.parts)
+        free = (
+            (-block.weight, -weight[prefix], block, prefix)
+            for block, prefix in waiting
+            if block.prefix not in done.hops and block.prefix not in self.view.foreign
+        )
+        return [(block, prefix) for _, _, block, prefix in nsmallest(room, free)]
 
     def _split(self, done: Assignment, block: Block, prefix: Prefix) -> None:
         """Give the block a route of its own, out of the part behind *prefix*."""

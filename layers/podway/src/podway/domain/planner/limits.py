@@ -13,9 +13,12 @@ CLOSE = 1e-3
 PATIENCE = 40
 """Candidates tried one by one, at most; then the answer may be above the least by CLOSE."""
 
+MANY = 500
+"""Blocks above which a few tries must do."""
+
 
 def least_limit(
-    attempt: Callable[[float], tuple[Found | None, float]], *, guess: float
+    attempt: Callable[[float], tuple[Found | None, float]], *, guess: float, patience: int = PATIENCE
 ) -> tuple[float, Found] | None:
     """The least limit for which *attempt* finds something, and what it finds; None if there is none.
 
@@ -34,17 +37,24 @@ def least_limit(
             break
         low = max(low, after)
         high = max(2 * high, after)
-    return _narrowed(attempt, low, high, found)
+    return _narrowed(attempt, low, high, found, patience)
 
 
 def _narrowed(
-    attempt: Callable[[float], tuple[Found | None, float]], low: float, high: float, best: Found
+    attempt: Callable[[float], tuple[Found | None, float]],
+    low: float,
+    high: float,
+    best: Found,
+    patience: int,
 ) -> tuple[float, Found]:
     """Between *low* (nothing below it works) and *high* (works)."""
-    for _ in range(PATIENCE * 2):
-        if low >= high:
-            break
-        middle = (low + high) / 2 if high - low > CLOSE * high else low
+    while low < high:
+        close = high - low <= CLOSE * high
+        if close:
+            patience -= 1
+            if patience < 0:
+                break
+        middle = low if close else (low + high) / 2
         found, after = attempt(middle)
         if found is not None:
             best, high = found, middle

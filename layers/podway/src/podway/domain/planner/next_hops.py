@@ -155,12 +155,12 @@ class Chooser:
     def _queue(self, subnet: str) -> list[int]:
         queue = self._queues.get(subnet)
         if queue is None:
-            ranked = sorted((self._standing(node), node) for node in self.facts.forwarders.get(subnet, ()))
-            queue = self._queues[subnet] = [node for _, node in ranked]
-            self._ties[subnet] = sum(1 for standing, _ in ranked if standing == ranked[0][0])
+            here = self.loads.here
+            queue = self._queues[subnet] = []
+            for level in self.facts.standing.get(subnet, ()):
+                idle = [node for node in level if here.get(node, 0.0) < SLACK]
+                busy = sorted((here[node], node) for node in level if here.get(node, 0.0) >= SLACK)
+                if not queue:
+                    self._ties[subnet] = len(idle) or 1
+                queue += [*idle, *(node for _, node in busy)]
         return queue
-
-    def _standing(self, node: int) -> tuple[bool, bool, float]:
-        facts = self.facts.nodes[node]
-        preferred = facts.forwarder is ForwarderPreference.PREFER
-        return not preferred, facts.spot, round(self.loads.here.get(node, 0.0), 6)
