@@ -56,6 +56,7 @@ _BY_CODE: dict[str, type[PodwayError]] = {
             "InvalidParameterValue",
             "OperationNotPermitted",
             "UnauthorizedOperation",
+            "ValidationError",
             "ValidationException",
         ),
         NeedsOperator,
