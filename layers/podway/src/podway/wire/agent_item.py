@@ -6,10 +6,9 @@ not a field, says who speaks.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 AGENTS = "agents"
 """Value of ``reports`` that puts the item into the index of that name."""
@@ -32,7 +31,7 @@ class AgentItem(BaseModel):
     subnet: str
     generation: int = Field(ge=0)
     """Newest generation of the subnet's snapshot that the kernel holds completely; 0 before the first."""
-    heartbeat: datetime
+    heartbeat: AwareDatetime
     cause: Cause
     suspecting: bool = False
     suspects: tuple[str, ...] = ()

@@ -1,0 +1,120 @@
+"""What lies in the table is read back as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from podway.adapters import items
+from podway.app.ports import AgentReport, Remark
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim, Standby
+from podway.domain.health import Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.members import HeldBlock, Member
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+BLOCK = HeldBlock(Prefix.parse("100.64.0.0/26"), 3, ready=True)
+MEMBER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4", (BLOCK,))
+ROUTE = CardRoute("rtb-1", Prefix.parse("fd00:64::/52"), (Standby("i-2", "eni-2"),), 1 / 3)
+CARD = Card("i-1", "subnet-a", "eni-1", 3, (ROUTE,), version=4)
+VERDICT = accuse(Verdict("i-1", "subnet-a"), Evidence("alarm:x", Severity.INDIRECT, NOW, "why"))
+
+
+def stored(item: Any) -> dict[str, Any]:
+    """The item after its way through DynamoDB's types, which know no floats."""
+    spelt = {name: TypeSerializer().serialize(value) for name, value in item.items()}
+    return {name: TypeDeserializer().deserialize(value) for name, value in spelt.items()}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [MEMBER, replace(MEMBER, blocks=(), gone_at=NOW), replace(MEMBER, former_interfaces=("eni-0",))],
+    ids=["with a block", "gone", "on another interface"],
+)
+def test_members_come_back(member: Member) -> None:
+    assert items.read_member(stored(items.member_item(member))) == member
+
+
+def test_cards_come_back_with_their_weights_exact() -> None:
+    assert items.read_card(stored(items.card_item(CARD))) == CARD
+
+
+def test_claims_come_back_to_the_millisecond() -> None:
+    claim = Claim("event", Severity.DEFINITIVE, NOW, done=True)
+
+    back = items.read_claim(stored(items.claim_item(claim)))
+
+    assert back == replace(claim, expires=back.expires)
+    assert abs(back.expires - NOW) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [VERDICT, withdraw(VERDICT, "alarm:x", as_of=NOW, now=NOW, hold_down=timedelta(seconds=60))],
+    ids=["accused", "withdrawn"],
+)
+def test_verdicts_come_back(verdict: Verdict) -> None:
+    assert items.read_verdict(stored(items.verdict_item(verdict))) == verdict
+
+
+def test_history_lies_in_the_order_in_which_it_happened() -> None:
+    remarks = [
+        Remark(NOW, "failover", "event", "first", "why"),
+        Remark(NOW, "failover", "event", "second", "why"),
+        Remark(NOW + timedelta(seconds=1), "failover", "event", "third", "why"),
+    ]
+
+    keys = [
+        (item["pk"], item["sk"])
+        for number, one in enumerate(remarks)
+        for item in [stored(items.remark_item(one, number=number, keep_until=0))]
+    ]
+
+    assert keys == sorted(keys)
+    assert len(set(keys)) == 3
+
+
+SAID = {
+    "pk": "AROAEXAMPLE:i-2",
+    "sk": "agent",
+    "reports": "agents",
+    "instance": "i-2",
+    "subnet": "subnet-a",
+    "generation": 3,
+    "heartbeat": NOW.isoformat(),
+    "cause": "heartbeat",
+    "version": "1.0.0",
+}
+
+
+def test_an_agents_word_is_read() -> None:
+    report = items.read_report(stored(SAID))
+
+    assert (report.instance, report.subnet, report.generation, report.heartbeat) == (
+        "i-2",
+        "subnet-a",
+        3,
+        NOW,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instance": "i-1"},
+        {"heartbeat": "2026-11-22T12:00:00"},
+        {"heartbeat": "long ago"},
+        {"generation": -1},
+        {"generation": "many"},
+        {"suspects": {"i-1": True}},
+        {"cause": b"spite"},
+        {"subnet": {"subnet-a", "subnet-b"}},
+    ],
+    ids=str,
+)
+def test_what_a_node_spoils_is_refused_before_it_can_upset_anybody(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"speaks for|validation error"):
+        items.read_report(stored(SAID | change))
