@@ -93,12 +93,7 @@ SAID = {
 def test_an_agents_word_is_read() -> None:
     report = items.read_report(stored(SAID))
 
-    assert (report.instance, report.subnet, report.generation, report.heartbeat) == (
-        "i-2",
-        "subnet-a",
-        3,
-        NOW,
-    )
+    assert report == AgentReport("i-2", "subnet-a", 3, NOW)
 
 
 @pytest.mark.parametrize(
