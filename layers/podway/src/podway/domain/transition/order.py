@@ -70,14 +70,20 @@ def ordered(facts: TableFacts, desired: Mapping[Prefix, str]) -> tuple[list[Step
 
 
 def _from_nothing(facts: TableFacts, desired: Mapping[Prefix, str]) -> list[Step]:
-    """Wide routes first, so that most is reachable soonest; narrow ones first where subnets nest."""
-    subnet = {node.network_interface: node.subnet for node in facts.facts.nodes}
+    """Wide routes first, so that most is reachable soonest; narrow ones first where that could harm.
+
+    It could where routes of different subnets nest, or below a next hop that may only carry its own.
+    """
+    relays = zip(facts.facts.nodes, facts.facts.may_relay, strict=True)
+    subnet = {node.network_interface: node.subnet for node, may in relays if may}
     stack: list[Prefix] = []
     narrow_first = False
     for prefix in sorted(desired):
         while stack and not stack[-1].contains(prefix):
             stack.pop()
-        narrow_first |= bool(stack) and subnet.get(desired[stack[-1]]) != subnet.get(desired[prefix])
+        if stack:
+            around = subnet.get(desired[stack[-1]])
+            narrow_first |= around is None or around != subnet.get(desired[prefix], around)
         stack.append(prefix)
     order = sorted(desired, key=lambda prefix: (-prefix.length if narrow_first else prefix.length, prefix))
     creates: list[Step] = [Create(prefix, desired[prefix]) for prefix in order if prefix not in facts.foreign]
