@@ -7,9 +7,10 @@ with an empty environment and a warm function pays nothing.
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -24,6 +25,9 @@ from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.reconcile import Reconcile, Rules
 from podway.config import Settings
+
+if TYPE_CHECKING:
+    from podway.app.operator import Operator
 
 RECONCILE_TIMEOUT = timedelta(seconds=120)
 """The function's timeout in template.yaml; the lease outlives it by a little."""
@@ -110,6 +114,48 @@ def reconcile() -> Reconcile:
         lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
     )
     return Reconcile(cloud=_cloud(), store=_store(), hints=_hints(), clock=_clock(), rules=rules)
+
+
+def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | None = None) -> Operator:
+    """The operator's use cases over AWS, or over whatever answers at *endpoint_url*; built anew."""
+    from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
+    from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
+    from podway.app.operator import Cluster, Operator  # noqa: PLC0415  (as above)
+
+    def client(service: str) -> Any:
+        factory: Any = session.client  # typed per service name only
+        return factory(service, config=_CALLS, endpoint_url=endpoint_url)
+
+    clock = SystemClock()
+    cloud = Ec2Cloud(
+        client("ec2"),
+        cluster=chosen.cluster,
+        quota=RouteQuota(client("service-quotas"), fixed=chosen.route_quota),
+        node_tag=chosen.node_tag,
+        reserve=chosen.route_reserve,
+    )
+    dynamodb = client("dynamodb")
+    store = DynamoStore(dynamodb, table=chosen.table, cluster=chosen.cluster)
+    hints = HintQueue(client("sqs"), url=chosen.queue_url, clock=clock)
+    failing_over = Failover(
+        cloud=cloud,
+        store=store,
+        hints=hints,
+        clock=clock,
+        parallel=Threads(),
+        hold_down=timedelta(seconds=chosen.hold_down_seconds),
+    )
+    return Operator(
+        cluster=Cluster(chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds)),
+        cloud=cloud,
+        store=store,
+        ledger=DynamoLedger(dynamodb, table=chosen.table),
+        bus=EventBus(client("events")),
+        hints=hints,
+        clock=clock,
+        failover=failing_over,
+        pause=time.sleep,
+    )
 
 
 def forget() -> None:

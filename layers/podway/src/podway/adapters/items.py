@@ -240,6 +240,17 @@ def remark_item(remark: Remark, *, number: int, keep_until: int) -> Item:
     }
 
 
+def read_remark(item: Item) -> Remark:
+    return Remark(
+        at=datetime.fromisoformat(item["sk"].partition("#")[0]),
+        actor=item["actor"],
+        event=item["event"],
+        what=item["what"],
+        why=item["why"],
+        detail=dict(item["detail"]),
+    )
+
+
 def seconds(moment: datetime) -> Decimal:
     """A moment as a number that conditions can compare, in seconds since 1970."""
     return Decimal(str(round(moment.timestamp(), 3)))

@@ -2,8 +2,8 @@
 
 Exit codes of the offline commands: 0 answered or nothing to change, 1 there are steps (``plan``),
 2 unusable input, 3 a hole or no feasible plan (``plan``), 70 an internal error. The commands over
-AWS answer with 0, 2 and 70 in the same sense, and with 69, 75 or 77 (sysexits) when AWS is out of
-reach, busy, or refuses.
+AWS answer with 0, 2 and 70 in the same sense, with 75 (EX_TEMPFAIL) when AWS is busy or out of
+reach, and with 77 (EX_NOPERM) when it refuses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from collections.abc import Sequence
 import click
 
 from podway.cli.offline import explain_command, plan_command, validate_command
+from podway.cli.reading import history_command, nodes_command, routes_command, status_command
 from podway.cli.simulate import simulate_command
+from podway.cli.steering import adopt_command, drain_command, release_command, undrain_command
 
 UNUSABLE = 2
 INTERNAL = 70
@@ -35,10 +37,21 @@ def podway(context: click.Context, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-podway.add_command(validate_command)
-podway.add_command(plan_command)
-podway.add_command(explain_command)
-podway.add_command(simulate_command)
+for _command in (
+    validate_command,
+    plan_command,
+    explain_command,
+    simulate_command,
+    status_command,
+    nodes_command,
+    routes_command,
+    history_command,
+    drain_command,
+    undrain_command,
+    adopt_command,
+    release_command,
+):
+    podway.add_command(_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,80 @@
+"""What the operator's commands read of the table beyond the Store port: the lease, and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from podway.adapters import items
+from podway.adapters.aws_errors import aws_errors
+from podway.app.errors import Superseded
+from podway.app.operator import Lease
+from podway.app.ports import Remark
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_SERIALIZE = TypeSerializer().serialize
+_DESERIALIZE = TypeDeserializer().deserialize
+
+
+class DynamoLedger:
+    """The Ledger port over a DynamoDB client."""
+
+    def __init__(self, client: DynamoDBClient, *, table: str) -> None:
+        self._client: Any = client  # keys and values are built as mappings, which the types refuse
+        self._table = table
+
+    def lease(self) -> Lease:
+        """Strongly consistent."""
+        key = {name: _SERIALIZE(value) for name, value in items.LEASE.items()}
+        with aws_errors():
+            found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        item = {name: _DESERIALIZE(value) for name, value in found.items()}
+        return Lease(item.get("owner"), _moment(item.get("expires")), _moment(item.get("began")))
+
+    def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        """As a run of reconcile takes it, but without noting that a run began."""
+        values = {":owner": owner, ":until": items.seconds(until), ":now": items.seconds(now)}
+        try:
+            with aws_errors():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key={name: _SERIALIZE(value) for name, value in items.LEASE.items()},
+                    UpdateExpression="SET #owner = :owner, #expires = :until",
+                    ConditionExpression="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
+                    ExpressionAttributeNames={"#owner": "owner", "#expires": "expires"},
+                    ExpressionAttributeValues={name: _SERIALIZE(value) for name, value in values.items()},
+                )
+        except Superseded:
+            return False
+        return True
+
+    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+        """One query a day; keys begin with the time, so that a page is in order."""
+        day = since.astimezone(UTC).date()
+        while day <= until.astimezone(UTC).date():
+            for item in self._day(f"history#{day:%Y-%m-%d}"):
+                remark = items.read_remark(item)
+                if since <= remark.at <= until:
+                    yield remark
+            day += timedelta(days=1)
+
+    def _day(self, pk: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": _SERIALIZE(pk)},
+        )
+        with aws_errors():
+            for page in pages:
+                for item in page["Items"]:
+                    yield {name: _DESERIALIZE(value) for name, value in item.items()}
+
+
+def _moment(seconds: Decimal | None) -> datetime | None:
+    return datetime.fromtimestamp(float(seconds), tz=UTC) if seconds else None

@@ -1,0 +1,39 @@
+"""What a deployed stack says about itself, as the settings that its functions have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from podway.adapters.aws_errors import aws_errors, code_of
+from podway.app.errors import NeedsOperator
+
+SETTINGS: Mapping[str, str] = {
+    "ClusterName": "PODWAY_CLUSTER",
+    "PodCidrs": "PODWAY_POD_CIDRS",
+    "NodeTagKey": "PODWAY_NODE_TAG",
+    "BlockLength": "PODWAY_BLOCK_LENGTH",
+    "RouteReserve": "PODWAY_ROUTE_RESERVE",
+    "RouteQuota": "PODWAY_ROUTE_QUOTA",
+    "QuarantineSeconds": "PODWAY_QUARANTINE_SECONDS",
+    "HoldDownSeconds": "PODWAY_HOLD_DOWN_SECONDS",
+    "TableName": "PODWAY_TABLE",
+    "QueueUrl": "PODWAY_QUEUE_URL",
+}
+"""Parameters and outputs of template.yaml, and the variable that each fills."""
+
+
+def settings_of_stack(client: Any, name: str) -> dict[str, str]:
+    """The ``PODWAY_*`` variables of a stack. Raises NeedsOperator when there is no such stack."""
+    try:
+        with aws_errors():
+            (stack,) = client.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if code_of(error) != "ValidationError":
+            raise
+        raise NeedsOperator(f"there is no stack {name} here") from error
+    said = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+    said |= {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+    return {variable: said[key] for key, variable in SETTINGS.items() if key in said}

@@ -1,0 +1,356 @@
+"""What an operator asks and orders: the use cases behind the commands over AWS or the lab.
+
+Reading changes nothing. What changes something goes the ways that are there already: a drain is an
+event or the lifecycle's own hand-over, records are written under the one writer's lease, and a cluster
+is released by keeping that lease for good, so that no run of reconcile makes anew what was removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from podway.app.errors import PodwayError, Superseded, TryAgain
+from podway.app.failover import Failover
+from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
+from podway.domain.addressing import Prefix
+from podway.domain.adoption import Adopted, NotAdopted, Release, adopt, release
+from podway.domain.freeze import freeze
+from podway.domain.health import Evidence, Severity
+from podway.domain.members import Roll, call_roll
+from podway.domain.model import Delete, describe
+from podway.domain.overview import Heard, Overview, Sight, overview
+from podway.domain.planner import plan
+from podway.domain.signals import HandoverReason
+from podway.domain.survey import Standing, Survey, make_cluster, mark_owned
+
+RELEASED = "released"
+"""Who holds the lease of a cluster that was given back."""
+FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
+DRAINED = f"handover:{HandoverReason.DRAIN}"
+"""Source of the evidence that a drain leaves, which ``undrain`` withdraws."""
+IMPROVEMENT = 10
+"""Improving steps that the plan may hold, as in a run of reconcile."""
+PASSES = 5
+"""How often a release looks again: EC2's reads may be older than our routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who writes just now, and when the last run of reconcile began."""
+
+    owner: str | None
+    expires: datetime | None
+    began: datetime | None
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether somebody writes."""
+        return self.owner is not None and self.expires is not None and now <= self.expires
+
+
+class Ledger(Protocol):
+    """What an operator needs of the store beyond the Store port."""
+
+    def lease(self) -> Lease:
+        """The one writer's lease as it stands."""
+        ...
+
+    def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        """Take the lease without being a run of reconcile; False while somebody else has it."""
+        ...
+
+    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+        """Remarks of that time, oldest first."""
+        ...
+
+
+class Bus(Protocol):
+    """The event bus."""
+
+    def ask_drain(self, instances: Iterable[str]) -> None:
+        """Have the lifecycle function hand over what these instances relay."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which cluster, and what reconcile would count with."""
+
+    name: str
+    pod_cidrs: tuple[Prefix, ...]
+    quarantine: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An overview and how the control plane fares."""
+
+    overview: Overview
+    last_run: datetime | None
+    released: bool
+    at: datetime
+
+
+@dataclass(slots=True)
+class Released:
+    """What a release did, or would do."""
+
+    found: Release
+    deleted: list[tuple[str, Delete]] = field(default_factory=list)
+    failed: list[tuple[str, Delete, PodwayError]] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of ours is left."""
+        return not self.failed and {*self.found.deletes} <= {*self.deleted}
+
+
+class NoSuchNode(PodwayError):
+    """It is not a member of this cluster."""
+
+
+class Operator:
+    """Reads and steers one cluster."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        cloud: Cloud,
+        store: Store,
+        ledger: Ledger,
+        bus: Bus,
+        hints: Hints,
+        clock: Clock,
+        failover: Failover,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._cluster, self._cloud, self._store, self._ledger = cluster, cloud, store, ledger
+        self._bus, self._hints, self._clock = bus, hints, clock
+        self._failover, self._pause = failover, pause
+
+    # Reading
+
+    def overview(self) -> Overview:
+        """Nodes, tables and routes as they are now."""
+        survey, memory = self._cloud.survey(), self._store.recall()
+        return self._overview(survey, memory, self._roll(survey, memory))
+
+    def status(self) -> Status:
+        """The overview, and how old the last run of reconcile is."""
+        seen = self.overview()
+        lease = self._ledger.lease()
+        return Status(seen, lease.began, released=lease.owner == RELEASED, at=self._clock.now())
+
+    def history(self, since: datetime) -> tuple[Remark, ...]:
+        """Who moved where, when, why, from *since* until now."""
+        return tuple(self._ledger.history(since, self._clock.now()))
+
+    def _roll(self, survey: Survey, memory: Memory) -> Roll:
+        targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
+        return call_roll(
+            memory.members,
+            survey.instances,
+            now=self._clock.now(),
+            quarantine=self._cluster.quarantine,
+            still_targeted=targeted,
+        )
+
+    def _overview(self, survey: Survey, memory: Memory, roll: Roll) -> Overview:
+        now = self._clock.now()
+        owned = mark_owned(survey.route_tables, memory.records, frozenset(_interfaces(roll)))
+        instances = {instance.id: instance for instance in survey.instances}
+        reports = {
+            one.instance: one
+            for member in roll.present
+            if (one := memory.reports.get(member.id)) is not None and one.subnet == member.subnet
+        }
+        standings = {
+            member.id: Standing(
+                instances[member.id],
+                memory.verdicts.get(member.id),
+                reports[member.id].generation if member.id in reports else 0,
+                reports[member.id].heartbeat if member.id in reports else None,
+            )
+            for member in roll.present
+        }
+        cluster = make_cluster(
+            self._cluster.name,
+            self._cluster.pod_cidrs,
+            survey,
+            owned.tables,
+            members=roll.present,
+            standings=standings,
+            supernets=memory.supernets,
+            now=now,
+        )
+        frozen = freeze(cluster)
+        planned = plan(frozen.cluster, improve=IMPROVEMENT)
+        return overview(
+            Sight(
+                cluster=cluster,
+                planned=planned,
+                members=roll.present,
+                instances=survey.instances,
+                verdicts=memory.verdicts,
+                heard={one: Heard(report.generation, report.heartbeat) for one, report in reports.items()},
+                newest={subnet: found.generation for subnet, found in memory.maps.items()},
+                conflicts=owned.conflicts,
+                frozen={subnet: str(why) for subnet, why in frozen.subnets.items()},
+                warnings=(
+                    *planned.warnings,
+                    *(
+                        f"{one.table}: {one.destination} was ours and now leads to {one.target}: left alone"
+                        for one in owned.conflicts
+                    ),
+                    *(f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()),
+                ),
+            )
+        )
+
+    # Steering
+
+    def drain(self, node: str, *, here: bool = False) -> None:
+        """Ask the lifecycle function to move what *node* relays, or move it *here*. Raises NoSuchNode."""
+        self._member(node)
+        if not here:
+            self._bus.ask_drain((node,))
+            return
+        now = self._clock.now()
+        evidence = Evidence(DRAINED, Severity.HANDOVER, now)
+        self._failover.fail_over(node, evidence, event=f"operator at {now.isoformat()}")
+
+    def is_drained(self, node: str) -> bool:
+        """Whether the drain was heard, and no route carries blocks of others through *node*."""
+        if DRAINED not in self._evidence(node):
+            return False
+        return node not in self.overview().forwarders()
+
+    def undrain(self, node: str, *, every: bool = False) -> tuple[str, ...]:
+        """Withdraw the drain, or *every* planned hand-over; the sources withdrawn. Raises NoSuchNode."""
+        self._member(node)
+        sources = [
+            source
+            for source, severity in self._evidence(node).items()
+            if source == DRAINED or (every and severity is Severity.HANDOVER)
+        ]
+        for source in sources:
+            self._failover.withdraw(node, source, as_of=self._clock.now())
+        return tuple(sorted(sources))
+
+    def adopt(self, table: str, destination: Prefix, *, patience: timedelta) -> Adopted | NotAdopted:
+        """Record a route that is there as ours. Raises TryAgain when the writer's lease stays taken."""
+        owner = f"operator at {self._clock.now().isoformat()}"
+        self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
+        try:
+            survey, memory = self._cloud.survey(), self._store.recall()
+            decided = adopt(
+                survey.route_tables,
+                table,
+                destination,
+                pod_cidrs=self._cluster.pod_cidrs,
+                recorded=memory.records,
+                interfaces=_interfaces(self._roll(survey, memory)),
+            )
+            if isinstance(decided, Adopted):
+                before = memory.records.get(table, frozenset())
+                self._store.record_routes(owner, table, before | {destination})
+                self._remember("adopt", f"{destination} in {table} via {decided.node} is ours from now on")
+        finally:
+            self._store.release_lease(owner)
+        if isinstance(decided, Adopted):
+            self._hints.hint(f"{destination} of {table} was adopted")
+        return decided
+
+    def plan_release(self) -> Released:
+        """What a release would remove; changes nothing."""
+        survey, memory = self._cloud.survey(), self._store.recall()
+        interfaces = _interfaces(self._roll(survey, memory))
+        return Released(release(survey.route_tables, memory.records, interfaces))
+
+    def release(self, *, patience: timedelta) -> Released:
+        """Keep reconcile out for good, then remove every managed route.
+
+        Whoever calls it again goes on where it stopped. Raises TryAgain while a run of reconcile holds
+        the lease, NeedsOperator when a call is refused.
+        """
+        self._take_lease(RELEASED, FOR_GOOD, patience)
+        done = self.plan_release()
+        deletes = done.found.deletes
+        for _ in range(PASSES):
+            if not deletes:
+                break
+            self._remove(done, deletes)
+            deletes = self.plan_release().found.deletes
+        self._forget_records(done)
+        return done
+
+    def resume(self) -> bool:
+        """Let reconcile manage the cluster again; whether it had been released."""
+        if self._ledger.lease().owner != RELEASED:
+            return False
+        self._store.release_lease(RELEASED)
+        self._remember("release", "the cluster is managed again")
+        self._hints.hint("the cluster is managed again")
+        return True
+
+    def _remove(self, done: Released, deletes: Iterable[tuple[str, Delete]]) -> None:
+        done.failed, deleted = [], []
+        for table, step in deletes:
+            try:
+                self._patiently(table, step)
+            except PodwayError as error:
+                done.failed.append((table, step, error))
+            else:
+                deleted.append((table, step))
+        done.deleted += deleted
+        self._remember("release", *(f"{describe(step)} in {table}" for table, step in deleted))
+
+    def _patiently(self, table: str, step: Delete) -> None:
+        """EC2 allows some five deletions a second: wait and try again while it is busy."""
+        for wait in (1.0, 2.0, 4.0, 8.0):
+            try:
+                self._cloud.apply(table, step)
+            except TryAgain:
+                self._pause(wait)
+            else:
+                return
+        self._cloud.apply(table, step)
+
+    def _forget_records(self, done: Released) -> None:
+        """Records of what is gone; what failed stays recorded, for the next attempt."""
+        failed: dict[str, set[Prefix]] = {}
+        for table, step, _ in done.failed:
+            failed.setdefault(table, set()).add(step.destination)
+        for table, ours in sorted(self._store.recall().records.items()):
+            if table not in done.found.lost and (ours - failed.get(table, set())):
+                self._store.record_routes(RELEASED, table, frozenset(ours & failed.get(table, set())))
+
+    def _member(self, node: str) -> None:
+        if self._cloud.member(node) is None:
+            raise NoSuchNode(f"{node} is not a running member of {self._cluster.name}")
+
+    def _evidence(self, node: str) -> dict[str, Severity]:
+        verdict = self._store.verdicts().get(node)
+        return {source: one.severity for source, one in verdict.evidence.items()} if verdict else {}
+
+    def _take_lease(self, owner: str, until: datetime, patience: timedelta) -> None:
+        end = self._clock.now() + patience
+        while not self._ledger.hold(owner, now=self._clock.now(), until=until):
+            if self._ledger.lease().owner == RELEASED:
+                raise Superseded(f"{self._cluster.name} was released; `podway release --undo` takes it back")
+            if self._clock.now() >= end:
+                raise TryAgain("a run of reconcile is at work")
+            self._pause(1.0)
+
+    def _remember(self, actor: str, *what: str) -> None:
+        now = self._clock.now()
+        event = f"operator at {now.isoformat()}"
+        self._store.remember(Remark(now, actor, event, one, "asked for by an operator") for one in what)
+
+
+def _interfaces(roll: Roll) -> dict[str, str]:
+    """Interfaces that members have, or had and routes still lead to, with their nodes."""
+    return {name: one.id for one in (*roll.present, *roll.resting) for name in one.interfaces}

@@ -1,0 +1,121 @@
+"""The commands that change something in a running cluster: ``drain``, ``undrain``, ``adopt``, ``release``."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from podway.cli.connection import BusyError, DeniedError, over_aws
+from podway.cli.documents import RefusedError
+from podway.domain.addressing import Prefix
+from podway.domain.adoption import NotAdopted
+
+if TYPE_CHECKING:
+    from podway.app.operator import Operator, Released
+
+_PATIENCE = click.option(
+    "--patience",
+    type=click.IntRange(min=0),
+    default=130,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a run of reconcile to end.",
+)
+
+
+@click.command("drain")
+@over_aws
+@click.argument("node")
+@click.option("--here", is_flag=True, help="Do it in this process, without the lifecycle function.")
+@click.option(
+    "--wait",
+    type=click.IntRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait until nothing is relayed through it; 0: do not wait.",
+)
+def drain_command(operator: Operator, node: str, here: bool, wait: int) -> int:
+    """Move what NODE relays for others away from it, before maintenance.
+
+    Its own pods stay reachable. The node relays nothing again until `podway undrain`.
+    """
+    operator.drain(node, here=here)
+    end = time.monotonic() + wait
+    while wait and not operator.is_drained(node):
+        if time.monotonic() >= end:
+            raise BusyError(f"{node} was asked to hand over, and still relays after {wait} s")
+        time.sleep(min(1.0, wait / 10))
+    click.echo(f"{node} relays nothing" if wait else f"{node} was asked to hand over")
+    return 0
+
+
+@click.command("undrain")
+@over_aws
+@click.argument("node")
+@click.option(
+    "--all", "every", is_flag=True, help="Withdraw every planned hand-over: rebalance, maintenance, …"
+)
+def undrain_command(operator: Operator, node: str, every: bool) -> int:
+    """Let NODE relay again after a drain."""
+    withdrawn = operator.undrain(node, every=every)
+    click.echo(f"{node}: withdrawn: {', '.join(withdrawn)}" if withdrawn else f"{node} was not drained")
+    return 0
+
+
+@click.command("adopt")
+@over_aws
+@click.argument("route_table")
+@click.argument("destination")
+@_PATIENCE
+def adopt_command(operator: Operator, route_table: str, destination: str, patience: int) -> int:
+    """Make the route for DESTINATION in ROUTE_TABLE ours.
+
+    It must be inside the pod CIDR and lead to a member's network interface. From then on it is planned,
+    replaced and removed like any other managed route.
+    """
+    try:
+        prefix = Prefix.parse(destination)
+    except ValueError as error:
+        raise RefusedError(f"DESTINATION: {error}") from None
+    decided = operator.adopt(route_table, prefix, patience=timedelta(seconds=patience))
+    if isinstance(decided, NotAdopted):
+        raise RefusedError(f"not adopted: {decided.reason}")
+    click.echo(f"{prefix} in {route_table} via {decided.node} is ours from now on")
+    return 0
+
+
+@click.command("release")
+@over_aws
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@click.option("--undo", is_flag=True, help="Let reconcile manage the cluster again.")
+@_PATIENCE
+def release_command(operator: Operator, yes: bool, undo: bool, patience: int) -> int:
+    """Remove every managed route, and keep reconcile from making them anew.
+
+    Run it before `sam delete`, which would leave the routes behind. Pods of different subnets no longer
+    reach each other afterwards. Whoever interrupts it runs it again, and it goes on where it stopped.
+    """
+    if undo:
+        click.echo("managed again" if operator.resume() else "was not released")
+        return 0
+    released = operator.release(patience=timedelta(seconds=patience)) if yes else operator.plan_release()
+    _tell(released, done=yes)
+    if released.failed:
+        _, _, error = released.failed[0]
+        raise DeniedError(f"{len(released.failed)} routes were not removed: {error}")
+    return 0
+
+
+def _tell(released: Released, *, done: bool) -> None:
+    steps = released.deleted if done else released.found.deletes
+    for table, step in steps:
+        click.echo(f"{'deleted' if done else 'would delete'} {step.destination} in {table}")
+    for table, destination, target in released.found.left:
+        click.echo(f"left: {destination} in {table} leads to {target}, which is not ours", err=True)
+    for table, count in released.found.lost.items():
+        click.echo(f"left: {table} with {count} recorded routes is not to be seen", err=True)
+    click.echo(f"{len(steps)} routes {'deleted' if done else 'would be deleted; --yes does it'}")

@@ -1,0 +1,99 @@
+"""Whether a route that is there already may become one of ours, and what is ours to give back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from podway.domain.addressing import Prefix
+from podway.domain.model import Delete, RouteOrigin, RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The route is ours from now on; *target* is the interface that it leads to, *node* whose that is."""
+
+    table: str
+    destination: Prefix
+    target: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdopted:
+    """The route stays what it is, and why."""
+
+    reason: str
+
+
+def adopt(
+    tables: Iterable[RouteTable],
+    table: str,
+    destination: Prefix,
+    *,
+    pod_cidrs: Iterable[Prefix],
+    recorded: Mapping[str, frozenset[Prefix]],
+    interfaces: Mapping[str, str],
+) -> Adopted | NotAdopted:
+    """Whether the route for *destination* in *table* can be ours.
+
+    *interfaces* maps members' network interfaces to their nodes. Only a route inside the pod CIDR that
+    leads to a member can be: any other, once ours, would be replaced or removed by the next run.
+    """
+    found = next((one for one in tables if one.id == table), None)
+    if found is None:
+        return NotAdopted(f"{table} is not a route table of this cluster")
+    if not any(cidr.contains(destination) for cidr in pod_cidrs):
+        return NotAdopted(f"{destination} is not inside the pod CIDR")
+    if destination in recorded.get(table, frozenset()):
+        return NotAdopted(f"the route for {destination} is recorded as ours already")
+    return _taken_over(found, destination, interfaces)
+
+
+def _taken_over(
+    table: RouteTable, destination: Prefix, interfaces: Mapping[str, str]
+) -> Adopted | NotAdopted:
+    route = next((one for one in table.routes if one.destination == destination), None)
+    if route is None:
+        return NotAdopted(f"{table.id} has no route for {destination}")
+    if route.origin is not RouteOrigin.CREATE_ROUTE:
+        return NotAdopted(f"the route for {destination} comes from {route.origin} and cannot be changed")
+    node = interfaces.get(route.target)
+    if node is None:
+        return NotAdopted(f"the route for {destination} leads to {route.target}, which is no member's")
+    return Adopted(table.id, destination, route.target, node)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What is given back: routes to delete, and what cannot be.
+
+    ``lost`` are tables with records of ours that are not to be seen any more, and how many.
+    """
+
+    deletes: tuple[tuple[str, Delete], ...]
+    left: tuple[tuple[str, Prefix, str], ...]
+    """Table, destination and target of recorded routes that lead to nobody of ours: not touched."""
+    lost: Mapping[str, int]
+
+
+def release(
+    tables: Iterable[RouteTable], recorded: Mapping[str, frozenset[Prefix]], interfaces: Iterable[str]
+) -> Release:
+    """Every managed route of *tables*, longest first: what falls back falls back to a route of ours."""
+    tables, interfaces = tuple(tables), frozenset(interfaces)
+    deletes, left = [], []
+    for table in sorted(tables, key=lambda one: one.id):
+        ours = recorded.get(table.id, frozenset())
+        for route in table.routes:
+            destination = route.destination
+            if not isinstance(destination, Prefix) or destination not in ours:
+                continue
+            if route.target in interfaces:
+                deletes.append((table.id, Delete(destination, route.target)))
+            else:
+                left.append((table.id, destination, route.target))
+    deletes.sort(key=lambda one: (one[0], -one[1].destination.length, one[1].destination))
+    seen = {table.id for table in tables}
+    lost = {table: len(ours) for table, ours in sorted(recorded.items()) if ours and table not in seen}
+    return Release(tuple(deletes), tuple(sorted(left)), lost)

@@ -1,0 +1,36 @@
+"""The Ledger port over the store in memory, and a bus that remembers what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from podway.app.operator import Lease
+from podway.app.ports import Remark
+
+from tests.fakes.store import FakeStore
+
+
+@dataclass
+class FakeLedger:
+    store: FakeStore
+    began: datetime | None = None
+
+    def lease(self) -> Lease:
+        owner, expires = self.store.lease or (None, None)
+        return Lease(owner, expires, self.began)
+
+    def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        return self.store.acquire_lease(owner, now=now, until=until)
+
+    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+        return (one for one in self.store.history if since <= one.at <= until)
+
+
+@dataclass
+class FakeBus:
+    asked: list[str] = field(default_factory=list)
+
+    def ask_drain(self, instances: Iterable[str]) -> None:
+        self.asked += instances
