@@ -198,6 +198,11 @@ class Plane:
         self.terminate(name)
         return StateChanged(event, self.clock.now(), self.ids[name], InstanceState.TERMINATED)
 
+    def stops(self, name: str) -> StateChanged:
+        """The node stops, and keeps its interface; the event that says so."""
+        self.ec2.stop_instances(InstanceIds=[self.ids[name]])
+        return StateChanged(f"{name} stops", self.clock.now(), self.ids[name], InstanceState.STOPPING)
+
     # What can be seen
 
     def members(self) -> tuple[Member, ...]:
@@ -231,6 +236,18 @@ class Plane:
                 if not ready or (subnet != instance.subnet and not reached):
                     missed.append(f"{node} from {subnet}")
         return missed
+
+    def orphans(self) -> set[tuple[str, Prefix]]:
+        """Pod routes that nobody remembers having made, and so nobody will ever move."""
+        records = self.store.recall().records
+        return {
+            (letter, destination)
+            for letter, table in self.tables.items()
+            for destination in self.table(letter).keys() - records.get(table, frozenset())
+        }
+
+    def runs_still(self, name: str) -> bool:
+        return self.region.state.instances[self.ids[name]].state == "running"
 
     def busiest(self, letter: str) -> str:
         """The node of the subnet with the most routes on its card."""

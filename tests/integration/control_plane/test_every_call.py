@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from podway.app.errors import PodwayError, TryAgain
+from podway.domain.addressing import Prefix
+from podway.domain.model import Replace
 
 from tests.integration.control_plane.plane import LEASE, KilledError, Plane, Trip
 
@@ -31,6 +35,12 @@ def at_work(plane: Plane, trip: Trip, work: Callable[[], object]) -> None:
         pass
     finally:
         plane.trip = Trip()
+
+
+def assert_all_is_well(plane: Plane, where: str) -> None:
+    assert plane.uncovered() == [], where
+    assert plane.orphans() == set(), where
+    assert plane.breaches() == [], where
 
 
 def changed() -> Plane:
@@ -85,8 +95,7 @@ def test_a_reconcile_that_ends_at_any_call_is_finished_by_the_next_ones(
 
         where = f"call {at}, {call}"
         assert trip.fired, f"{where}: the failure this test is about never happened"
-        assert plane.uncovered() == [], where
-        assert plane.breaches() == [], where
+        assert_all_is_well(plane, where)
 
 
 def test_those_reconciles_make_every_kind_of_call() -> None:
@@ -134,47 +143,94 @@ def test_a_failover_that_ends_at_any_call_is_finished_by_the_retry_or_by_reconci
         plane.settle()
 
         assert not {interface} & set(plane.table("a").values()), where
-        assert plane.uncovered() == [], where
-        assert plane.breaches() == [], where
+        assert_all_is_well(plane, where)
 
 
-def test_a_failover_between_any_two_calls_of_a_reconcile_is_not_undone() -> None:
-    def prepared() -> Plane:
-        plane = Plane(quota=TIGHT)
-        plane.settle()
-        for name in ("a4", "b4"):
-            plane.launch(name)
-        return plane
+def bereft() -> Plane:
+    """Nobody has heard that the forwarder of subnet b is gone: reconcile will move its routes."""
+    plane = Plane(quota=4)
+    plane.settle()
+    plane.terminate(plane.busiest("b"))
+    return plane
 
-    total = calls_of(prepared, lambda plane: plane.reconcile())
-    for at in range(1, len(total)):
-        plane = prepared()
-        dead = plane.busiest("b")
-        interface = plane.interface(dead)
-        moved: list[str] = []
 
-        class Between(Trip):
-            def make(self, name: str, call: Callable[[], object]) -> object:
-                if not moved and len(self.calls) == at:  # noqa: B023  (called at once)
-                    moved.append(name)  # noqa: B023
-                    plane.trip = Trip()  # noqa: B023
-                    plane.failover.react(plane.dies(dead))  # noqa: B023
-                    plane.trip = self  # noqa: B023
-                return super().make(name, call)
+def half_done() -> Plane:
+    """The same, and a run was killed just before it moved them: the card of who takes over is written."""
+    plane = bereft()
+    calls = calls_of(bereft, lambda other: other.reconcile())
+    at_work(plane, Trip(calls.index("apply")), plane.reconcile)
+    plane.clock.go_on(seconds=LEASE.total_seconds() + 1)
+    return plane
 
-        plane.trip = Between()
-        plane.reconcile()
+
+def taker(make: Callable[[], Plane]) -> str:
+    """The node that the next reconcile moves routes to."""
+    plane = make()
+    outcome = plane.reconcile()
+    names = {plane.interface(name): name for name in ("b1", "b2", "b3") if plane.runs_still(name)}
+    (name,) = {names[step.network_interface] for _, step in outcome.applied if isinstance(step, Replace)}
+    return name
+
+
+@dataclass
+class Between(Trip):
+    """Before call number *moment* something happens, whose own calls go well."""
+
+    moment: int = 0
+    happening: Callable[[], object] = lambda: None
+    happened: bool = False
+
+    def make(self, name: str, call: Callable[[], Any]) -> Any:
+        if not self.happened and len(self.calls) == self.moment:
+            self.happened = True
+            self.happening()
+        return super().make(name, call)
+
+
+def with_a_stop_between(plane: Plane, moment: int, name: str) -> None:
+    """A reconcile, in which the node *name* stops before call number *moment* and is failed over.
+
+    Its interface stays, so EC2 refuses no route to it.
+    """
+
+    def fail_over() -> None:
         plane.trip = Trip()
+        plane.failover.react(plane.stops(name))
+        plane.trip = trip
 
-        where = f"before call {at}, {total[at]}"
-        assert moved, f"{where}: nothing came between"
-        pointing = [one for one, target in plane.table("a").items() if target == interface]
-        own = {prefix for one in plane.members() if one.id == plane.ids[dead] for prefix in one.prefixes}
-        assert set(pointing) <= own, where
+    trip = plane.trip = Between(moment=moment, happening=fail_over)
+    plane.reconcile()
+    plane.trip = Trip()
+    assert trip.happened, f"nothing came before call {moment}"
+
+
+def relaying(plane: Plane, interface: str, name: str) -> set[Prefix]:
+    """Routes of table a that lead to the interface for blocks of others."""
+    own = {prefix for one in plane.members() if one.id == plane.ids[name] for prefix in one.prefixes}
+    return {one for one, target in plane.table("a").items() if target == interface} - own
+
+
+@pytest.mark.parametrize("make", [bereft, half_done], ids=["at first", "after a killed run"])
+def test_a_failover_between_any_two_calls_of_a_reconcile_is_not_undone(make: Callable[[], Plane]) -> None:
+    """Before its card is written it gets no route at all; after that, the next run takes it away again."""
+    calls, name = calls_of(make, lambda plane: plane.reconcile()), taker(make)
+    written = calls.index("put_card")
+    assert written < calls.index("apply")
+
+    for moment in range(1, len(calls)):
+        plane, where = make(), f"before call {moment}, {calls[moment]}"
+        interface = plane.interface(name)
+        plane.hints.reasons.clear()
+        with_a_stop_between(plane, moment, name)
+
+        lost = relaying(plane, interface, name)
+        assert plane.hints.reasons, where
+        assert not lost or moment > written, where
+        plane.reconcile()
+        assert not relaying(plane, interface, name), where
         plane.clock.go_on(seconds=61)
         plane.settle()
-        assert plane.uncovered() == [], where
-        assert plane.breaches() == [], where
+        assert_all_is_well(plane, where)
 
 
 def test_a_killed_reconcile_keeps_nobody_out_for_longer_than_its_lease() -> None:

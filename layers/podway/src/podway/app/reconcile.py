@@ -246,24 +246,32 @@ class _Run:
     def _write_cards(self, memory: Memory, planned: Plan, cluster: Cluster, roll: Roll) -> frozenset[str]:
         """Before the routes: whoever gets a route can lose it the moment after.
 
-        A claim that is over is lifted from a card that has routes, or it would stop the next event.
+        A claim that is over is lifted from a card that has routes, or it would stop the next event. Who
+        gets a route in this run has its card rewritten even if it says so already, after a run that was
+        killed: the condition is what tells us that nobody has acted on it since it was read.
         Returns the interfaces whose card somebody acts on just now: they get no route in this run.
         """
         now = self.clock.now()
         barred = set()
+        getting = _targets(step for table in planned.route_tables for step in table.steps)
         for card in make_cards(planned, cluster):
             before = memory.cards.get(card.node)
             if before is None:
                 written = self.store.put_card(card)
             elif is_claimed(before, now=now):
                 written = False
-            elif card == replace(before, version=0, claim=None) and not (before.claim and card.routes):
+            elif (
+                card == replace(before, version=0, claim=None)
+                and not (before.claim and card.routes)
+                and card.network_interface not in getting
+            ):
                 continue
             else:
                 written = self.store.put_card(replace(card, version=before.version))
             if not written:
                 barred.add(card.network_interface)
-        for identity in roll.forgotten:
+        known = {member.id for member in (*roll.present, *roll.resting)}
+        for identity in sorted(memory.cards.keys() - known):
             self.store.remove_card(identity)
         return frozenset(barred)
 
@@ -339,9 +347,7 @@ class _Run:
 
     def _fallen_targets(self, cluster: Cluster) -> set[str]:
         """Nodes against which something was said while routes were moved to them."""
-        new_hops = {
-            step.network_interface for _, step in self.outcome.applied if not isinstance(step, Delete)
-        }
+        new_hops = _targets(step for _, step in self.outcome.applied)
         if not new_hops:
             return set()
         verdicts = self.store.verdicts()
@@ -359,6 +365,11 @@ def _acknowledged(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
         for member in members
         if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
     }
+
+
+def _targets(steps: Iterable[Step]) -> set[str]:
+    """Interfaces to which routes are given."""
+    return {step.network_interface for step in steps if not isinstance(step, Delete)}
 
 
 def _why(planned: Plan, table: str, step: Step) -> str:
