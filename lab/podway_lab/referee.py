@@ -165,13 +165,15 @@ class Referee:
                 self._blame("I3", seen.write.at, f"{seen.write.table} holds {held} IPv{family} routes")
 
     def _judge_addresses(self, members: Iterable[Member], now: datetime) -> None:
-        held = {prefix: member.id for member in members for prefix in member.prefixes}
+        members = tuple(members)
+        held = {prefix: one.id for one in members if one.gone_at is None for prefix in one.prefixes}
+        left = {one.id: one.gone_at for one in members}
         for one, other in pairwise(sorted(held)):
             if one.contains(other):
                 self._blame("I4", now, f"{one} of {held[one]} and {other} of {held[other]} overlap")
         for prefix, node in self._held.items():
             if held.get(prefix) != node:
-                self._freed[prefix] = (node, now)
+                self._freed[prefix] = (node, left.get(node) or now)
         for prefix, node in held.items():
             before, freed = self._freed.get(prefix, (node, now))
             if before != node and now - freed < self.quarantine and self._held.get(prefix) != node:

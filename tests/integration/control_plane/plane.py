@@ -82,6 +82,7 @@ class Plane:
 
     nodes: tuple[str, ...] = ("a1", "a2", "a3", "b1", "b2", "b3")
     quota: int = 500
+    pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,)
     dynamodb: Any = None
     """A client of a real table named ``podway``; without one the store is in memory."""
     clock: FakeClock = field(default_factory=FakeClock)
@@ -101,7 +102,7 @@ class Plane:
             FakeStore() if memory else DynamoStore(self.dynamodb, table="podway", cluster="demo")
         )
         self.referee = Referee(
-            self.region, (POD_CIDR,), self.members, lambda caller: caller == US, QUARANTINE
+            self.region, self.pod_cidrs, self.members, lambda caller: caller == US, QUARANTINE
         )
         self._build()
         client: Any = self.region.client(US)
@@ -113,7 +114,7 @@ class Plane:
         self.lifecycle = Lifecycle(
             cloud=worn["cloud"], failover=self.failover, hints=worn["hints"], hooks=hooks
         )
-        rules = Rules("demo", (POD_CIDR,), 26, QUARANTINE, HOLD_DOWN, LEASE)
+        rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, LEASE)
         self._reconcile = Reconcile(**worn, clock=self.clock, rules=rules)
 
     def _build(self) -> None:
@@ -185,6 +186,7 @@ class Plane:
             self.agents_acknowledge()
             before = self._generations()
             outcome = self.reconcile()
+            self.referee.review()
             idle = not (outcome.busy or outcome.applied or outcome.failed or outcome.joined)
             if idle and self._generations() == before:
                 return
@@ -217,7 +219,8 @@ class Plane:
         return {
             route.destination: route.target.id
             for route in routes
-            if isinstance(route.destination, Prefix) and POD_CIDR.contains(route.destination)
+            if isinstance(route.destination, Prefix)
+            and any(cidr.contains(route.destination) for cidr in self.pod_cidrs)
         }
 
     def uncovered(self) -> list[str]:
