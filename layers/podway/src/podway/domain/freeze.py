@@ -5,7 +5,7 @@ Reconcile asks before it plans: a plan made of such news would take every route 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podway.domain.addressing import Prefix
@@ -27,7 +27,7 @@ def freeze(cluster: Cluster) -> Frozen:
 
     A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, and while it
     has nodes to reach and none is eligible. What EC2 says is definitive: a node that it has stopped
-    is not brought back.
+    is not brought back. Where that leaves no forwarder at all, any node that lives is better than none.
     """
     frozen = {
         subnet.id: why
@@ -37,10 +37,13 @@ def freeze(cluster: Cluster) -> Frozen:
     if not frozen:
         return Frozen(cluster, {})
     relaying = _relaying(cluster.nodes, cluster.route_tables)
+    spared = {
+        node.id
+        for subnet in frozen
+        for node in _spared([node for node in cluster.nodes if node.subnet == subnet], relaying)
+    }
     nodes = tuple(
-        replace(node, state=NodeState.READY, health=Health.HEALTHY)
-        if node.subnet in frozen and node.id in relaying and owed(node)
-        else node
+        replace(node, state=NodeState.READY, health=Health.HEALTHY) if node.id in spared else node
         for node in cluster.nodes
     )
     return Frozen(replace(cluster, nodes=nodes), frozen)
@@ -53,6 +56,12 @@ def _why_frozen(nodes: list[Node]) -> Still | None:
     if any(owed(node) for node in nodes) and not any(eligible(node) for node in nodes):
         return Still.NOBODY
     return None
+
+
+def _spared(nodes: list[Node], relaying: Container[str]) -> list[Node]:
+    living = [node for node in nodes if owed(node)]
+    present = [node for node in living if node.id in relaying]
+    return present if present or any(map(eligible, living)) else living
 
 
 def _relaying(nodes: Iterable[Node], tables: Iterable[RouteTable]) -> set[str]:
