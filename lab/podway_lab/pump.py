@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from podway_lab.region.changes import AlarmStateChanged, Change, InstanceStateChanged, RouteWritten
+from podway_lab.region.changes import AlarmStateChanged, Change, EventPut, InstanceStateChanged, RouteWritten
 from podway_lab.region.events import (
     AlarmState,
     Event,
     Metric,
     Stamps,
     alarm_change,
+    custom,
     route_call,
     state_change,
 )
@@ -52,6 +53,8 @@ class Pump:
                 self.send(state_change(self._stamps.next(), change.instance, change.state))
             case AlarmStateChanged():
                 self.send(self._alarm(change))
+            case EventPut():
+                self.send(custom(self._stamps.next(), change.source, change.detail_type, change.detail))
             case RouteWritten(caller=caller) if caller == OPERATOR:
                 timer = threading.Timer(TRAIL_DELAY, self.send, (self._trail(change),))
                 timer.daemon = True

@@ -153,6 +153,17 @@ class AlarmStateChanged:
     caller: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventPut:
+    """Somebody put an event of their own on the bus (PutEvents); *detail* is JSON."""
+
+    source: str
+    detail_type: str
+    detail: str
+    at: datetime
+    caller: str
+
+
 Change = (
     InstanceStateChanged
     | RouteWritten
@@ -167,4 +178,5 @@ Change = (
     | VpcCidrAssociated
     | TagsChanged
     | AlarmStateChanged
+    | EventPut
 )

@@ -269,6 +269,11 @@ def _hook(stamp: Stamp, kind: str, instance: str, *, group: str, hook: str, toke
     )
 
 
+def custom(stamp: Stamp, source: str, detail_type: str, detail: str) -> Event:
+    """An event that somebody put on the bus, with its *detail* as JSON."""
+    return _envelope(stamp, source, detail_type, json.loads(detail), resources=[])
+
+
 def _envelope(stamp: Stamp, source: str, kind: str, detail: dict[str, Any], *, resources: list[str]) -> Event:
     return {
         "version": "0",

@@ -20,6 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from podway_lab.region.alarms import AlarmWatch
 from podway_lab.region.answers import Asked, Reply, answer, error_code, given, json_body, read, refuse
+from podway_lab.region.changes import EventPut
 from podway_lab.region.fifo import SentBefore
 from podway_lab.region.identities import Identities, Identity, may
 from podway_lab.region.listening import DroppedConnection, Listening
@@ -141,7 +142,17 @@ class Front:
             with self._alarms.around(identity.name) if asked.service == "monitoring" else nullcontext():
                 reply = self._sent.once(asked.action, parameters, lambda: self._ask_moto(environ))
             ending.error = error_code(reply)
+            if asked.action == "events:PutEvents" and not ending.error:
+                self._tell_events(parameters, identity)
             return reply
+
+    def _tell_events(self, parameters: Mapping[str, Any], identity: Identity) -> None:
+        """Moto takes events and delivers them to nobody here: the rules are in the stack's own delivery."""
+        for entry in parameters["Entries"]:
+            put = EventPut(
+                entry["Source"], entry["DetailType"], entry["Detail"], self._ec2.clock(), identity.name
+            )
+            self._ec2.tell(put)
 
     def _ask_moto(self, environ: dict[str, Any]) -> Reply:
         begun: list[tuple[str, list[tuple[str, str]]]] = []

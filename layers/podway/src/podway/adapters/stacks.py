@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from podway.adapters.aws_errors import aws_errors, code_of
-from podway.app.errors import NeedsOperator
+from podway.adapters.aws_errors import aws_errors
 
 SETTINGS: Mapping[str, str] = {
     "ClusterName": "PODWAY_CLUSTER",
@@ -26,14 +23,9 @@ SETTINGS: Mapping[str, str] = {
 
 
 def settings_of_stack(client: Any, name: str) -> dict[str, str]:
-    """The ``PODWAY_*`` variables of a stack. Raises NeedsOperator when there is no such stack."""
-    try:
-        with aws_errors():
-            (stack,) = client.describe_stacks(StackName=name)["Stacks"]
-    except ClientError as error:
-        if code_of(error) != "ValidationError":
-            raise
-        raise NeedsOperator(f"there is no stack {name} here") from error
+    """The ``PODWAY_*`` variables of a stack. Raises botocore's ClientError when there is no such stack."""
+    with aws_errors():
+        (stack,) = client.describe_stacks(StackName=name)["Stacks"]
     said = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
     said |= {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
     return {variable: said[key] for key, variable in SETTINGS.items() if key in said}

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from podway.cli.documents import RefusedError, read_cluster
+from podway.cli.screen import console
 from podway.domain.addressing import Prefix
 from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan
 from podway.domain.planner import Path, Verdict, explain, plan
@@ -72,16 +72,16 @@ def plan_command(name: str, fresh: bool, improve: int | None, output: str) -> in
 
 
 def _show(made: Plan) -> None:
-    console = Console()
+    screen = console()
     for table in made.route_tables:
-        console.print(_routes(table))
+        screen.print(_routes(table))
         for number, step in enumerate(table.steps, 1):
-            console.print(f"  {number}. {_in_words(step)}", highlight=False, markup=False, soft_wrap=True)
+            screen.print(f"  {number}. {_in_words(step)}", highlight=False, markup=False, soft_wrap=True)
         for hole in table.holes:
-            console.print(
+            screen.print(
                 f"  hole: {hole.block}: {hole.reason}", highlight=False, markup=False, soft_wrap=True
             )
-        console.print()
+        screen.print()
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
 

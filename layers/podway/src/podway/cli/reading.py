@@ -14,6 +14,7 @@ from rich.table import Table
 
 from podway.cli.connection import over_aws
 from podway.cli.offline import output
+from podway.cli.screen import console
 from podway.wire.overview import nodes_document, routes_document, status_document
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def status_command(operator: Operator, output: str) -> int:
 
 
 def _show_status(found: dict[str, Any]) -> None:
-    console = Console()
+    screen = console()
     states = ", ".join(f"{count} {state}" for state, count in found["nodes"].items()) or "none"
     age = found["last_reconcile_age_seconds"]
-    say = _plainly(console)
+    say = _plainly(screen)
     say(f"cluster {found['cluster']}{' (released: nobody manages it)' if found['released'] else ''}")
     say(f"last reconcile: {'never' if age is None else f'{timedelta(seconds=age)} ago'}")
     say(f"nodes: {states}")
@@ -65,7 +66,7 @@ def _show_status(found: dict[str, Any]) -> None:
             str(table["steps"]),
             str(len(table["holes"])),
         )
-    console.print(grid)
+    screen.print(grid)
     for table in found["route_tables"]:
         for hole in table["holes"]:
             say(f"  hole in {table['id']}: {hole['block']}: {hole['reason']}")
@@ -105,7 +106,7 @@ def nodes_command(operator: Operator, output: str) -> int:
             f"{node['acknowledged'] or '-'} of {node['newest']}",
             "\n".join(one["source"] for one in node["evidence"]) or "-",
         )
-    Console().print(grid)
+    console().print(grid)
     return 0
 
 
@@ -131,7 +132,7 @@ def routes_command(operator: Operator, route_table: str | None, output: str) -> 
             route["wanted"] or "-",
             " ".join(route["standbys"]) or "-",
         )
-    Console().print(grid)
+    console().print(grid)
     return 0
 
 
@@ -197,8 +198,8 @@ def _grid(*columns: str) -> Table:
     return grid
 
 
-def _plainly(console: Console) -> Any:
+def _plainly(screen: Console) -> Any:
     def say(*lines: Iterable[str]) -> None:
-        console.print(*lines, highlight=False, markup=False, soft_wrap=True)
+        screen.print(*lines, highlight=False, markup=False, soft_wrap=True)
 
     return say

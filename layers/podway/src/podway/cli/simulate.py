@@ -18,6 +18,7 @@ from podway.cli.churn import Buddies, NextFit, Outcome, Scene, live
 from podway.cli.documents import RefusedError, read_cluster
 from podway.cli.offline import document, output
 from podway.cli.plot import line_plot
+from podway.cli.screen import console
 from podway.domain.model import Cluster
 from podway.domain.routing import Facts, TableFacts
 
@@ -131,4 +132,4 @@ def _show(report: dict[str, Any]) -> None:
         grid.add_column(column.replace("_", " "), justify="right")
     for policy, row in report["policies"].items():
         grid.add_row(policy, *("-" if row[column] is None else f"{row[column]:g}" for column in columns))
-    Console().print(grid)
+    console().print(grid)
