@@ -112,13 +112,15 @@ def decide(
 
     *targets* maps (table, destination) to the interface that the route has now: only routes that
     still point at the failed node are touched. Standbys that fail, hand over themselves, or whose
-    interface EC2 *refused* are passed over.
+    interface EC2 *refused* are passed over. A route that a card names twice, because it came back to the
+    node before the card was rewritten, moves once, as it was named last.
     """
     known = {verdict.instance: verdict for verdict in verdicts}
     frozen = severity is Severity.INDIRECT and is_frozen(card.subnet_size, known.values(), card.subnet)
     moves: list[Move] = []
     unmoved: list[Unmoved] = []
-    for route in sorted(card.routes, key=lambda route: (-route.weight, route.table, route.destination)):
+    named = {(route.table, route.destination): route for route in card.routes}
+    for route in sorted(named.values(), key=lambda route: (-route.weight, route.table, route.destination)):
         standby = next(
             (
                 one

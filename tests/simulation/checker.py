@@ -1,0 +1,367 @@
+"""The invariants, checked after every write by what its caller could have known (DESIGN, section 3).
+
+Shares no code with the planner: who is covered is decided by trying every prefix.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from podway.domain.addressing import Prefix
+from podway.domain.members import Member
+from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten, SourceDestCheckChanged
+from podway_lab.region.model import StrictEC2
+
+from tests.fakes.store import FakeStore
+from tests.simulation.facts import Fact, Past
+from tests.simulation.tasks import Invocation, Scheduler
+
+OURS = "podway"
+STALE = timedelta(seconds=10)
+"""How old a view may be that a caller is shown."""
+
+View = dict[Prefix, str]
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who stands behind an interface; interfaces of the dead are remembered."""
+
+    instance: str
+    subnet: str
+    member: bool
+
+
+@dataclass
+class Checker:
+    """Hears of every change of the region and of the store."""
+
+    region: StrictEC2
+    scheduler: Scheduler
+    store: FakeStore
+    pod_cidr: Prefix
+    quarantine: timedelta
+    holds_in_kernel: Callable[[str], int]
+    """Generation that a node's kernel holds."""
+    past: Past = field(default_factory=Past)
+    owners: dict[str, Owner] = field(default_factory=dict)
+    makers: dict[tuple[str, Prefix], tuple[str, datetime]] = field(default_factory=dict)
+    died: dict[str, datetime] = field(default_factory=dict)
+    held: dict[Prefix, str] = field(default_factory=dict)
+    """Who was last given a block."""
+    checked: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.region.subscribe(self.hear)
+
+    # what functions come to know
+
+    def noted(self, what: str, about: Any) -> None:
+        """A function read or wrote the store."""
+        now, run = self.scheduler.moment, self._run()
+        match what:
+            case "recall":
+                run.notes |= {"since": now, "members": dict(self.store.found_members), "told": {}}
+            case "claim":
+                run.notes.setdefault("since", now)
+                run.notes.setdefault("lost", set()).add(about)
+                self._refresh(about)
+            case "card":
+                self._refresh(about)
+                run.notes.setdefault("told", {})[about] = now
+            case "verdict":
+                self._refresh(about)
+            case "inventory":
+                self._check_addresses(about, now)
+                run.notes["members"] = dict(self.store.found_members)
+
+    def saw(self, answer: Mapping[str, Any]) -> None:
+        """A function was shown route tables."""
+        run = self._run()
+        views = run.notes.setdefault("views", {})
+        run.notes.setdefault("since", self.scheduler.moment)
+        run.notes["looked"] = self.scheduler.moment
+        for table in answer["RouteTables"]:
+            views[table["RouteTableId"]] = {
+                Prefix.parse(route["DestinationCidrBlock"]): route.get("NetworkInterfaceId", "elsewhere")
+                for route in table["Routes"]
+            }
+
+    def _run(self) -> Invocation:
+        task = self.scheduler.current
+        return task.invocation if task is not None else Invocation("the world")
+
+    # what happens
+
+    def hear(self, change: Change) -> None:
+        match change:
+            case InstanceStateChanged() | SourceDestCheckChanged():
+                self._learn_owner(change.instance)
+                self._refresh(change.instance)
+                if isinstance(change, InstanceStateChanged) and change.state == "terminated":
+                    self.died.setdefault(change.instance, change.at)
+            case RouteWritten(destination=Prefix() as destination):
+                if change.caller == OURS:
+                    self._check_write(change)
+                key = (change.table, destination)
+                if change.after is None:
+                    self.makers.pop(key, None)
+                else:
+                    self.makers[key] = (change.caller, change.at)
+
+    def _learn_owner(self, node: str) -> None:
+        instance = self.region.state.instances[node]
+        for interface in instance.interfaces:
+            self.owners[interface] = Owner(node, instance.subnet, "podway:cluster" in instance.tags)
+
+    def _refresh(self, node: str) -> None:
+        instance = self.region.state.instances.get(node)
+        runs = instance is not None and instance.state == "running"
+        receives = False
+        if instance is not None and instance.interfaces:
+            receives = not self.region.state.interfaces[instance.interfaces[0]].source_dest_check
+        fact = Fact(runs, receives, self.store.found_verdicts.get(node), self.store.cards.get(node))
+        self.past.learn(node, self.scheduler.moment, fact)
+
+    # I4
+
+    def _check_addresses(self, before: Mapping[str, Member], now: datetime) -> None:
+        members = self.store.found_members
+        held = {prefix: member.id for member in members.values() for prefix in member.prefixes}
+        for one, other in pairwise(sorted(held)):
+            if one.contains(other):
+                raise Broken(f"I4: {one} of {held[one]} and {other} of {held[other]} overlap")
+        for prefix, node in held.items():
+            for earlier, owner in self.held.items():
+                if owner != node and prefix.overlaps(earlier):
+                    self._check_rest(prefix, node, owner, now)
+        self.held |= held
+        for member in members.values():
+            old = before.get(member.id)
+            ready = {block.prefix for block in old.blocks if block.ready} if old else set()
+            for block in member.blocks:
+                if block.ready and block.prefix not in ready:
+                    self._check_ready(member, block.prefix, block.since, now)
+        self.checked["I4"] += 1
+
+    def _check_rest(self, prefix: Prefix, node: str, owner: str, now: datetime) -> None:
+        died = self.died.get(owner)
+        if died is None or now - died < self.quarantine:
+            raise Broken(f"I4: {prefix} of {owner} (died {died}) went to {node} without a rest")
+
+    def _check_ready(self, member: Member, prefix: Prefix, since: int, now: datetime) -> None:
+        """A block is handed out only when routes and kernels let packets for it through."""
+        notes = self._run().notes
+        start = notes["since"] - STALE
+        if self.holds_in_kernel(member.id) < since and self.past.latest(member.id).runs:
+            raise Broken(f"ready: {prefix} of {member.id} is not in its own kernel")
+        for table, view in notes["views"].items():
+            if not self._must_cover(table, member):
+                continue
+            target = hop(view, prefix)
+            owner = self.owners.get(target or "")
+            if owner is None or owner.subnet != member.subnet:
+                raise Broken(f"ready: {prefix} of {member.id} has no way in {table}: {target}")
+            if owner.instance != member.id and not self._may_relay(owner.instance, start, now, self._run()):
+                raise Broken(f"ready: {prefix} of {member.id} relies on {owner.instance} in {table}")
+            if self.holds_in_kernel(owner.instance) < since:
+                raise Broken(f"ready: {owner.instance} does not know {prefix} of {member.id}")
+        self.checked["ready"] += 1
+
+    # I1, I2, I3, I6
+
+    def _check_write(self, change: RouteWritten) -> None:
+        assert isinstance(change.destination, Prefix)
+        run, now = self._run(), change.at
+        if not self.pod_cidr.contains(change.destination):
+            raise Broken(f"I2: {change.destination} is outside the pod CIDR")
+        before: View = run.notes["views"].setdefault(change.table, {})
+        after = dict(before)
+        if change.after is None:
+            after.pop(change.destination, None)
+        else:
+            after[change.destination] = change.after.target.id
+        self._check_ownership(change, run)
+        counted = sum(route.counts for route in self.region.state.tables[change.table].routes.values())
+        if counted > self.region.settings.route_quota:
+            raise Broken(f"I3: {change.table} holds {counted} routes")
+        if change.after is not None:
+            self._check_target(change, after, run, now)
+        if is_failover(run):
+            self._check_failover(change, before, run)
+        self._check_cover(change, before, after, run, now)
+        run.notes["views"][change.table] = after
+        self.checked["writes"] += 1
+
+    def _check_ownership(self, change: RouteWritten, run: Invocation) -> None:
+        assert isinstance(change.destination, Prefix)
+        maker, at = self.makers.get((change.table, change.destination), (OURS, change.at))
+        if change.before is None or maker == OURS or at >= run.notes["looked"] - STALE:
+            return
+        recorded = change.destination in self.store.records.get(change.table, ())
+        if not (recorded and change.before.target.id in self.owners):
+            raise Broken(f"I2: {change.action} {change.destination} in {change.table}, made by {maker}")
+        self.checked["I2"] += 1
+
+    def _check_target(self, change: RouteWritten, after: View, run: Invocation, now: datetime) -> None:
+        """The new next hop may relay what the route catches of others, and its card says so."""
+        assert change.after is not None
+        assert isinstance(change.destination, Prefix)
+        table, destination, owner = change.table, change.destination, self.owners[change.after.target.id]
+        others = [
+            member
+            for member in self._members(run).values()
+            if member.id != owner.instance and member.gone_at is None
+            for block in member.blocks
+            if catches(after, block.prefix) == destination
+        ]
+        if any(member.subnet != owner.subnet for member in others):
+            raise Broken(f"I6: {destination} in {table} goes to {owner.subnet}, whose nodes do not hold it")
+        if not others:
+            return  # it carries nothing but its own
+        since = run.notes["since"]
+        if not is_failover(run):
+            since = run.notes["told"].get(owner.instance, since) - STALE
+        if not self._may_relay(owner.instance, since, now, run):
+            known = [f"{at:%H:%M:%S} {fact}" for at, fact in self.past.between(owner.instance, since, now)]
+            raise Broken(
+                f"I6: {change.action} {destination} in {table}: {run.name} gives it to {owner.instance},"
+                f" unfit since {since:%H:%M:%S}: {known}"
+            )
+        card = self.store.cards.get(owner.instance)
+        if not is_failover(run) and (
+            card is None
+            or not any((one.table, one.destination) == (table, destination) for one in card.routes)
+        ):
+            raise Broken(f"I6: {destination} in {table} is not on the card of {owner.instance}")
+
+    def _check_failover(self, change: RouteWritten, before: View, run: Invocation) -> None:
+        assert isinstance(change.destination, Prefix)
+        if change.action != "replace":
+            raise Broken(f"I6: failover {change.action}s")
+        pointed = self.owners.get(before.get(change.destination, ""))
+        if pointed is None or pointed.instance not in run.notes["lost"]:
+            raise Broken(f"I6: failover moved {change.destination}, which it saw at {pointed}")
+        self.checked["failover"] += 1
+
+    def _check_cover(
+        self, change: RouteWritten, before: View, after: View, run: Invocation, now: datetime
+    ) -> None:
+        assert isinstance(change.destination, Prefix)
+        start = run.notes["since"] - STALE
+        for member in self._members(run).values():
+            if member.gone_at is not None or not self._must_cover(change.table, member):
+                continue
+            if not self.past.always_alive(member.id, start, now):
+                continue
+            for block in member.blocks:
+                if not block.ready or not change.destination.overlaps(block.prefix):
+                    continue
+                had = self._covers(hop(before, block.prefix), member, start, now, run, always=True)
+                if had and not self._covers(hop(after, block.prefix), member, start, now, run, always=False):
+                    raise Broken(
+                        f"I1: {change.action} {change.destination} in {change.table} uncovers {block.prefix}"
+                    )
+                self.checked["I1"] += had
+
+    def _covers(
+        self,
+        target: str | None,
+        member: Member,
+        since: datetime,
+        now: datetime,
+        run: Invocation,
+        *,
+        always: bool,
+    ) -> bool:
+        owner = self.owners.get(target or "")
+        if owner is None or owner.subnet != member.subnet:
+            return False
+        if owner.instance == member.id:
+            return True
+        if always:
+            return self.past.always_fitted(owner.instance, since, now)
+        return self._may_relay(owner.instance, since, now, run)
+
+    def _may_relay(self, node: str, since: datetime, now: datetime, run: Invocation) -> bool:
+        """It was fit at some time of the span, or its subnet was frozen and it relayed, or had nobody.
+
+        Failover asks neither EC2 who runs nor others' cards: it passes over whom something is said against.
+        """
+        if is_failover(run):
+            return any(not fact.is_accused(at) for at, fact in self.past.between(node, since, now))
+        if self.past.fitted(node, since, now):
+            return True
+        home = self._neighbours(node)
+        relaying = self._relaying(run.notes) & home
+        forsaken = not any(
+            self.past.always_fitted(one, since, now) and self._has_joined(one, since, run) for one in home
+        )
+        return forsaken or (node in relaying and self._is_frozen(home, since, now))
+
+    def _relaying(self, notes: Mapping[str, Any]) -> set[str]:
+        return {
+            self.owners[target].instance
+            for view in notes.get("views", {}).values()
+            for target in view.values()
+            if target in self.owners
+        }
+
+    def _is_frozen(self, home: set[str], since: datetime, now: datetime) -> bool:
+        """Whether most of the living nodes of a subnet were accused at some time."""
+        alive = {one for one in home if any(fact.runs for _, fact in self.past.between(one, since, now))}
+        accused = sum(
+            any(fact.is_accused(at) for at, fact in self.past.between(one, since, now)) for one in alive
+        )
+        return 2 * accused > len(alive)
+
+    # small facts
+
+    def _members(self, run: Invocation) -> Mapping[str, Member]:
+        known: Mapping[str, Member] = run.notes.get("members") or self.store.found_members
+        return known
+
+    def _must_cover(self, table: str, member: Member) -> bool:
+        """Neighbours have host routes: a table of the node's own subnet alone need not know it."""
+        return table in self.region.state.tables and self.region.state.subnets_of(table) not in (
+            (member.subnet,),
+            (),
+        )
+
+    def _has_joined(self, node: str, since: datetime, run: Invocation) -> bool:
+        """Whether its blocks were handed out, or its agent had said that its kernel holds them."""
+        member, report = self._members(run).get(node), self.store.reports.get(node)
+        if member is None or not member.blocks:
+            return False
+        newest = max(block.since for block in member.blocks)
+        said = report is not None and report.heartbeat <= since and report.generation >= newest
+        return said or any(block.ready for block in member.blocks)
+
+    def _neighbours(self, node: str) -> set[str]:
+        home = next(owner.subnet for owner in self.owners.values() if owner.instance == node)
+        return {owner.instance for owner in self.owners.values() if owner.subnet == home and owner.member}
+
+
+def catches(view: Mapping[Prefix, str], block: Prefix) -> Prefix | None:
+    """The longest prefix of *view* that contains *block*, found by trying every length."""
+    return next((at for n in range(block.length, -1, -1) if (at := block.at(n)) in view), None)
+
+
+def hop(view: Mapping[Prefix, str], block: Prefix) -> str | None:
+    """The target that a packet for *block* goes to."""
+    found = catches(view, block)
+    return view[found] if found is not None else None
+
+
+def is_failover(run: Invocation) -> bool:
+    """Whether the run moves routes off nodes whose cards it has claimed."""
+    return "lost" in run.notes

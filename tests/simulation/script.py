@@ -1,0 +1,236 @@
+"""What happens to a cluster: a list drawn from a seed, so that it can be replayed and shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from podway.domain.addressing import Prefix
+from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
+from podway_lab.region.faults import Kind
+
+from tests.simulation.checker import OURS
+from tests.simulation.world import ACCOUNT_TAGS, POD_CIDR, World
+
+LASTS = 600.0
+"""Seconds in which things happen."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that happens at a time; *draw* seeds whatever it chooses then."""
+
+    at: float
+    name: str
+    draw: int
+
+    def __str__(self) -> str:
+        return f"{self.at:6.1f} {self.name} ({self.draw})"
+
+
+def write_script(rng: Random) -> tuple[Deed, ...]:
+    """A random story."""
+    names = list(DEEDS)
+    weights = [weight for weight, _ in DEEDS.values()]
+    count = rng.randrange(4, 22)
+    return tuple(
+        Deed(at, rng.choices(names, weights)[0], rng.getrandbits(32))
+        for at in sorted(rng.uniform(0, LASTS) for _ in range(count))
+    )
+
+
+def do(world: World, deed: Deed) -> None:
+    """Let it happen, if it can."""
+    world.say(f"--- {deed.name}")
+    DEEDS[deed.name][1](world, Random(deed.draw))
+
+
+def _nodes(world: World, *states: str) -> list[str]:
+    wanted = states or ("running",)
+    return sorted(
+        one.id
+        for one in world.region.state.instances.values()
+        if one.state in wanted and one.tags.get("podway:cluster")
+    )
+
+
+def launch(world: World, subnet: str, *, spot: bool = False, member: bool = True) -> str:
+    """A new instance; a stranger when it is no *member*."""
+    tags = [{"ResourceType": "instance", "Tags": ACCOUNT_TAGS}] if member else []
+    market = {"InstanceMarketOptions": {"MarketType": "spot"}} if spot else {}
+    made = world.ec2.run_instances(
+        ImageId="ami-1", MinCount=1, MaxCount=1, SubnetId=subnet, TagSpecifications=tags, **market
+    )
+    return str(made["Instances"][0]["InstanceId"])
+
+
+def _join(world: World, rng: Random) -> None:
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        launch(world, rng.choice(world.subnet_ids), spot=rng.random() < 0.2)
+
+
+def _terminate(world: World, rng: Random) -> None:
+    for node in rng.sample(_nodes(world), k=min(rng.choice((1, 1, 1, 2)), len(_nodes(world)))):
+        world.ec2.terminate_instances(InstanceIds=[node])
+
+
+def _stop(world: World, rng: Random) -> None:
+    stoppable = [node for node in _nodes(world) if not world.region.state.instances[node].spot]
+    if stoppable:
+        node = rng.choice(stoppable)
+        world.ec2.stop_instances(InstanceIds=[node])
+        world.scheduler.after(rng.uniform(20, 400), lambda: _start(world, node))
+
+
+def _start(world: World, node: str) -> None:
+    if node in _nodes(world, "stopped"):
+        world.ec2.start_instances(InstanceIds=[node])
+
+
+def _fail_silently(world: World, rng: Random) -> None:
+    """The node forwards nothing; an alarm notices, and notices when it is well again."""
+    if not _nodes(world):
+        return
+    node = rng.choice(_nodes(world))
+    for _ in range(rng.choice((1, 1, 3))):
+        _ail(world, node, rng, broken=rng.random() < 0.7)
+
+
+def _ail(world: World, node: str, rng: Random, *, broken: bool) -> None:
+    begins, lasts, name = rng.uniform(0, 200), rng.uniform(10, 200), rng.choice(("check", "other"))
+
+    def fall() -> None:
+        if broken and node in world.agents:
+            world.agents[node].works = False
+        world.ailing[node, name] = True
+        world.alarm(node, AlarmValue.ALARM, name)
+
+    def recover() -> None:
+        if node in world.agents:
+            world.agents[node].works = True
+        world.ailing.pop((node, name), None)
+        world.alarm(node, AlarmValue.OK, name)
+
+    world.scheduler.after(begins, fall)
+    world.scheduler.after(begins + lasts, recover)
+
+
+def _monitor_breaks(world: World, rng: Random) -> None:
+    """Alarms for most of a subnet, and none of them true."""
+    home = rng.choice(world.subnet_ids)
+    for node in _nodes(world):
+        if world.region.state.instances[node].subnet == home and rng.random() < 0.9:
+            _ail(world, node, rng, broken=False)
+
+
+def _agent_dies(world: World, rng: Random) -> None:
+    if world.agents:
+        agent = world.agents[rng.choice(sorted(world.agents))]
+        agent.works = False
+        world.scheduler.after(rng.uniform(10, 300), lambda: setattr(agent, "works", True))
+
+
+def _drain(world: World, rng: Random) -> None:
+    if not _nodes(world):
+        return
+    node, reason = rng.choice(_nodes(world)), rng.choice(list(HandoverReason))
+    hook = (
+        LifecycleHook("workers", "podway", "token", node) if reason is HandoverReason.TERMINATE_HOOK else None
+    )
+    at = world.scheduler.now().replace(microsecond=0)
+    world.deliver(HandoverAsked(world.event_id(), at, (node,), reason, hook), "lifecycle")
+    if reason is not HandoverReason.REBALANCE:
+        world.scheduler.after(rng.uniform(60, 180), lambda: _reap(world, node))
+
+
+def _reap(world: World, node: str) -> None:
+    if node in _nodes(world, "running", "stopped", "stopping"):
+        world.ec2.terminate_instances(InstanceIds=[node])
+
+
+def _ours(world: World) -> list[tuple[str, Prefix]]:
+    return sorted(key for key, (maker, _) in world.checker.makers.items() if maker == OURS)
+
+
+def _stranger(world: World, rng: Random) -> str:
+    """The interface of an instance that is nobody's member."""
+    if not world.strangers:
+        node = launch(world, rng.choice(world.subnet_ids), member=False)
+        world.strangers.append(world.region.state.instances[node].interfaces[0])
+    return world.strangers[0]
+
+
+def _delete_by_hand(world: World, rng: Random) -> None:
+    if _ours(world):
+        table, destination = rng.choice(_ours(world))
+        world.ec2.delete_route(RouteTableId=table, DestinationCidrBlock=str(destination))
+
+
+def _take_by_hand(world: World, rng: Random) -> None:
+    """One of our routes is given to a stranger, or to another node."""
+    if not _ours(world):
+        return
+    table, destination = rng.choice(_ours(world))
+    target = _stranger(world, rng)
+    if rng.random() < 0.4 and _nodes(world):
+        target = world.region.state.instances[rng.choice(_nodes(world))].interfaces[0]
+    world.ec2.replace_route(
+        RouteTableId=table, DestinationCidrBlock=str(destination), NetworkInterfaceId=target
+    )
+
+
+def _add_by_hand(world: World, rng: Random) -> None:
+    """A foreign route, inside the pod CIDR or outside."""
+    table = rng.choice(world.table_ids)
+    inside = rng.random() < 0.6
+    length = rng.randrange(18, 28)
+    network = (POD_CIDR if inside else Prefix.parse("172.16.0.0/16")).value + rng.getrandbits(16)
+    destination = Prefix(4, network, 32).at(length)
+    held = world.region.state.tables[table].routes
+    if destination not in held and len(held) < world.quota:
+        world.ec2.create_route(
+            RouteTableId=table,
+            DestinationCidrBlock=str(destination),
+            NetworkInterfaceId=_stranger(world, rng),
+        )
+
+
+def _check_by_hand(world: World, rng: Random) -> None:
+    """Somebody switches a node's source/dest check on again."""
+    if _nodes(world):
+        interface = world.region.state.instances[rng.choice(_nodes(world))].interfaces[0]
+        world.ec2.modify_network_interface_attribute(
+            NetworkInterfaceId=interface, SourceDestCheck={"Value": True}
+        )
+
+
+def _api_trouble(world: World, rng: Random) -> None:
+    kind = rng.choice((Kind.THROTTLED, Kind.BROKEN, Kind.UNREACHABLE, Kind.LOST_REPLY, Kind.STALE))
+    chance = rng.choice((0.05, 0.2, 0.6))
+    world.faults.arm(
+        kind, caller=OURS, chance=chance, seconds=rng.uniform(1, 8) if kind is Kind.STALE else 0.0
+    )
+    world.scheduler.after(rng.uniform(5, 90), lambda: world.faults.disarm(kind))
+
+
+def _store_trouble(world: World, rng: Random) -> None:
+    world.calls.chance = rng.choice((0.02, 0.1, 0.4))
+    world.scheduler.after(rng.uniform(5, 60), lambda: setattr(world.calls, "chance", 0.0))
+
+
+DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
+    "nodes join": (6, _join),
+    "nodes are terminated": (6, _terminate),
+    "a node stops": (3, _stop),
+    "a node fails": (4, _fail_silently),
+    "the monitor breaks": (1, _monitor_breaks),
+    "an agent dies": (2, _agent_dies),
+    "a node drains": (3, _drain),
+    "a route is deleted by hand": (1, _delete_by_hand),
+    "a route is taken by hand": (1, _take_by_hand),
+    "a route is added by hand": (2, _add_by_hand),
+    "a check is set by hand": (1, _check_by_hand),
+    "EC2 has trouble": (3, _api_trouble),
+    "the store has trouble": (2, _store_trouble),
+}

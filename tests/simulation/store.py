@@ -1,0 +1,168 @@
+"""The store and EC2 as functions meet them: every call takes time, and may fail before or after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from podway.app.errors import TryAgain
+from podway.app.ports import ClaimAnswer, Memory, Remark
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, CardRoute, Claim
+from podway.domain.handout import SubnetMap
+from podway.domain.health import Verdict
+from podway.domain.members import Member
+from podway_lab.region.model import Client, StrictEC2
+
+from tests.fakes.store import FakeStore
+from tests.simulation.tasks import Scheduler
+
+T = TypeVar("T")
+STORE_TAKES = 0.01
+EC2_TAKES = 0.08
+Noted = Callable[[str, Any], None]
+
+
+class Calls:
+    """The way of a call to the store and back; *chance* of a failure on either way."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.chance = 0.0
+        self.fired: Counter[str] = Counter()
+
+    def make(self, effect: Callable[[], T]) -> T:
+        """*effect* in the midst of its call. Raises TryAgain when it, or its answer, got lost."""
+        task = self.scheduler.current
+        if task is None:
+            return effect()
+        rng = self.scheduler.rng
+        task.pause(rng.expovariate(1 / STORE_TAKES))
+        if rng.random() < self.chance:
+            self.fired["store refuses"] += 1
+            raise TryAgain("the store is busy")
+        result = effect()
+        task.pause(rng.expovariate(1 / STORE_TAKES))
+        if rng.random() < self.chance:
+            self.fired["store's reply lost"] += 1
+            raise TryAgain("the store's answer got lost")
+        return result
+
+
+class SimStore:
+    """The Store port: *table* behind calls; *noted* hears what was read and written, as it happens."""
+
+    def __init__(self, table: FakeStore, calls: Calls, noted: Noted) -> None:
+        self.table = table
+        self._calls, self._noted = calls, noted
+
+    def _call(self, name: str, about: Any, effect: Callable[[], T]) -> T:
+        def noted() -> T:
+            result = effect()
+            self._noted(name, about)
+            return result
+
+        return self._calls.make(noted)
+
+    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        return self._call("lease", owner, lambda: self.table.acquire_lease(owner, now=now, until=until))
+
+    def release_lease(self, owner: str) -> None:
+        self._call("release", owner, lambda: self.table.release_lease(owner))
+
+    def recall(self) -> Memory:
+        """Part by part, in the order in which DynamoDB is asked: other writers come between."""
+        table = self.table
+        members = self._call("recall", None, lambda: dict(table.found_members))
+        supernets = self._call("read", None, lambda: dict(table.found_supernets))
+        cards = self._call("read", None, lambda: dict(table.cards))
+        maps = self._call("read", None, lambda: dict(table.maps))
+        records = self._call("read", None, lambda: dict(table.records))
+        verdicts = self._call("read", None, lambda: dict(table.found_verdicts))
+        reports = self._call("read", None, lambda: dict(table.reports))
+        return Memory(
+            members=tuple(members[node] for node in sorted(members)),
+            supernets=supernets,
+            records=records,
+            verdicts=verdicts,
+            cards=cards,
+            reports=reports,
+            maps=maps,
+        )
+
+    def save_inventory(
+        self,
+        owner: str,
+        *,
+        members: Iterable[Member],
+        forgotten: Iterable[str],
+        supernets: Mapping[str, tuple[Prefix, ...]],
+    ) -> None:
+        kept, gone, before = tuple(members), tuple(forgotten), {}
+
+        def save() -> None:
+            before.update(self.table.found_members)
+            self.table.save_inventory(owner, members=kept, forgotten=gone, supernets=supernets)
+
+        if kept or gone or supernets:
+            self._call("inventory", before, save)
+
+    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
+        self._call("record", table, lambda: self.table.record_routes(owner, table, destinations))
+
+    def put_card(self, card: Card) -> bool:
+        return self._call("card", card.node, lambda: self.table.put_card(card))
+
+    def remove_card(self, node: str) -> None:
+        self._call("card", node, lambda: self.table.remove_card(node))
+
+    def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
+        return self._call("claim", node, lambda: self.table.claim_card(node, claim, now=now))
+
+    def finish_card(self, card: Card) -> bool:
+        return self._call("card", card.node, lambda: self.table.finish_card(card))
+
+    def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
+        self._call("card", node, lambda: self.table.extend_card(node, routes))
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        return self._call("verdicts", None, self.table.verdicts)
+
+    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
+        return self._call("verdict", instance, lambda: self.table.change_verdict(instance, subnet, change))
+
+    def forget_verdict(self, verdict: Verdict) -> None:
+        self._call("verdict", verdict.instance, lambda: self.table.forget_verdict(verdict))
+
+    def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
+        self._call("map", subnet_map.subnet, lambda: self.table.publish_map(subnet_map, now=now))
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        if kept := tuple(remarks):
+            self._call("history", None, lambda: self.table.remember(kept))
+
+
+class SimClient(Client):
+    """An EC2 client whose calls take time; *saw* hears what route tables it was shown."""
+
+    def __init__(
+        self, region: StrictEC2, caller: str, scheduler: Scheduler, saw: Callable[[Any], None]
+    ) -> None:
+        super().__init__(region, caller)
+        self._scheduler, self._saw = scheduler, saw
+
+    def _call(self, operation: str, /, **given: Any) -> Any:
+        task = self._scheduler.current
+        if task is None:
+            return super()._call(operation, **given)
+        rng = self._scheduler.rng
+        task.pause(rng.expovariate(1 / EC2_TAKES))
+        try:
+            answer = super()._call(operation, **given)
+            if operation == "DescribeRouteTables":
+                self._saw(answer)
+        finally:
+            task.pause(rng.expovariate(1 / EC2_TAKES))
+        return answer

@@ -1,0 +1,388 @@
+"""A cluster, its agents, the functions and the events between them, on a simulated clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+from podway.adapters.ec2 import Ec2Cloud
+from podway.adapters.quotas import RouteQuota
+from podway.app.errors import PodwayError
+from podway.app.failover import Failover
+from podway.app.lifecycle import Lifecycle
+from podway.app.ports import AgentReport, Cloud, Store
+from podway.app.reconcile import Outcome, Reconcile, Rules
+from podway.domain.addressing import Prefix
+from podway.domain.model import describe
+from podway.domain.signals import (
+    AgentReported,
+    AlarmChanged,
+    AlarmValue,
+    InstanceState,
+    LifecycleHook,
+    Signal,
+    StateChanged,
+)
+from podway_lab.region.changes import Change, InstanceStateChanged
+from podway_lab.region.faults import Faults
+from podway_lab.region.model import StrictEC2
+from podway_lab.region.operation import Settings
+
+from tests.fakes.store import FakeStore
+from tests.simulation.checker import OURS, Checker
+from tests.simulation.store import Calls, Noted, SimClient, SimStore
+from tests.simulation.tasks import Invocation, Scheduler, SideBySide
+
+POD_CIDR = Prefix.parse("100.64.0.0/16")
+ACCOUNT_TAGS = [{"Key": "podway:cluster", "Value": "sim"}]
+RULES = Rules("sim", (POD_CIDR,), 26, timedelta(minutes=10), timedelta(seconds=60), timedelta(seconds=125))
+FAST, SLOW = 5.0, 30.0
+"""Seconds between an agent's polls."""
+RETRIES = (60.0, 120.0)
+"""Seconds after which Lambda invokes a function again that failed on an event."""
+
+
+@dataclass
+class Agent:
+    """What a node's kernel and disk hold, and whether its agent works."""
+
+    node: str
+    subnet: str
+    generation: int = 0
+    works: bool = True
+    heartbeat: datetime | None = None
+
+
+@dataclass
+class Odds:
+    """How likely things go wrong; all zero while the world comes to rest."""
+
+    lost: float = 0.0
+    doubled: float = 0.0
+    late: float = 0.0
+    crash: float = 0.0
+    second_reconcile: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A worse control plane, to see that the checker notices; as it is, the real one.
+
+    *patches* name a module, an attribute of it, and what stands there instead.
+    """
+
+    rules: Rules = RULES
+    store: Callable[[FakeStore, Calls, Noted], Store] = SimStore
+    patches: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass
+class World:
+    """*quota* is the account's; *subnets* are made with a tagged table each, but some share one."""
+
+    rng: Random
+    quota: int
+    tables: tuple[int, ...]
+    """For each subnet the number of its table."""
+    mutant: Mutant = field(default_factory=Mutant)
+    odds: Odds = field(default_factory=Odds)
+    fired: Counter[str] = field(default_factory=Counter)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    hooks: list[LifecycleHook] = field(default_factory=list)
+    hints: int = 0
+    reconciling: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    quiet: bool = False
+    ailing: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Alarms that are on: node and alarm."""
+    strangers: list[str] = field(default_factory=list)
+    """Interfaces that belong to nobody of the cluster."""
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.rng)
+        self.faults = Faults(seed=self.rng.getrandbits(32), pause=lambda _: None)
+        settings = Settings(
+            route_quota=self.quota,
+            lifecycle={"pending": 20.0, "stopping": 15.0, "shutting-down": 15.0},
+        )
+        self.region = StrictEC2(
+            clock=self.scheduler.now, settings=settings, faults=self.faults, throttled=True
+        )
+        self.calls = Calls(self.scheduler)
+        self.table = FakeStore()
+        self.checker = Checker(
+            self.region,
+            self.scheduler,
+            self.table,
+            POD_CIDR,
+            RULES.quarantine,
+            lambda node: self.agents[node].generation if node in self.agents else 0,
+        )
+        self.region.subscribe(self._hear)
+        self._count = itertools.count(1)
+        self._settle()
+        self._build()
+        self._functions()
+
+    def _settle(self) -> None:
+        """Instances move on by themselves."""
+        self.region.settle()
+        self.scheduler.after(5.0, self._settle)
+
+    # Building
+
+    def _build(self) -> None:
+        self.ec2 = self.region.client("operator")
+        vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.subnet_ids = []
+        made: dict[int, str] = {}
+        for number, table in enumerate(self.tables):
+            subnet = self.ec2.create_subnet(
+                VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"us-west-2{'abc'[number]}"
+            )["Subnet"]["SubnetId"]
+            if table not in made:
+                made[table] = self.ec2.create_route_table(
+                    VpcId=vpc, TagSpecifications=[{"ResourceType": "route-table", "Tags": ACCOUNT_TAGS}]
+                )["RouteTable"]["RouteTableId"]
+            self.ec2.associate_route_table(SubnetId=subnet, RouteTableId=made[table])
+            self.subnet_ids.append(subnet)
+        self.table_ids = sorted(made.values())
+
+    def _functions(self) -> None:
+        client: Any = SimClient(self.region, OURS, self.scheduler, self.checker.saw)
+        self.cloud: Cloud = Ec2Cloud(client, cluster="sim", quota=RouteQuota(fixed=self.quota))
+        rules = self.mutant.rules
+        store: Store = SimStore(self.table, self.calls, self.checker.noted)
+        self.failover = Failover(
+            cloud=self.cloud,
+            store=store,
+            hints=self,
+            clock=self.scheduler,
+            parallel=SideBySide(self.scheduler),
+            hold_down=rules.hold_down,
+        )
+        self.lifecycle = Lifecycle(cloud=self.cloud, failover=self.failover, hints=self, hooks=self)
+        self.reconcile = Reconcile(
+            cloud=self.cloud,
+            store=self.mutant.store(self.table, self.calls, self.checker.noted),
+            hints=self,
+            clock=self.scheduler,
+            rules=rules,
+        )
+
+    # Ports
+
+    def hint(self, reason: str) -> None:
+        """The Hints port: a message in the FIFO queue."""
+        del reason
+        self.hints += 1
+        self.scheduler.after(self.rng.uniform(0.1, 1.5), self._poll_queue)
+
+    def complete(self, hook: LifecycleHook) -> None:
+        """The Hooks port."""
+        self.hooks.append(hook)
+
+    # Functions
+
+    def invoke(self, name: str, work: Callable[[], object], retries: tuple[float, ...] = RETRIES) -> None:
+        """Run a function as Lambda does: killed now and then, invoked again when it failed."""
+        dies = self.rng.randrange(1, 40) if self.rng.random() < self.odds.crash else None
+        run = Invocation(name, dies_after=dies)
+
+        def again() -> None:
+            if retries:
+                self.scheduler.after(retries[0], lambda: self.invoke(name, work, retries[1:]))
+
+        def body() -> None:
+            try:
+                work()
+            except PodwayError:
+                again()
+            except Exception as error:  # noqa: BLE001  (a bug: it ends the simulation)
+                self.errors.append(error)
+
+        self.scheduler.begin(run, body)
+        if dies is not None:
+            self.scheduler.after(130.0, lambda: self._after_death(run, again))
+
+    def _after_death(self, run: Invocation, again: Callable[[], None]) -> None:
+        if run.dead:
+            self.fired["function killed"] += 1
+            again()
+
+    def _poll_queue(self) -> None:
+        if not self.hints:
+            return
+        if self.reconciling:
+            if self.rng.random() >= self.odds.second_reconcile:
+                return
+            self.fired["two reconciles at once"] += 1
+        self.hints = 0
+        self.reconciling = True
+        run = f"run {next(self._count)}"
+        finished: list[bool] = []
+
+        def work() -> None:
+            deadline = self.scheduler.now() + timedelta(seconds=105)
+            outcome = self.reconcile.run(run, deadline=deadline)
+            self.outcomes.append(outcome)
+            self._note(run, outcome)
+            finished.append(True)
+            self.reconciling = False
+            self.scheduler.after(0.1, self._poll_queue)
+
+        def visible_again() -> None:
+            if not finished:
+                self.reconciling = False
+                self.hint("again")
+
+        self.scheduler.after(125.0, visible_again)
+        self.invoke(run, work, retries=())
+
+    def _note(self, run: str, outcome: Outcome) -> None:
+        self.say(f"{run}: busy" if outcome.busy else f"{run}:", silent=outcome.busy or not outcome.applied)
+        for table, step in outcome.applied:
+            self.say(f"{run}: {describe(step)} in {table}")
+        for table, step, error in outcome.failed:
+            self.say(f"{run}: not {describe(step)} in {table}: {error!r}")
+        for subnet, why in outcome.frozen.items():
+            self.say(f"{run}: {subnet} is frozen: {why}")
+
+    def _react(self, function: str, signal: Signal) -> None:
+        react = self.failover.react if function == "failover" else self.lifecycle.react
+        for outcome in react(signal):
+            stayed = {why.name: count for why, count in outcome.stayed.items()}
+            self.say(f"{function}: {_brief(signal)}: {outcome.answer.name} {stayed or ''}")
+            for move in outcome.moved:
+                self.say(f"{function}: {describe(move.step)} in {move.route.table}")
+
+    # Events
+
+    def deliver(self, signal: Signal, *functions: str) -> None:
+        """Hand a signal to functions as EventBridge does: late, doubled, out of order, or not at all."""
+        for function in functions:
+            if self.rng.random() < self.odds.lost:
+                self.fired["event lost"] += 1
+                continue
+            times = 1
+            if self.rng.random() < self.odds.doubled:
+                self.fired["event doubled"] += 1
+                times = 2
+            for _ in range(times):
+                delay = self.rng.expovariate(1 / 1.5)
+                if self.rng.random() < self.odds.late:
+                    self.fired["event late"] += 1
+                    delay += self.rng.uniform(20, 300)
+                self.scheduler.after(
+                    delay, partial(self.invoke, function, partial(self._react, function, signal))
+                )
+
+    def event_id(self) -> str:
+        return f"event {next(self._count)}"
+
+    def _hear(self, change: Change) -> None:
+        if not isinstance(change, InstanceStateChanged):
+            return
+        self.say(f"{change.instance} is {change.state}")
+        at = change.at.replace(microsecond=0)
+        signal = StateChanged(self.event_id(), at, change.instance, InstanceState(change.state))
+        if change.state == "running":
+            self.deliver(signal, "lifecycle")
+            self.scheduler.after(self.rng.uniform(1, 10), lambda: self._poll(change.instance))
+        elif change.state != "pending":
+            self.deliver(signal, "failover")
+
+    def alarm(self, node: str, value: AlarmValue, name: str = "check") -> None:
+        """CloudWatch says so of a node."""
+        self.say(f"alarm {name} of {node}: {value}")
+        at = self.scheduler.now().replace(microsecond=0)
+        self.deliver(AlarmChanged(self.event_id(), at, name, (node,), value), "failover")
+
+    def say(self, what: str, *, silent: bool = False) -> None:
+        """A line of the story, for whoever reads what went wrong."""
+        if not silent:
+            self.log.append(f"{self.scheduler.now():%H:%M:%S} {what}")
+
+    def plain(self, text: str) -> str:
+        """*text* with short names for what has long ids: b2 is the second node of the second subnet."""
+        names = {}
+        for number, subnet in enumerate(self.subnet_ids):
+            names[subnet] = f"subnet-{'abc'[number]}"
+        for number, table in enumerate(self.table_ids):
+            names[table] = f"table-{number}"
+        for number, (interface, owner) in enumerate(self.checker.owners.items()):
+            letter = names[owner.subnet][-1]
+            names[owner.instance], names[interface] = f"{letter}{number}", f"eni-{letter}{number}"
+        for long, short in names.items():
+            text = text.replace(long, short)
+        return text
+
+    # Agents
+
+    def _poll(self, node: str) -> None:
+        """An agent reads its subnet's map, programs the kernel and says so."""
+        instance = self.region.state.instances.get(node)
+        if instance is None or instance.state != "running":
+            return
+        agent = self.agents.setdefault(node, Agent(node, instance.subnet))
+        if agent.works:
+            self._program(agent)
+        known = self.table.maps.get(agent.subnet)
+        near = known is not None and (node in known.forwarders or agent.generation < known.generation)
+        pace = SLOW if self.quiet or not near else FAST
+        self.scheduler.after(pace * self.rng.uniform(0.8, 1.2), lambda: self._poll(node))
+
+    def _program(self, agent: Agent) -> None:
+        known, now = self.table.maps.get(agent.subnet), self.scheduler.now()
+        there = known is not None and any(one.id == agent.node for one in known.members)
+        news = known is not None and there and known.generation > agent.generation
+        old = agent.heartbeat is None or now - agent.heartbeat > timedelta(minutes=5)
+        if not news and not old:
+            return
+        if known is not None and there:
+            agent.generation = known.generation
+        if self.rng.random() < self.calls.chance:
+            return  # the report did not get through: the next poll's will
+        agent.heartbeat = now
+        self.table.reports[agent.node] = AgentReport(agent.node, agent.subnet, agent.generation, now)
+        if news:
+            report = AgentReported(
+                self.event_id(),
+                now,
+                agent.node,
+                subnet=agent.subnet,
+                generation=agent.generation,
+                cause="acknowledged",
+            )
+            self.deliver(report, "lifecycle")
+
+    # The schedule
+
+    def tick(self, every: float) -> None:
+        """A hint every so often, for ever."""
+        self.hint("tick")
+        self.scheduler.after(every, lambda: self.tick(300.0 if self.quiet else every))
+
+    def run_for(self, seconds: float) -> None:
+        """Let time pass; raises what went wrong in it."""
+        self.scheduler.run(until=self.scheduler.now() + timedelta(seconds=seconds))
+        if self.errors:
+            raise self.errors[0]
+
+
+def _brief(signal: Signal) -> str:
+    words = [type(signal).__name__, signal.event_id, f"{signal.at:%H:%M:%S}"]
+    words += [
+        str(getattr(signal, name))
+        for name in ("instance", "instances", "state", "value", "reason")
+        if hasattr(signal, name)
+    ]
+    return " ".join(words)
