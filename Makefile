@@ -9,7 +9,7 @@ BUILDS ?= .aws-sam
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build bench clean
+.PHONY: help setup check format test demo build bench soak clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,8 +44,11 @@ build: $(STAMP) ## Build functions and layers for both architectures with the SA
 	  sam build --parameter-overrides Architecture=$$architecture --build-dir $(BUILDS)/build-$$architecture
 	done
 
-bench: $(STAMP) ## Measure the planner, write docs/bench.md (DAYS=365: a whole year of churn)
-	@$(PYTHON) -m tests.bench $(DAYS)
+bench: $(STAMP) ## Measure, write docs/bench (ONLY="name ...": some sections)
+	@$(PYTHON) -m tests.bench $(ONLY)
+
+soak: $(STAMP) ## Play the long seeded tests, go on where a run was cut, write docs/soak (ONLY="name ...")
+	@$(PYTHON) -m tests.soak $(ONLY)
 
 clean: ## Remove what was built or cached here
 	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
