@@ -28,7 +28,7 @@ NODE, OTHER = "i-00000000000000001", "i-00000000000000002"
 POD = Prefix.parse("100.64.0.0/20")
 BLOCK = Prefix.parse("100.64.0.0/26")
 ROUTE = CardRoute("rtb-1", POD, (Standby(OTHER, "eni-2"),), 2.5)
-CARD = Card(NODE, "subnet-a", "eni-1", 3, (ROUTE,))
+CARD = Card(NODE, "subnet-a", "eni-1", 3, (ROUTE,), cluster_size=9, watchers=("i-2", "i-3"))
 MEMBER = Member(NODE, "subnet-a", "eni-1", "10.0.0.4", (HeldBlock(BLOCK, 1, ready=True),))
 LATER = START + timedelta(seconds=60)
 MUCH_LATER = START + timedelta(seconds=61)
@@ -42,6 +42,7 @@ MAP = SubnetMap(
     forwarders=(NODE,),
     members=(MapMember(NODE, "10.0.0.4", "eni-1", NodeState.READY, MEMBER.blocks),),
     generation=1,
+    watches=((NODE, ("i-2", "i-3")),),
 )
 
 

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 BLOCK = HeldBlock(Prefix.parse("100.64.0.0/26"), 3, ready=True)
 MEMBER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4", (BLOCK,))
 ROUTE = CardRoute("rtb-1", Prefix.parse("fd00:64::/52"), (Standby("i-2", "eni-2"),), 1 / 3)
-CARD = Card("i-1", "subnet-a", "eni-1", 3, (ROUTE,), version=4)
+CARD = Card("i-1", "subnet-a", "eni-1", 3, (ROUTE,), version=4, cluster_size=9, watchers=("i-2", "i-3"))
 VERDICT = accuse(Verdict("i-1", "subnet-a"), Evidence("alarm:x", Severity.INDIRECT, NOW, "why"))
 
 

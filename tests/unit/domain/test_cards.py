@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.cards import make_cards
+from podway.domain.cards import forwarders, make_cards
 from podway.domain.failover import Card, CardRoute, Standby
 from podway.domain.model import (
     Cluster,
@@ -54,7 +54,13 @@ def test_a_relayed_route_is_on_its_next_hops_card_with_its_standbys_and_what_oth
     made = cards(ANCHOR, DIRECT)
 
     assert made["i-0"] == Card(
-        "i-0", "subnet-a", "eni-0", 3, (CardRoute("rtb-b", SUPERNET, standby("i-1", "i-2"), 4.0),)
+        "i-0",
+        "subnet-a",
+        "eni-0",
+        3,
+        (CardRoute("rtb-b", SUPERNET, standby("i-1", "i-2"), 4.0),),
+        cluster_size=3,
+        watchers=("i-1", "i-2"),
     )
 
 
@@ -62,6 +68,8 @@ def test_everybody_has_a_card_and_a_direct_route_is_on_none() -> None:
     made = cards(ANCHOR, DIRECT)
 
     assert [made[node].routes for node in ("i-1", "i-2")] == [(), ()]
+    assert [made[node].watchers for node in ("i-1", "i-2")] == [(), ()], "who relays nothing is not watched"
+    assert forwarders(made.values()) == {"i-0"}
 
 
 def test_an_anchor_that_relays_nothing_yet_is_on_its_card() -> None:

@@ -19,7 +19,7 @@ from podway.domain.health import Evidence, Severity, Verdict
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
-from podway.wire.snapshot import Block, Snapshot
+from podway.wire.snapshot import Block, Snapshot, Watch
 from podway.wire.snapshot import Member as SnapshotMember
 
 Item = Mapping[str, Any]
@@ -88,6 +88,8 @@ def card_item(card: Card) -> dict[str, Any]:
         "subnet": card.subnet,
         "network_interface": card.network_interface,
         "subnet_size": card.subnet_size,
+        "cluster_size": card.cluster_size,
+        "watchers": list(card.watchers),
         "routes": [card_route_item(route) for route in card.routes],
         "version": card.version,
     }
@@ -120,6 +122,8 @@ def read_card(item: Item) -> Card:
         ),
         version=int(item["version"]),
         claim=read_claim(claim) if claim else None,
+        cluster_size=int(item.get("cluster_size", 0)),
+        watchers=tuple(item.get("watchers", ())),
     )
 
 
@@ -202,6 +206,7 @@ def to_snapshot(subnet_map: SubnetMap, *, now: datetime) -> Snapshot:
             )
             for one in subnet_map.members
         ),
+        watches=tuple(Watch(forwarder=one, watchers=watchers) for one, watchers in subnet_map.watches),
     )
 
 
@@ -225,6 +230,7 @@ def read_snapshot(snapshot: Snapshot) -> SubnetMap:
             for one in snapshot.members
         ),
         generation=snapshot.generation,
+        watches=tuple((one.forwarder, one.watchers) for one in snapshot.watches),
     )
 
 

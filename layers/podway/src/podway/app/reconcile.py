@@ -16,7 +16,7 @@ from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
 from podway.domain.addressing import Prefix
 from podway.domain.allotment import Allotment, allot
 from podway.domain.cards import make_cards
-from podway.domain.failover import is_claimed
+from podway.domain.failover import Card, is_claimed
 from podway.domain.freeze import freeze
 from podway.domain.handout import SubnetMap, hand_out, make_maps
 from podway.domain.health import EC2_STATE, is_spent, withdraw
@@ -110,10 +110,11 @@ class _Run:
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
         cluster = self._cluster(survey, memory, allotment, owned, now)
         planned = plan(cluster, improve=IMPROVEMENT)
-        maps = self._publish(survey, memory.maps, cluster, planned, members)
-        barred = self._write_cards(memory, planned, cluster, roll)
+        cards = make_cards(planned, cluster)
+        maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
+        barred = self._write_cards(memory, cards, planned, roll)
         tables, late = self._apply(cluster, planned, memory, barred)
-        self._hand_out(survey, memory, maps, cluster, planned, members, tables)
+        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards)
         self._report(cluster, planned, owned, allotment, survey, late=late)
         return self.outcome
 
@@ -230,11 +231,13 @@ class _Run:
         cluster: Cluster,
         planned: Plan,
         members: Iterable[Member],
+        cards: Iterable[Card],
     ) -> dict[str, SubnetMap]:
         """Tell the agents of every subnet whose map has changed; the maps as they now stand."""
         maps = dict(before)
         cidrs = {subnet.id: subnet.cidrs for subnet in survey.subnets}
-        for wanted in make_maps(cluster, planned, members, cidrs):
+        watches = {card.node: card.watchers for card in cards}
+        for wanted in make_maps(cluster, planned, members, cidrs, watches):
             present = before.get(wanted.subnet)
             generation = present.generation if present else 0
             if present == replace(wanted, generation=generation):
@@ -243,7 +246,9 @@ class _Run:
             self.store.publish_map(maps[wanted.subnet], now=self.clock.now())
         return maps
 
-    def _write_cards(self, memory: Memory, planned: Plan, cluster: Cluster, roll: Roll) -> frozenset[str]:
+    def _write_cards(
+        self, memory: Memory, cards: Iterable[Card], planned: Plan, roll: Roll
+    ) -> frozenset[str]:
         """Before the routes: whoever gets a route can lose it the moment after.
 
         A claim that is over is lifted from a card that has routes, or it would stop the next event. Who
@@ -254,7 +259,7 @@ class _Run:
         now = self.clock.now()
         barred = set()
         getting = _targets(step for table in planned.route_tables for step in table.steps)
-        for card in make_cards(planned, cluster):
+        for card in cards:
             before = memory.cards.get(card.node)
             if before is None:
                 written = self.store.put_card(card)
@@ -302,6 +307,7 @@ class _Run:
         planned: Plan,
         members: tuple[Member, ...],
         tables: tuple[RouteTable, ...],
+        cards: Iterable[Card],
     ) -> None:
         """Blocks that may be used now: written, then told to the agents."""
         acknowledged = _acknowledged(memory, members)
@@ -310,7 +316,7 @@ class _Run:
         if not changed:
             return
         self.store.save_inventory(self.owner, members=changed, forgotten=(), supernets={})
-        self._publish(survey, maps, cluster, planned, after)
+        self._publish(survey, maps, cluster, planned, after, cards)
         self.outcome.joined = [member.id for member in changed]
 
     def _report(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.failover import Card, CardRoute, Standby
 from podway.domain.model import Cluster, Node, Plan, PlannedRoute, RouteKind
+from podway.domain.watching import assign_watchers
 
 
 def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
@@ -33,10 +34,28 @@ def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
         weight = weigh.relayed(leaving.destination, hop)
         if weight or weigh.is_anchor(leaving.destination):
             routes[hop].append(replace(leaving, weight=weight))
+    watchers = assign_watchers(cluster, {node for node, held in routes.items() if _relays(held)})
     return tuple(
-        Card(node.id, node.subnet, node.network_interface, sizes[node.subnet], tuple(routes[node.id]))
+        Card(
+            node.id,
+            node.subnet,
+            node.network_interface,
+            sizes[node.subnet],
+            tuple(routes[node.id]),
+            cluster_size=len(cluster.nodes),
+            watchers=watchers.get(node.id, ()),
+        )
         for node in cluster.nodes
     )
+
+
+def forwarders(cards: Iterable[Card]) -> frozenset[str]:
+    """The nodes that relay: those with a route that carries blocks of others."""
+    return frozenset(card.node for card in cards if _relays(card.routes))
+
+
+def _relays(routes: Iterable[CardRoute]) -> bool:
+    return any(route.weight > 0 for route in routes)
 
 
 def _standbys(ranked: Iterable[str], nodes: Mapping[str, Node]) -> tuple[Standby, ...]:

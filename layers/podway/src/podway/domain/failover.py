@@ -47,7 +47,8 @@ class Claim:
 class Card:
     """A member's failover card. Every member has one; without routes there is nothing to move.
 
-    ``subnet_size`` is the number of present members of its subnet, for the freeze rule.
+    ``subnet_size`` and ``cluster_size`` count present members, for the freeze rule. ``watchers`` are the
+    siblings whose suspicions count.
     ``version`` grows with every rewrite and every claim: whoever read an older one must look again.
     """
 
@@ -58,6 +59,8 @@ class Card:
     routes: tuple[CardRoute, ...] = ()
     version: int = 0
     claim: Claim | None = None
+    cluster_size: int = 0
+    watchers: tuple[str, ...] = ()
 
 
 def is_claimed(card: Card, *, now: datetime) -> bool:

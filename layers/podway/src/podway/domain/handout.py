@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from podway.domain.addressing import Prefix
 from podway.domain.members import HeldBlock, Member
@@ -36,6 +37,8 @@ class SubnetMap:
     forwarders: tuple[str, ...]
     members: tuple[MapMember, ...]
     generation: int = 0
+    watches: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Each forwarder with the siblings that probe through it."""
 
 
 def hand_out(
@@ -94,11 +97,15 @@ def make_maps(
     plan: Plan,
     members: Iterable[Member],
     subnet_cidrs: Mapping[str, tuple[Prefix, ...]],
+    watches: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> tuple[SubnetMap, ...]:
-    """One map for every subnet that has supernets or members."""
+    """One map for every subnet that has supernets or members; *watches* name each forwarder's watchers."""
     members = tuple(members)
     return tuple(
-        _subnet_map(cluster, plan, subnet.id, members, subnet_cidrs.get(subnet.id, ()))
+        replace(
+            _subnet_map(cluster, plan, subnet.id, members, subnet_cidrs.get(subnet.id, ())),
+            watches=_watched(cluster, subnet.id, watches),
+        )
         for subnet in cluster.subnets
         if subnet.supernets or any(member.subnet == subnet.id for member in members)
     )
@@ -136,6 +143,13 @@ def _subnet_map(
             if member.subnet == subnet and member.gone_at is None
         ),
     )
+
+
+def _watched(
+    cluster: Cluster, subnet: str, watches: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    here = {node.id for node in cluster.nodes if node.subnet == subnet}
+    return tuple(sorted((one, watchers) for one, watchers in watches.items() if one in here and watchers))
 
 
 def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> tuple[set[Prefix], set[str]]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from podway.wire.values import Cidr
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 0
+SCHEMA_MINOR = 1
 MAX_BODY_BYTES = 8 << 20
 """Largest unpacked snapshot that is accepted; 5,000 nodes take about 1 MB."""
 
@@ -49,6 +49,13 @@ class Member(_Part):
     blocks: tuple[Block, ...] = ()
 
 
+class Watch(_Part):
+    """A forwarder, and the nodes of its subnet that probe through it."""
+
+    forwarder: str
+    watchers: tuple[str, ...]
+
+
 class Snapshot(_Part):
     """The state of one subnet that its agents program."""
 
@@ -69,6 +76,8 @@ class Snapshot(_Part):
     forwarders: tuple[str, ...] = ()
     """Nodes of the subnet that are next hops for blocks of others: they poll fast."""
     members: tuple[Member, ...] = ()
+    watches: tuple[Watch, ...] = ()
+    """Since 1.1: who probes through whom. A suspicion counts only from an assigned watcher."""
 
 
 class PackedSnapshot(BaseModel):
