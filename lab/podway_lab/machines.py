@@ -6,6 +6,7 @@ Without namespaces there is no kernel to program, so paper agents read the snaps
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ from podway_lab.region.model import StrictEC2
 METADATA_ADDRESS = "169.254.169.254"
 CONFLIST = "10-podway.conflist"
 AGENT_LOG = "agent.log"
+ADDRESSES = "cni-data"
+"""Where host-local keeps addresses in use: on /run, on a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Fleet:
             "PODWAY_AGENT_TABLE": region.table,
             "PODWAY_AGENT_STATE_DIR": str(home / "state"),
             "PODWAY_AGENT_CNI_CONF_DIR": str(home / "net.d"),
-            "PODWAY_AGENT_CNI_DATA_DIR": str(home / "cni-data"),
+            "PODWAY_AGENT_CNI_DATA_DIR": str(home / ADDRESSES),
             "PODWAY_AGENT_POLL_FAST_SECONDS": str(self._poll),
             "PODWAY_AGENT_POLL_SLOW_SECONDS": str(self._poll * 3),
         }
@@ -105,6 +108,31 @@ class Fleet:
             return host.popen(
                 [sys.executable, "-m", "podway_agent", "run"], env=settings, stdout=log, stderr=log
             )
+
+    def kill_agent(self, instance: str) -> None:
+        """End the agent without a warning (SIGKILL); the node goes on. Raises KeyError."""
+        self.machines[instance].agent.end()
+
+    def restart_agent(self, instance: str) -> None:
+        """End the agent, if it lives, and start another. Raises KeyError."""
+        machine = self.machines[instance]
+        machine.agent.end()
+        machine.agent = self.start_agent(machine.host)
+
+    def freeze_agent(self, instance: str) -> None:
+        """Stop the agent where it is (SIGSTOP); the node goes on. Raises KeyError."""
+        self.machines[instance].agent.freeze()
+
+    def thaw_agent(self, instance: str) -> None:
+        """Let a frozen agent go on. Raises KeyError."""
+        self.machines[instance].agent.thaw()
+
+    def reboot(self, instance: str) -> None:
+        """The instance starts anew with what it has on disk; pods and addresses in use are gone."""
+        self.halt(instance)
+        home = self._fabric.directory / instance
+        shutil.rmtree(home / ADDRESSES, ignore_errors=True)
+        self.boot(instance)
 
     def halt(self, instance: str) -> None:
         """The instance falls silent, with all that runs on it; twice is fine."""

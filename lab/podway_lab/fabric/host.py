@@ -9,9 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from podway_lab.fabric import conntrack
 from podway_lab.fabric.cni import Attachment
 from podway_lab.fabric.namespace import Namespace, new_namespace
 from podway_lab.fabric.switch import ROUTER_MAC, Port, Switch
+
+FORWARD_DROP = """
+table inet lab_forward
+delete table inet lab_forward
+"""
+FORWARD_DROP_RULE = """
+table inet lab_forward {
+  chain forward {
+    type filter hook forward priority -1
+    counter drop
+  }
+}
+"""
 
 
 class Pod(Namespace):
@@ -60,7 +74,7 @@ class Host(Namespace):
         segment = self.port.segment
         self.ip(
             "link set lo up",
-            f"address add {self.address}/{segment.network.prefixlen} dev ens5",
+            f"address replace {self.address}/{segment.network.prefixlen} dev ens5",
             "link set ens5 up",
             f"neighbour replace {segment.gateway} lladdr {ROUTER_MAC} dev ens5 nud permanent",
             f"route replace default via {segment.gateway}",
@@ -79,6 +93,23 @@ class Host(Namespace):
         """Put the cable back."""
         self._switch.set_link(self.port, up=True)
 
+    def unplug(self) -> None:
+        """Take the network interface away from the running instance: ``ens5`` is gone; twice is fine."""
+        self._switch.unplug(self.port)
+
+    def plug_in(self) -> None:
+        """Put the same network interface back, as a new ``ens5`` with another index; twice is fine."""
+        if self.network_interface in self._switch.ports:
+            return
+        old = self.port
+        self.port = self._switch.plug(old.network_interface, old.segment, old.address, old.mac, self)
+        self.boot()
+
+    def flap(self) -> None:
+        """Switch ``ens5`` off and on: the kernel drops every unicast route; DHCP restores its own only."""
+        self.ip("link set ens5 down")
+        self.boot()
+
     def drop_everything(self, *, on: bool) -> None:
         """Lose every packet to and from the instance while its link stays up."""
         self._switch.silence(self.port, on=on)
@@ -86,6 +117,18 @@ class Host(Namespace):
     def set_forwarding(self, *, on: bool) -> None:
         """Turn the kernel's forwarding off and the instance is a zombie: it answers, and relays nothing."""
         self.sysctl("net.ipv4.ip_forward", int(on))
+
+    def drop_forwarded(self, *, on: bool) -> None:
+        """Have a rule of somebody else's drop all that the kernel would forward: a zombie, too."""
+        self.nft(FORWARD_DROP + (FORWARD_DROP_RULE if on else ""))
+
+    def fill_conntrack(self) -> int:
+        """Let the kernel track as many flows as it can: no new one gets through; how many there are."""
+        return conntrack.fill(self)
+
+    def flush_routes(self, protocol: int) -> None:
+        """Remove the routes of one protocol, as somebody does by hand (the agent's are 112)."""
+        self.ip(f"route flush proto {protocol}")
 
     def add_pod(self, name: str, conflist: Path, *, capabilities: Mapping[str, Any] | None = None) -> Pod:
         """Start a pod on the network that *conflist* describes (as its file is now).

@@ -88,6 +88,14 @@ class Process(subprocess.Popen[bytes]):
                 os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
+    def freeze(self) -> None:
+        """Stop it where it is, group and all; it does not notice. Raises ProcessLookupError."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on. Raises ProcessLookupError."""
+        os.killpg(self.pid, signal.SIGCONT)
+
 
 class Namespace:
     """One network namespace; freed when it is closed and nothing inside it lives any more."""
