@@ -20,12 +20,14 @@ from podway.wire.snapshot import PackedSnapshot, Snapshot
 
 from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
+from podway_agent.desired import own_blocks
 from podway_agent.disk import STATUS, StateDirectory
 from podway_agent.identity import Identity, MetadataAway, identify
 from podway_agent.journal import start_logging
 from podway_agent.loop import Loop
 from podway_agent.settings import Settings
 from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
+from podway_agent.usage import Usage, addresses_in_use, fullest
 
 if TYPE_CHECKING:
     from podway_agent.endpoint import Metric
@@ -140,7 +142,14 @@ class Agent:
             deliver=self.loop.deliver,
             newest=saved,
             renew=lambda: _ask(self.settings, self.state, trust_disk=False),
+            count=self.count,
             version=agent_version(),
+        )
+
+    def count(self, snapshot: Snapshot) -> Usage:
+        """How full this node's blocks are. Raises OSError."""
+        return fullest(
+            own_blocks(snapshot, self.identity.instance), addresses_in_use(self.settings.cni_data_dir)
         )
 
     def run(self) -> None:
@@ -213,6 +222,15 @@ class Agent:
             ),
             gauge("routes", "Our routes.", desired=outcome.desired, present=outcome.present),
             gauge("faults", "What keeps the kernel from holding the snapshot.", value=len(outcome.faults)),
+            gauge(
+                "addresses",
+                "Pods' addresses in the node's blocks: in use, and as many as there could be.",
+                used=courier.usage.used,
+                room=courier.usage.room,
+            ),
+            gauge(
+                "blocks", "Blocks: held, and needed.", held=courier.usage.blocks, wanted=courier.usage.wanted
+            ),
             gauge("cni_written", "1 when the CNI configuration stands.", value=outcome.cni_written),
             counter("drift_repaired", "Routes that others changed and we put right.", value=counters.drift),
             counter("table_repaired", "Times that others changed our nftables table.", value=table.repairs),

@@ -21,11 +21,14 @@ from podway_agent.disk import StateDirectory
 from podway_agent.identity import Identity, MetadataAway
 from podway_agent.settings import Settings
 from podway_agent.store import Store, StoreAway, StoreRefused
+from podway_agent.usage import NOTHING, Usage
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.2
 MOST_DOUBLINGS = 10
+COUNT_SECONDS = 5.0
+"""How often the addresses of pods are counted: a burst of pods must not fill a block unseen."""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Courier:
     renew: Callable[[], Identity]
     newest: Snapshot | None
     """What is obeyed: the saved snapshot at first."""
+    count: Callable[[Snapshot], Usage] = lambda _: NOTHING
+    """How full the node's blocks are; may raise OSError."""
     version: str = ""
     chance: Callable[[float, float], float] = random.uniform
     clock: Callable[[], float] = time.monotonic
@@ -56,7 +61,13 @@ class Courier:
     answered: float | None = None
     """When the store last answered, by *clock*."""
     requests: int = 0
+    usage: Usage = NOTHING
+    """Of the node's addresses, as last counted."""
     _told: int | None = None
+    _asked: int = 0
+    """Blocks that the last report asked for."""
+    _uncounted: str = ""
+    _next_count: float = 0.0
     _next_poll: float = 0.0
     _next_report: float = 0.0
     _refused: str = ""
@@ -87,6 +98,8 @@ class Courier:
 
     def step(self) -> float:
         """Do what is due; the seconds until more is."""
+        if self.clock() >= self._next_count:
+            self._count()
         try:
             if self.clock() >= self._next_report or self._is_news():
                 self._report()
@@ -94,12 +107,25 @@ class Courier:
                 self._poll()
         except StoreAway as error:
             self._fail(error)
-        due = min(self._next_poll, self._next_report)
+        due = min(self._next_poll, self._next_report, self._next_count)
         return max(0.0, due - self.clock())
 
     def _is_news(self) -> bool:
         """Whether there is something to acknowledge now (after failures: when the next try is due)."""
-        return self.held != (self._told or 0) and (not self.failures or self.clock() >= self._next_poll)
+        news = self.held != (self._told or 0) or self.usage.wanted > max(self._asked, self.usage.blocks)
+        return news and (not self.failures or self.clock() >= self._next_poll)
+
+    def _count(self) -> None:
+        """See how full the node's blocks are; a count that fails leaves the last one standing."""
+        self._next_count = self.clock() + COUNT_SECONDS
+        if self.newest is None:
+            return
+        try:
+            self.usage = self.count(self.newest)
+        except OSError as error:
+            if str(error) != self._uncounted:
+                log.warning("addresses in use not counted", extra={"reason": str(error)})
+            self._uncounted = str(error)
 
     def _fail(self, error: StoreAway) -> None:
         """Back off: twice as long each time, up to the slow interval."""
@@ -177,6 +203,8 @@ class Courier:
         cause: Cause = "heartbeat" if held == self._told else "acknowledged"
         if self._told is None and not held:
             cause = "joined"
+        elif cause == "heartbeat" and self.usage.wanted > self.usage.blocks:
+            cause = "addresses"  # again with each heartbeat: the hint may have been lost
         item = AgentItem(
             pk=self.identity.userid,
             instance=self.identity.instance,
@@ -184,10 +212,11 @@ class Courier:
             generation=held,
             heartbeat=datetime.now(UTC),
             cause=cause,
+            blocks_wanted=self.usage.wanted,
             version=self.version,
         )
         self.requests += 1
         self.store.report(item)
-        self._told = held
+        self._told, self._asked = held, self.usage.wanted
         self._answer()
         self._next_report = self.clock() + self._around(self.settings.heartbeat_seconds)

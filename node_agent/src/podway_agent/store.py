@@ -126,6 +126,7 @@ def _attributes(item: AgentItem) -> dict[str, Any]:
     }
     return {name: {"S": value} for name, value in text.items()} | {
         "generation": {"N": str(item.generation)},
+        "blocks_wanted": {"N": str(item.blocks_wanted)},
         "suspecting": {"BOOL": item.suspecting},
         "suspects": {"L": [{"S": suspect} for suspect in item.suspects]},
     }

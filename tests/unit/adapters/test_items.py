@@ -96,9 +96,15 @@ def test_an_agents_word_is_read() -> None:
     assert report == AgentReport("i-2", "subnet-a", 3, NOW)
 
 
+def test_an_agents_wish_for_blocks_is_read() -> None:
+    assert items.read_report(stored(SAID | {"blocks_wanted": 2})).blocks_wanted == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"blocks_wanted": 1001},
+        {"blocks_wanted": "all"},
         {"instance": "i-1"},
         {"heartbeat": "2026-11-22T12:00:00"},
         {"heartbeat": "long ago"},

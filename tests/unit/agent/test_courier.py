@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, pack
-from podway_agent.courier import Courier
+from podway_agent.courier import COUNT_SECONDS, Courier
 from podway_agent.disk import StateDirectory
 from podway_agent.identity import Identity, MetadataAway
 from podway_agent.settings import Settings
 from podway_agent.store import StoreAway, StoreRefused, Version
+from podway_agent.usage import NOTHING, Usage
 
 from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET, snapshot
 
@@ -57,6 +58,8 @@ class World:
     now: float = 1000.0
     delivered: list[Snapshot] = field(default_factory=list)
     renewed: Identity | None = None
+    usage: Usage = NOTHING
+    uncountable: bool = False
 
     def __post_init__(self) -> None:
         self.courier = Courier(
@@ -67,6 +70,7 @@ class World:
             deliver=self.delivered.append,
             renew=self.renew,
             newest=self.saved,
+            count=self.count,
             chance=lambda low, high: (low + high) / 2,
             clock=lambda: self.now,
         )
@@ -75,6 +79,11 @@ class World:
         if self.renewed is None:
             raise MetadataAway("no answer")
         return self.renewed
+
+    def count(self, _: Snapshot) -> Usage:
+        if self.uncountable:
+            raise PermissionError("not yours to read")
+        return self.usage
 
     def put(self, told: Snapshot) -> None:
         self.store.packed = pack(told)
@@ -264,3 +273,70 @@ def test_jitter_keeps_agents_apart(world: World) -> None:
     world.courier.chance = lambda low, high: high
 
     assert world.courier.step() == pytest.approx(FAST * 1.2)
+
+
+def settled(world: World) -> None:
+    """Its one snapshot is held and acknowledged, and its first counts are done."""
+    world.put(snapshot(generation=1))
+    world.courier.step()
+    world.courier.kernel_holds(1)
+    world.usage = Usage(used=10, room=61, blocks=1)
+    world.pass_time(COUNT_SECONDS + 1)
+    world.store.reports.clear()
+
+
+def test_a_filling_node_asks_for_a_block_at_once_and_only_once(world: World) -> None:
+    settled(world)
+
+    world.usage = Usage(used=49, room=61, blocks=1)
+    world.pass_time(4 * COUNT_SECONDS)
+
+    assert [(item.cause, item.blocks_wanted) for item in world.store.reports] == [("addresses", 2)]
+
+
+def test_it_repeats_the_wish_until_the_block_comes_and_is_quiet_then(world: World) -> None:
+    settled(world)
+    world.usage = Usage(used=49, room=61, blocks=1)
+    world.pass_time(2 * HEARTBEAT)
+    asked = [(item.cause, item.blocks_wanted) for item in world.store.reports]
+    world.store.reports.clear()
+
+    world.usage = Usage(used=49, room=122, blocks=2)
+    world.pass_time(2 * HEARTBEAT)
+
+    assert asked == [("addresses", 2)] * 2
+    assert [(item.cause, item.blocks_wanted) for item in world.store.reports] == [("heartbeat", 2)] * 2
+
+
+def test_it_asks_for_a_third_block_when_two_are_full(world: World) -> None:
+    settled(world)
+    for usage in (Usage(49, 61, 1), Usage(61, 122, 2), Usage(99, 122, 2)):
+        world.usage = usage
+        world.pass_time(2 * COUNT_SECONDS)
+
+    assert [item.blocks_wanted for item in world.store.reports] == [2, 3]
+
+
+def test_a_wish_waits_for_a_store_that_is_away(world: World) -> None:
+    settled(world)
+    world.store.fault = StoreAway("no answer")
+    world.usage = Usage(used=49, room=61, blocks=1)
+    world.pass_time(300)
+    assert world.courier.failures, "the outage this test is about never happened"
+
+    world.store.fault = None
+    world.pass_time(SLOW)
+
+    assert world.store.reports[-1].blocks_wanted == 2
+
+
+def test_a_count_that_fails_leaves_the_last_one_standing_and_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    settled(world)
+    world.uncountable = True
+
+    world.pass_time(10 * COUNT_SECONDS)
+
+    assert world.courier.usage == Usage(used=10, room=61, blocks=1)
+    assert [record.message for record in caplog.records].count("addresses in use not counted") == 1

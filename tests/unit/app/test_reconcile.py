@@ -76,6 +76,36 @@ def test_a_block_is_not_handed_out_before_its_forwarders_have_acknowledged_it() 
     assert play.is_ready(newcomer.id)
 
 
+def test_a_node_that_needs_more_addresses_gets_a_block_more_ready_once_its_forwarders_know_it() -> None:
+    play = Play()
+    play.settle()
+    asking = play.store.reports["i-a2"]
+    play.store.reports["i-a2"] = replace(asking, blocks_wanted=2)
+
+    play.reconcile()
+    first, second = play.store.found_members["i-a2"].blocks
+    assert (first.ready, second.ready) == (True, False)
+    assert second in next(one for one in play.store.maps["subnet-a"].members if one.id == "i-a2").blocks, (
+        "agents must hear of it before it is ready"
+    )
+    play.agents_acknowledge()
+    play.reconcile()
+    play.reconcile()
+
+    assert [block.ready for block in play.store.found_members["i-a2"].blocks] == [True, True]
+    assert len(play.store.found_members["i-a1"].blocks) == 1
+
+
+def test_a_wish_that_was_made_in_another_subnet_is_not_heard() -> None:
+    play = Play()
+    play.settle()
+    play.store.reports["i-a2"] = replace(play.store.reports["i-a2"], blocks_wanted=2, subnet="subnet-b")
+
+    play.reconcile()
+
+    assert len(play.store.found_members["i-a2"].blocks) == 1
+
+
 def test_a_steady_state_changes_nothing_anywhere() -> None:
     play = Play(quota=6)
     play.settle()

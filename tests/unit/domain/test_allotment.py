@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.allotment import Allotment, allot
+from podway.domain.allotment import CONTENT, MOST_BLOCKS, Allotment, allot
 from podway.domain.members import HeldBlock, Member
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -23,6 +23,7 @@ def allotted(
     supernets: Mapping[str, tuple[Prefix, ...]] | None = None,
     pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,),
     now: datetime = NOW,
+    wanted: Mapping[str, int] = CONTENT,
 ) -> Allotment:
     present = tuple(present)
     return allot(
@@ -35,6 +36,7 @@ def allotted(
         generations={"subnet-a": 7},
         now=now,
         quarantine=REST,
+        wanted=wanted,
     )
 
 
@@ -102,3 +104,58 @@ def test_who_finds_no_room_is_named_and_costs_nobody_else_a_block() -> None:
     assert found.members[0] == holder
     assert found.members[1].blocks == ()
     assert [one.want.node for one in found.refused] == ["i-2"]
+
+
+def test_who_needs_more_addresses_gets_the_buddy_of_its_block_where_that_is_free() -> None:
+    first = allotted([NEWCOMER])
+
+    found = allotted(first.members, supernets=first.supernets, wanted={"i-1": 2})
+
+    old, new = found.members[0].blocks
+    assert old == first.members[0].blocks[0]
+    assert (new.prefix, new.since, new.ready) == (old.prefix.buddy(), 8, False)
+    assert found.supernets == first.supernets
+
+
+def test_where_the_buddy_is_taken_another_block_of_the_subnet_will_do() -> None:
+    first = allotted([NEWCOMER, replace(NEWCOMER, id="i-2")])
+    one, two = (member.prefixes[0] for member in first.members)
+    assert two == one.buddy(), "the neighbour that this test is about is not there"
+
+    found = allotted(first.members, supernets=first.supernets, wanted={"i-1": 2})
+
+    further = found.members[0].prefixes[1]
+    assert not {further} & {one, two}
+    assert any(net.contains(further) for net in found.supernets["subnet-a"])
+
+
+def test_a_wish_is_met_once_whoever_repeats_it_and_taken_back_costs_no_block() -> None:
+    members, supernets = allotted([NEWCOMER]).members, allotted([NEWCOMER]).supernets
+
+    held = []
+    for wish in (2, 2, 2, 0, 3):
+        found = allotted(members, supernets=supernets, wanted={"i-1": wish})
+        members, supernets = found.members, found.supernets
+        held.append(len(members[0].blocks))
+
+    assert held == [2, 2, 2, 2, 3]
+
+
+def test_a_wish_without_end_gets_one_block_a_run_and_ends_at_the_most() -> None:
+    found = allotted([NEWCOMER])
+
+    held = []
+    for _ in range(MOST_BLOCKS + 2):
+        found = allotted(found.members, supernets=found.supernets, wanted={"i-1": 1000})
+        held.append(len(found.members[0].blocks))
+
+    assert held == [*range(2, MOST_BLOCKS + 1), *[MOST_BLOCKS] * 3]
+
+
+def test_a_wish_is_one_for_every_family() -> None:
+    both = (POD_CIDR, Prefix.parse("fd00:64::/48"))
+    first = allotted([NEWCOMER], pod_cidrs=both)
+
+    found = allotted(first.members, supernets=first.supernets, pod_cidrs=both, wanted={"i-1": 2})
+
+    assert sorted(one.version for one in found.members[0].prefixes) == [4, 4, 6, 6]

@@ -180,7 +180,9 @@ def read_report(item: Item) -> AgentReport:
     said = AgentItem.model_validate({name: _plain(value) for name, value in item.items()})
     if said.instance != said.speaker:  # IAM vouches for the key alone
         raise ValueError(f"{said.speaker} speaks for {said.instance}")
-    return AgentReport(said.speaker, said.subnet, said.generation, said.heartbeat, said.suspects)
+    return AgentReport(
+        said.speaker, said.subnet, said.generation, said.heartbeat, said.suspects, said.blocks_wanted
+    )
 
 
 def to_snapshot(subnet_map: SubnetMap, *, now: datetime) -> Snapshot:

@@ -61,6 +61,7 @@ class AgentReport:
     generation: int
     heartbeat: datetime
     suspects: tuple[str, ...] = ()
+    blocks_wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

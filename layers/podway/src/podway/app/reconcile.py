@@ -179,6 +179,7 @@ class _Run:
             generations={subnet: one.generation for subnet, one in memory.maps.items()},
             now=now,
             quarantine=self.rules.quarantine,
+            wanted=_wanted(memory, roll.present),
         )
 
     def _remember_members(self, memory: Memory, allotment: Allotment, roll: Roll) -> tuple[Member, ...]:
@@ -368,6 +369,15 @@ def _acknowledged(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
     """What each member's kernel holds; a report from another subnet's time says nothing about this one."""
     return {
         member.id: report.generation
+        for member in members
+        if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
+    }
+
+
+def _wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
+    """How many blocks each member's pods need, as its agent says; of another subnet's time: not said."""
+    return {
+        member.id: report.blocks_wanted
         for member in members
         if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
     }

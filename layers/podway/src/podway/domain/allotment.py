@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.ipam import AddressSpace, Assigned, NoRoom, Resting, Supernet, Want, allocate
 from podway.domain.members import HeldBlock, Member
+
+MOST_BLOCKS = 8
+"""Of a family on one node. A /26 has room for 61 pods, and a node for a few hundred; one that asks
+for more is in error, and must not take the cluster's space."""
+
+CONTENT: Mapping[str, int] = MappingProxyType({})
+"""Nobody asked for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +39,13 @@ def allot(
     generations: Mapping[str, int],
     now: datetime,
     quarantine: timedelta,
+    wanted: Mapping[str, int] = CONTENT,
 ) -> Allotment:
     """A block of every family of *pod_cidrs* for each present member that lacks one.
+
+    Members whose agents say (*wanted*, blocks of each family) that they need more than they have get
+    one more, beside one of theirs where that is free, so that one route serves both. One at a time:
+    the next run gives the next.
 
     *block_length* is that of the first pod CIDR's family; another family's block holds as many
     addresses. A new block first appears in the next generation of its subnet's map. What a gone
@@ -60,7 +73,7 @@ def allot(
         Want(member.subnet, member.id, length, version)
         for member in present
         for version, length in lengths.items()
-        if not any(prefix.version == version for prefix in member.prefixes)
+        if _held(member, version) < max(1, min(wanted.get(member.id, 1), MOST_BLOCKS))
     ]
     found = allocate(space, wants, now=now, subnets=subnets)
     new: dict[str, list[Prefix]] = {}
@@ -74,6 +87,10 @@ def allot(
         supernets=_by_subnet(found.space.supernets),
         refused=found.refused,
     )
+
+
+def _held(member: Member, version: int) -> int:
+    return sum(prefix.version == version for prefix in member.prefixes)
 
 
 def _lengths(pod_cidrs: tuple[Prefix, ...], block_length: int) -> dict[int, int]:

@@ -15,7 +15,7 @@ AGENTS = "agents"
 
 AGENT_SORT_KEY = "agent"
 
-Cause = Literal["joined", "acknowledged", "suspicion", "heartbeat"]
+Cause = Literal["joined", "acknowledged", "addresses", "suspicion", "heartbeat"]
 
 
 class AgentItem(BaseModel):
@@ -35,6 +35,8 @@ class AgentItem(BaseModel):
     cause: Cause
     suspecting: bool = False
     suspects: tuple[str, ...] = ()
+    blocks_wanted: int = Field(default=0, ge=0, le=1000)
+    """How many blocks of each family its pods need; no more than it has: it is content."""
     version: str = ""
 
     @property
