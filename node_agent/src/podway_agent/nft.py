@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from podway.domain.addressing import WIDTH, Prefix
 
 from podway_agent.programs import run_program
 
+Json: TypeAlias = dict[str, Any]
+FAMILY = "inet"
 TABLE = "podway"
+RAW, FILTER, AFTER_SOURCE_NAT = -300, 0, 105
+"""Priorities (nft(8)): before connection tracking, the ordinary one, after everybody's source NAT."""
 METADATA = {4: "169.254.169.254", 6: "fd00:ec2::254"}
 RESOLVERS = {4: ("169.254.169.253",), 6: ("fd00:ec2::253",)}
 """The VPC resolver's fixed addresses; it has one more at the VPC range's base plus two."""
@@ -36,72 +40,107 @@ class Filtering:
     metadata_for_pods: bool = False
 
 
-def table_text(filtering: Filtering) -> str:
-    """The table as one transaction: made if missing, emptied, filled; packets meet the old or the new."""
-    lines = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
-    for version in (4, 6):
-        lines += _sets(filtering, version)
-    lines += _relay(filtering) + _pods(filtering) + _leaving(filtering)
-    return "\n".join([*lines, "}", ""])
+def transaction(filtering: Filtering) -> Json:
+    """The table as one transaction: made if missing, removed, made anew; packets meet the old or the new.
+
+    In nft's own JSON (libnftables-json(5)), so that nothing is ever quoted or parsed as text.
+    """
+    ours = {"table": {"family": FAMILY, "name": TABLE}}
+    commands: list[Json] = [{"add": ours}, {"delete": ours}, {"add": ours}]
+    commands += [{"add": made} for version in (4, 6) for made in _sets(filtering, version)]
+    for chain, rules in (
+        (_chain("relayed", "filter", "prerouting", RAW), _relay(filtering)),
+        (_chain("pods", "filter", "prerouting", FILTER), _pods(filtering)),
+        (_chain("leaving", "nat", "postrouting", AFTER_SOURCE_NAT), _leaving(filtering)),
+    ):
+        commands.append({"add": {"chain": chain}})
+        commands += [{"add": {"rule": _named(chain["name"]) | {"expr": rule}}} for rule in rules]
+    return {"nftables": commands}
+
+
+def _named(chain: str) -> Json:
+    return {"family": FAMILY, "table": TABLE, "chain": chain}
+
+
+def _chain(name: str, kind: str, hook: str, priority: int) -> Json:
+    where = {"family": FAMILY, "table": TABLE, "name": name}
+    return {**where, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}
 
 
 def _of(prefixes: Iterable[Prefix], version: int) -> list[Prefix]:
     return sorted(prefix for prefix in set(prefixes) if prefix.version == version)
 
 
-def _sets(filtering: Filtering, version: int) -> list[str]:
+def _sets(filtering: Filtering, version: int) -> Iterator[Json]:
     named = {
         "own": filtering.own_blocks,
         "relayed": filtering.reachable_here,
         "pods": filtering.pod_cidrs,
         "kept": filtering.keep_source_towards,
     }
-    lines = []
     for name, prefixes in named.items():
-        elements = ", ".join(map(str, _of(prefixes, version)))
-        lines += [f" set {name}{version} {{", f"  type {TYPE[version]}", "  flags interval", "  auto-merge"]
-        lines += [f"  elements = {{ {elements} }}"] if elements else []
-        lines.append(" }")
-    return lines
+        elements = [_element(prefix) for prefix in _of(prefixes, version)]
+        made = {
+            "family": FAMILY,
+            "table": TABLE,
+            "name": f"{name}{version}",
+            "type": TYPE[version],
+            "flags": ["interval"],
+            "auto-merge": True,
+        }
+        yield {"set": made | ({"elem": elements} if elements else {})}
 
 
-def _relay(filtering: Filtering) -> list[str]:
+def _element(prefix: Prefix) -> Json:
+    return {"prefix": {"addr": prefix.first_address, "len": prefix.length}}
+
+
+def _match(left: Any, right: Any, *, unless: bool = False) -> Json:
+    return {"match": {"op": "!=" if unless else "==", "left": left, "right": right}}
+
+
+def _field(version: int, field: str) -> Json:
+    return {"payload": {"protocol": SELECTOR[version], "field": field}}
+
+
+COUNTED: Json = {"counter": None}
+
+
+def _relay(filtering: Filtering) -> Iterator[list[Json]]:
     """Relayed packets are not tracked, whatever their source.
 
     A forwarder sees half of each flow: tracked, the client's ACK is INVALID, and kube-proxy
     drops what is INVALID.
     """
-    lines = [" chain relayed {", "  type filter hook prerouting priority raw; policy accept;"]
-    for v, ip in SELECTOR.items():
-        arriving = f'iifname "{filtering.interface}" {ip} daddr @relayed{v}'
-        lines.append(f"  {arriving} {ip} daddr != @own{v} counter notrack")
-    return [*lines, " }"]
+    arriving = _match({"meta": {"key": "iifname"}}, filtering.interface)
+    for v in SELECTOR:
+        target = _field(v, "daddr")
+        for_others = [_match(target, f"@relayed{v}"), _match(target, f"@own{v}", unless=True)]
+        yield [arriving, *for_others, COUNTED, {"notrack": None}]
 
 
-def _pods(filtering: Filtering) -> list[str]:
+def _pods(filtering: Filtering) -> Iterator[list[Json]]:
     """Keep pods from the metadata service, and so from the node's credentials."""
-    if filtering.metadata_for_pods:
-        return []
-    lines = [" chain pods {", "  type filter hook prerouting priority filter; policy accept;"]
-    for v, ip in SELECTOR.items():
-        asking = f"{ip} saddr @own{v} {ip} daddr {METADATA[v]}"
-        lines.append(f"  {asking} counter reject with icmpx admin-prohibited")
-    return [*lines, " }"]
+    refuse = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+    for v in () if filtering.metadata_for_pods else SELECTOR:
+        asking = [_match(_field(v, "saddr"), f"@own{v}"), _match(_field(v, "daddr"), METADATA[v])]
+        yield [*asking, COUNTED, refuse]
 
 
-def _leaving(filtering: Filtering) -> list[str]:
+def _leaving(filtering: Filtering) -> Iterator[list[Json]]:
     """Masquerade what our pods send to anything but pods, or ranges that know the pods.
 
     The resolver and the metadata service answer addresses of the VPC only: always masqueraded.
     """
-    lines = [" chain leaving {", "  type nat hook postrouting priority srcnat + 5; policy accept;"]
-    for v, ip in SELECTOR.items():
+    hidden = [COUNTED, {"masquerade": {"flags": "fully-random"}}]
+    for v in SELECTOR:
+        source, target = _match(_field(v, "saddr"), f"@own{v}"), _field(v, "daddr")
         kept = _of(filtering.keep_source_towards, v)
         bases = (Prefix(v, prefix.value + 2, WIDTH[v]).first_address for prefix in kept)
-        always = ", ".join(sorted({*RESOLVERS[v], METADATA[v], *bases}))
-        for destinations in (f"{ip} daddr {{ {always} }}", f"{ip} daddr != @pods{v} {ip} daddr != @kept{v}"):
-            lines.append(f"  {ip} saddr @own{v} {destinations} counter masquerade fully-random")  # noqa: PERF401  (a comprehension of this is unreadable)
-    return [*lines, " }"]
+        always = sorted({*RESOLVERS[v], METADATA[v], *bases})
+        yield [source, _match(target, {"set": always}), *hidden]
+        elsewhere = [_match(target, f"@{name}{v}", unless=True) for name in ("pods", "kept")]
+        yield [source, *elsewhere, *hidden]
 
 
 def run_nft(*arguments: str, script: str | None = None) -> str:
@@ -116,7 +155,7 @@ def run_nft(*arguments: str, script: str | None = None) -> str:
 def present_table() -> str | None:
     """The table as the kernel has it, in a form that two looks can be compared in; None if there is none."""
     try:
-        listed = run_nft("--stateless", "--json", "list", "table", "inet", TABLE)
+        listed = run_nft("--stateless", "--json", "list", "table", FAMILY, TABLE)
     except NftFailed as error:
         if "No such file" in str(error):
             return None
@@ -148,17 +187,18 @@ class Table:
 
         Raises NftFailed.
         """
-        wanted = table_text(filtering)
+        wanted = json.dumps(transaction(filtering))
         if wanted == self._wanted:
             if not look or present_table() == self._seen:
                 return
             self.repairs += 1
         self._wanted = None
-        run_nft("-f", "-", script=wanted)
+        run_nft("--json", "--file", "-", script=wanted)
         self._seen = present_table()
         self._wanted = wanted
 
     @staticmethod
     def remove() -> None:
         """Remove the table, if it is there. Raises NftFailed."""
-        run_nft("-f", "-", script=f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+        ours = {"table": {"family": FAMILY, "name": TABLE}}
+        run_nft("--json", "--file", "-", script=json.dumps({"nftables": [{"add": ours}, {"delete": ours}]}))
