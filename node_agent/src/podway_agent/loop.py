@@ -26,6 +26,8 @@ GROUPS = (
     netlink.GROUP_V4_ROUTE,
     netlink.GROUP_V6_ADDRESS,
     netlink.GROUP_V6_ROUTE,
+    netlink.GROUP_V4_NETCONF,
+    netlink.GROUP_V6_NETCONF,
 )
 SETTLE_SECONDS = 0.02
 """Events come in groups (a link flap drops every route): look once, after the group."""
@@ -159,16 +161,21 @@ class Loop:
             return False
         if event.kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
             return self._concerns_route(event)
-        link = self.dataplane.link
         if event.kind in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
-            changed = routing.decode_link(event.payload)
-            if link is None or not link.up:
-                return changed.up
-            return link.number == changed.number and (link != changed or event.kind == netlink.RTM_DELLINK)
+            return self._concerns_link(event)
+        if event.kind == netlink.RTM_NEWNETCONF:
+            link = self.dataplane.link
+            return self.dataplane.switches.are_reset_by(event.payload, link.number if link else None)
         if event.kind in (netlink.RTM_NEWADDR, netlink.RTM_DELADDR):
             address = routing.decode_address(event.payload)
             return address is not None and address[0] == self.dataplane.identity.address
         return False
+
+    def _concerns_link(self, event: Message) -> bool:
+        link, changed = self.dataplane.link, routing.decode_link(event.payload)
+        if link is None or not link.up:
+            return changed.up
+        return link.number == changed.number and (link != changed or event.kind == netlink.RTM_DELLINK)
 
     def _concerns_route(self, event: Message) -> bool:
         route = routing.decode_route(event.payload)
@@ -185,13 +192,16 @@ class Loop:
         """Bring the kernel to the snapshot, say what came of it, and plan the next look."""
         assert self._snapshot is not None  # only called with one
         self._drifted_at = None
+        resets = self.dataplane.switches.resets.total()
         before, self.outcome = self.outcome, self.dataplane.converge(self._snapshot, look=look)
+        resets = self.dataplane.switches.resets.total() - resets
         self.counters.convergences += 1
         now = self.clock()
-        if self.outcome.changed and not news:
-            self.counters.drift += self.outcome.changed
+        if resets or (self.outcome.changed and not news):
+            changes = 0 if news else self.outcome.changed
+            self.counters.drift += changes
             self._pace.repaired(now)
-            log.warning("drift repaired", extra={"changes": self.outcome.changed})
+            log.warning("drift repaired", extra={"changes": changes, "switches": resets})
         _say(before, self.outcome)
         self._next_look = now + self._until_next_look()
         self.tell(self._snapshot, self.outcome)
