@@ -15,6 +15,8 @@ from podway_agent.disk import sync_directory, write_atomically
 
 FILE = "10-podway.conflist"
 """The runtime takes the first file by name."""
+ARRIVING = ".10-podway.new"
+"""The file on its way; runtimes read names that end in .conflist, .conf or .json only."""
 NETWORK = "podway"
 """Never changes: host-local keeps addresses in use under it."""
 DEFAULT_ROUTE = {4: "0.0.0.0/0", 6: "::/0"}
@@ -74,18 +76,30 @@ def ensure_conflist(directory: Path, snapshot: Snapshot, instance: str, *, data_
         return False
     wanted = conflist(blocks, data_dir=data_dir, mtu=min(mtu, MAX_MTU))
     if present != wanted:
-        directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(wanted, indent=1) + "\n"
-        # beside the directory, not in it: the runtime watches that and complains of scratch files
-        write_atomically(path, text.encode(), scratch=directory.parent)
+        _write(path, json.dumps(wanted, indent=1) + "\n")
     return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file so that the runtime reads all of it, once, and does not miss it.
+
+    containerd reads its directory anew when something there is written, renamed or removed, but not
+    when a file is created, and one that is moved in from elsewhere counts as that (containerd issue
+    11715; seen with 1.6.20: the node stays NotReady). So the file is written beside the directory,
+    moved in under a name that nobody reads, and then renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arriving = path.with_name(ARRIVING)
+    write_atomically(arriving, text.encode(), scratch=path.parent.parent)
+    arriving.replace(path)
+    sync_directory(path.parent)
 
 
 def remove_conflist(directory: Path) -> None:
     """Remove our file, if it is there. Raises OSError."""
-    path = directory / FILE
-    if path.exists():
-        path.unlink()
+    for name in (FILE, ARRIVING):
+        (directory / name).unlink(missing_ok=True)
+    if directory.exists():
         sync_directory(directory)
 
 

@@ -132,6 +132,15 @@ def test_an_unchanged_file_is_not_written_again(directory: Path) -> None:
     assert (directory / FILE).stat().st_ino == before
 
 
+def test_what_a_killed_agent_left_half_way_does_not_stay(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / ".10-podway.new").write_text("{}")
+
+    ensure(directory, snapshot())
+
+    assert [path.name for path in directory.iterdir()] == [FILE]
+
+
 def test_a_damaged_file_is_replaced(directory: Path) -> None:
     directory.mkdir(parents=True)
     (directory / FILE).write_text("{")
@@ -144,6 +153,7 @@ def test_a_damaged_file_is_replaced(directory: Path) -> None:
 def test_removal_leaves_what_others_put_there(directory: Path) -> None:
     ensure(directory, snapshot())
     (directory / "99-loopback.conf").write_text("{}")
+    (directory / ".10-podway.new").write_text("{}")
 
     remove_conflist(directory)
     remove_conflist(directory)
