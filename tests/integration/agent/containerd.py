@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,9 +14,10 @@ from typing import Self
 
 from podway_lab.fabric.namespace import ADMIN_PATH, Namespace
 
-from tests.integration.agent.cri import Runtime
+from tests.integration.agent.cri import CGROUP, Runtime
 
 NEEDED = ("containerd", "ctr", "runc", "busybox")
+CGROUPS = Path("/sys/fs/cgroup")
 PAUSE = "podway.test/pause:1"
 IMPORT = ("images", "import", "--snapshotter", "native")
 CONFIGURATION = """
@@ -102,3 +104,6 @@ class Containerd:
         finally:
             self.runtime.close()
             self.daemon.end()
+            for group in (*CGROUPS.glob(CGROUP), *CGROUPS.glob(f"*/{CGROUP}")):
+                with contextlib.suppress(OSError):  # another node's pods are still in it
+                    group.rmdir()

@@ -7,6 +7,7 @@ protocol's own bindings for Python are of 2017, and these six messages need no c
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import grpc
 
 SERVICE = "/runtime.v1.RuntimeService/"
 SECONDS = 20.0
+CGROUP = f"podway-test-{os.getpid()}"
+"""Parent of all pods' control groups."""
 VARINT, BYTES = 0, 2
 
 Field: TypeAlias = "int | str | Mapping[int, Field] | list[Mapping[int, Field]]"
@@ -117,7 +120,7 @@ class Runtime:
     def run(self, name: str) -> Sandbox:
         """Start a pod; what the kubelet calls first for each. Raises grpc.RpcError."""
         metadata: Message = {1: name, 2: f"uid-{name}", 3: "default"}
-        config: Message = {1: metadata, 2: name, 8: {1: f"/podway-test-{name}"}}
+        config: Message = {1: metadata, 2: name, 8: {1: f"/{CGROUP}"}}
         (identity,) = all_of(self._call("RunPodSandbox", {1: config}), 1)
         return self._status(identity.decode())
 
