@@ -64,7 +64,7 @@ class Dataplane:
         Never raises for what the kernel or a file refuses: the outcome says it.
         """
         try:
-            self.link = self._find_link()
+            self.link = self.find_link()
         except OSError as error:
             return Outcome(snapshot.generation, faults=(f"links: {error}",))
         if self.link is None or not self.link.up:
@@ -88,7 +88,7 @@ class Dataplane:
             cni_written=written,
         )
 
-    def _find_link(self) -> Link | None:
+    def find_link(self) -> Link | None:
         """The interface that is named, or holds the primary address. Raises OSError."""
         found = routing.links(self.kernel)
         if self.settings.interface:
@@ -121,7 +121,8 @@ class Dataplane:
         warnings += doubts
         return faults
 
-    def _position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
+    def position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
+        """Where the node stands, by the subnet's ranges and the kernel's default routes."""
         routers = {}
         for version in routing.versions():
             own = vpc_router(snapshot, self.identity.address) if version == 4 else None  # noqa: PLR2004  (the family's own number)
@@ -140,7 +141,7 @@ class Dataplane:
         """Change what differs, then look again: only what is seen counts as held."""
         try:
             observed = routing.main_routes(self.kernel)
-            self._want(snapshot, self._position(snapshot, link, observed))
+            self._want(snapshot, self.position(snapshot, link, observed))
             found = difference(desired=self.wanted.routes, observed=observed)
             faults += [f"{change.route}: {error}" for change, error in self._apply(found.changes)]
             changed = len(found.changes)
