@@ -81,6 +81,10 @@ def test_deleting_a_route_before_creating_it_anew_loses_packets(cluster: Cluster
 
     assert 0 < figures.lost < figures.sent
     assert figures.gap_ms >= 20
+    assert 0 < len(figures.outages) <= 5
+    assert sum(outage.lost for outage in figures.outages) == figures.lost
+    assert max(outage.ms for outage in figures.outages) == figures.gap_ms
+    assert list(figures.outages) == sorted(figures.outages)
 
 
 def test_a_terminated_forwarder_is_a_silent_hole_until_its_routes_move(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import array
 import contextlib
+import itertools
 import json
 import select
 import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,9 @@ DRAIN = 0.005
 
 GRACE = 0.25
 """Seconds that a packet may take before it counts as lost."""
+
+MOST_OUTAGES = 200
+"""Of a flow, in one answer; the counts are of all."""
 
 SEQUENCE = struct.Struct("!Q")
 
@@ -61,11 +66,11 @@ class Flow:
                 if len(packet) == SEQUENCE.size:  # a stranger's packet must not stop the count
                     self.seen[SEQUENCE.unpack(packet)[0]] = 1
 
-    def figures(self, now: float) -> dict[str, float]:
-        """Counts of the packets that have had their time, and the longest outage in ms.
+    def figures(self, now: float) -> dict[str, Any]:
+        """Counts of the packets that have had their time, and the outages among them.
 
         An outage is a run of lost packets: from the sending of the last one that arrived before it
-        to the sending of the first one after it.
+        to the sending of the first one after it. At 1,000 packets a second they show to the millisecond.
         """
         last = now - GRACE
         sent = len(self.seen)
@@ -76,18 +81,19 @@ class Flow:
             "sent": sent,
             "received": received,
             "lost": sent - received,
-            "gap_ms": self._longest_outage(sent) * 1000,
+            "outages": list(itertools.islice(self._outages(sent), MOST_OUTAGES)),
+            "gap_ms": max((ms for _, ms, _ in self._outages(sent)), default=0.0),
         }
 
-    def _longest_outage(self, sent: int) -> float:
-        longest, start = 0.0, self.seen.find(0, 0, sent)
+    def _outages(self, sent: int) -> Iterator[tuple[float, float, int]]:
+        """When each outage began (monotonic clock), its milliseconds, and its lost packets."""
+        start = self.seen.find(0, 0, sent)
         while start >= 0:
             end = self.seen.find(1, start, sent)
             before = self.sent_at[max(start - 1, 0)]
             after = self.sent_at[end if end >= 0 else sent - 1]
-            longest = max(longest, after - before)
+            yield before, (after - before) * 1000, (end if end >= 0 else sent) - start
             start = self.seen.find(0, end, sent) if end >= 0 else -1
-        return longest
 
     def close(self) -> None:
         self.sender.close()
@@ -141,7 +147,7 @@ class Engine:
             self._answer(order["flow"], self.flows[order["flow"]].figures(now))
         return True
 
-    def _answer(self, flow: int, figures: dict[str, float]) -> None:
+    def _answer(self, flow: int, figures: dict[str, Any]) -> None:
         self.control.send(json.dumps({"flow": flow, **figures}).encode())
 
 

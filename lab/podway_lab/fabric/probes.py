@@ -16,6 +16,7 @@ from typing import TypeAlias
 from podway_lab.fabric.host import Machine
 from podway_lab.fabric.namespace import Namespace
 
+PORT_UNREACHABLE = 3
 ECHO_REPLY, UNREACHABLE, ECHO_REQUEST, TIME_EXCEEDED = 0, 3, 8, 11
 
 # linux/in.h and linux/errqueue.h; Python's socket module has no names for these.
@@ -183,10 +184,15 @@ def _send_probe(source: Namespace, address: str, hop: int) -> socket.socket:
 
 def _answer(probe: socket.socket) -> Answer:
     """Who complained about the probe, and the ICMP type of the complaint."""
+    return _complaint(probe)[:2]
+
+
+def _complaint(probe: socket.socket) -> tuple[str | None, int, int]:
+    """Who complained, and the ICMP type and code of the complaint."""
     _, ancillary, _, _ = probe.recvmsg(512, 512, socket.MSG_ERRQUEUE)
     report = next(data for level, kind, data in ancillary if (level, kind) == (socket.SOL_IP, IP_RECVERR))
-    _, origin, kind, _, _, _, _, offender = EXTENDED_ERROR.unpack(report[: EXTENDED_ERROR.size])
-    return (socket.inet_ntoa(offender) if origin == FROM_ICMP else None, kind)
+    _, origin, kind, code, _, _, _, offender = EXTENDED_ERROR.unpack(report[: EXTENDED_ERROR.size])
+    return (socket.inet_ntoa(offender) if origin == FROM_ICMP else None, kind, code)
 
 
 def _final(answers: dict[int, Answer]) -> int:
@@ -206,6 +212,28 @@ def wait_for(sockets: list[socket.socket], seconds: float) -> list[socket.socket
     for number in by_number:
         poll.register(number, select.POLLIN | select.POLLERR)
     return [by_number[number] for number, _ in poll.poll(max(1, int(seconds * 1000)))]
+
+
+ITSELF = "itself"
+"""Who refuses when the sender's own kernel has no way."""
+
+
+def refusal(source: Namespace, address: str, *, timeout: float = 1.0) -> str | None:
+    """Who tells *source* that *address* is unreachable; None for a silence of *timeout* seconds.
+
+    A port that is closed is no refusal: its host was reached.
+    """
+    with source.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+        try:
+            probe.connect((address, TRACE_PORT))
+            probe.send(b"podway")
+        except OSError:
+            return ITSELF
+        if not wait_for([probe], timeout):
+            return None
+        offender, _, code = _complaint(probe)
+        return None if code == PORT_UNREACHABLE else offender or ITSELF
 
 
 @dataclass(frozen=True, slots=True)

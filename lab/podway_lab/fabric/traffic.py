@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from podway_lab.fabric.host import Machine
 from podway_lab.fabric.namespace import Namespace, new_namespace
@@ -24,6 +24,14 @@ In a user namespace the kernel's default limit leaves half a second.
 """
 
 
+class Outage(NamedTuple):
+    """A run of lost packets: when it began (``time.monotonic``), how long it took, how many were lost."""
+
+    began: float
+    ms: float
+    lost: int
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Packets *sent*, *received*, *lost*; *gap_ms* is the longest outage, 0 when nothing was lost."""
@@ -32,6 +40,8 @@ class Figures:
     received: int
     lost: int
     gap_ms: float
+    outages: tuple[Outage, ...] = ()
+    """In order; the first 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ class Traffic:
         if not message:
             raise ConnectionError("the flow engine has ended")
         answer = json.loads(message)
-        return answer.pop("flow"), Figures(**answer)
+        outages = tuple(Outage(*one) for one in answer.pop("outages"))
+        return answer.pop("flow"), Figures(**answer, outages=outages)
 
 
 def _socket_of(machine: Namespace) -> socket.socket:

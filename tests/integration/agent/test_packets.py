@@ -7,27 +7,21 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import pytest
-from podway.wire.snapshot import Member, Snapshot
-from podway_agent.dataplane import Dataplane
-from podway_agent.identity import Identity
 from podway_lab.fabric.cni import CniFailed
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
-from podway_lab.fabric.host import Host, Pod
 from podway_lab.fabric.namespace import Namespace
 from podway_lab.fabric.probes import exchange, ping, trace
 
-from tests.integration.agent.node import settings
-from tests.lab.handmade import SUBNETS, SUPERNETS, address, attach, block, interface
-from tests.unit.agent.snapshots import State, member, snapshot
+from tests.lab.handmade import SUPERNETS, address, block
+from tests.lab.planes import Planes
+from tests.unit.agent.snapshots import member, snapshot
 
 pytestmark = pytest.mark.fabric
 
 NODES = ("a1", "a2", "a3", "b1", "b2")
-TABLE = "rtb-1"
 UNALLOCATED = "100.64.15.9"
 """In the supernet of subnet a, in nobody's block."""
 METADATA = "169.254.169.254"
@@ -37,61 +31,10 @@ KUBE_PROXY_AND_DOCKER = [
 ]
 
 
-class Cluster:
-    """``a1`` and ``b1`` forward for their subnets; every node runs the agent's own dataplane."""
-
-    def __init__(self, fabric: Fabric, directory: Path) -> None:
-        self.directory = directory
-        for subnet in "ab":
-            fabric.add_subnet(f"subnet-{subnet}", SUBNETS[subnet])
-        self.hosts: dict[str, Host] = {}
-        for name in NODES:
-            self.hosts[name] = attach(fabric, name)
-            fabric.set_source_dest_check(interface(name), on=False)
-        anchors = {block_of(SUPERNETS[subnet]): interface(f"{subnet}1") for subnet in "ab"}
-        fabric.apply_route_table(TABLE, ["subnet-a", "subnet-b"], anchors)
-        self.planes: dict[str, Dataplane] = {}
-        self.pods: dict[str, Pod] = {}
-
-    def start(self, **changed: Any) -> None:
-        """Start the agents' dataplanes and, on the conflists that they write, a pod on each node."""
-        for name, host in self.hosts.items():
-            own = settings(self.directory / name, **changed)
-            self_of = Identity(f"i-{name}", f"subnet-{name[0]}", address(name), "", "us-west-2", "")
-            self.planes[name] = host.call(partial(Dataplane, own, self_of))
-            self.tell(name)
-            self.pods[name] = host.add_pod("pod", own.cni_conf_dir / "10-podway.conflist")
-
-    def tell(self, name: str, **states: State) -> None:
-        """Have node *name* hold the snapshot of its subnet, with the *states* of members as said."""
-        told = self.snapshot(name[0], states)
-        outcome = self.hosts[name].call(lambda: self.planes[name].converge(told, look=True))
-        assert outcome.is_complete, outcome.faults
-
-    def snapshot(self, subnet: str, states: dict[str, State]) -> Snapshot:
-        members: list[Member] = [
-            member(f"i-{name}", address(name), str(block(name)), state=states.get(name, "ready"))
-            for name in NODES
-            if name[0] == subnet
-        ]
-        return snapshot(
-            *members,
-            subnet=f"subnet-{subnet}",
-            subnet_cidrs=[SUBNETS[subnet]],
-            reachable_here=[SUPERNETS[subnet]],
-        )
-
-
-def block_of(cidr: str) -> Any:
-    return snapshot(pod_cidrs=[cidr]).pod_cidrs[0]
-
-
 @pytest.fixture
-def cluster(fabric: Fabric, tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(fabric, tmp_path)
-    yield made
-    for plane in made.planes.values():
-        plane.kernel.close()
+def cluster(fabric: Fabric, tmp_path: Path) -> Iterator[Planes]:
+    with Planes(fabric, tmp_path, NODES) as made:
+        yield made
 
 
 def says(source: Namespace, target: str, port: int) -> bool:
@@ -102,7 +45,7 @@ def says(source: Namespace, target: str, port: int) -> bool:
 
 
 @pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
-def test_all_pairs_talk_beside_kube_proxy_and_docker(cluster: Cluster, program: str) -> None:
+def test_all_pairs_talk_beside_kube_proxy_and_docker(cluster: Planes, program: str) -> None:
     for host in cluster.hosts.values():
         for rule in KUBE_PROXY_AND_DOCKER:
             host.tool(program, *rule)
@@ -114,7 +57,7 @@ def test_all_pairs_talk_beside_kube_proxy_and_docker(cluster: Cluster, program: 
     assert [(one.name, two.name) for one, two in pairs if not exchange(one, two).complete] == []
 
 
-def test_without_our_exemption_kube_proxy_kills_relayed_tcp(cluster: Cluster) -> None:
+def test_without_our_exemption_kube_proxy_kills_relayed_tcp(cluster: Planes) -> None:
     for host in cluster.hosts.values():
         host.tool("iptables-nft", *KUBE_PROXY_AND_DOCKER[1])
     cluster.start()
@@ -126,7 +69,7 @@ def test_without_our_exemption_kube_proxy_kills_relayed_tcp(cluster: Cluster) ->
     assert exchange(cluster.pods["b2"], cluster.pods["a2"]).complete
 
 
-def test_one_relay_at_most_and_the_source_is_kept(cluster: Cluster) -> None:
+def test_one_relay_at_most_and_the_source_is_kept(cluster: Planes) -> None:
     cluster.start()
     source, target = cluster.pods["b2"], cluster.pods["a2"]
     kept = count_packets(target, f"ip saddr {source.address} icmp type echo-request")
@@ -138,9 +81,7 @@ def test_one_relay_at_most_and_the_source_is_kept(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("sender", NODES)
-def test_an_unallocated_address_does_not_loop_wherever_it_is_asked_from(
-    cluster: Cluster, sender: str
-) -> None:
+def test_an_unallocated_address_does_not_loop_wherever_it_is_asked_from(cluster: Planes, sender: str) -> None:
     cluster.start()
     entered = {name: count_packets(host, f"ip daddr {UNALLOCATED}") for name, host in cluster.hosts.items()}
 
@@ -153,7 +94,7 @@ def test_an_unallocated_address_does_not_loop_wherever_it_is_asked_from(
     }
 
 
-def test_a_gone_nodes_block_does_not_loop(cluster: Cluster) -> None:
+def test_a_gone_nodes_block_does_not_loop(cluster: Planes) -> None:
     cluster.start()
     lost = cluster.pods["a2"].address
     cluster.hosts["a2"].port_down()
@@ -165,7 +106,7 @@ def test_a_gone_nodes_block_does_not_loop(cluster: Cluster) -> None:
     assert entered.packets == 3
 
 
-def test_an_unused_address_of_the_own_block_does_not_loop(cluster: Cluster) -> None:
+def test_an_unused_address_of_the_own_block_does_not_loop(cluster: Planes) -> None:
     cluster.start()
     unused = f"{str(block('a2')).rpartition('.')[0]}.100"
     entered = count_packets(cluster.hosts["a2"], f"ip daddr {unused}")
@@ -175,7 +116,7 @@ def test_an_unused_address_of_the_own_block_does_not_loop(cluster: Cluster) -> N
     assert entered.packets == 3
 
 
-def test_two_blocks_apart_are_both_filled_and_both_reached(cluster: Cluster) -> None:
+def test_two_blocks_apart_are_both_filled_and_both_reached(cluster: Planes) -> None:
     cluster.start()
     host, plane = cluster.hosts["a2"], cluster.planes["a2"]
     blocks = ["100.64.8.0/30", "100.64.9.0/30"]
@@ -197,7 +138,7 @@ def test_two_blocks_apart_are_both_filled_and_both_reached(cluster: Cluster) -> 
         host.add_pod("one-too-many", conflist)
 
 
-def test_pods_do_not_reach_the_metadata_service_and_their_node_does(cluster: Cluster) -> None:
+def test_pods_do_not_reach_the_metadata_service_and_their_node_does(cluster: Planes) -> None:
     cluster.start()
     host = cluster.hosts["a1"]
     host.add_address(METADATA)
@@ -206,7 +147,7 @@ def test_pods_do_not_reach_the_metadata_service_and_their_node_does(cluster: Clu
         assert not says(cluster.pods["a1"], METADATA, 80)
 
 
-def test_pods_reach_the_metadata_service_where_that_is_allowed(cluster: Cluster) -> None:
+def test_pods_reach_the_metadata_service_where_that_is_allowed(cluster: Planes) -> None:
     cluster.start(metadata_for_pods=True)
     host = cluster.hosts["a1"]
     host.add_address(METADATA)
@@ -216,7 +157,7 @@ def test_pods_reach_the_metadata_service_where_that_is_allowed(cluster: Cluster)
 
 @pytest.mark.parametrize(("kept", "seen"), [("", "node"), ("10.0.0.0/16", "pod")])
 def test_what_leaves_for_anything_but_pods_is_masqueraded_unless_kept(
-    cluster: Cluster, kept: str, seen: str
+    cluster: Planes, kept: str, seen: str
 ) -> None:
     cluster.start(keep_source_towards=kept)
     pod, other = cluster.pods["a1"], cluster.hosts["b2"]
@@ -228,7 +169,7 @@ def test_what_leaves_for_anything_but_pods_is_masqueraded_unless_kept(
     assert counted.packets == 3
 
 
-def test_no_forwarder_ever_sends_a_redirect(cluster: Cluster) -> None:
+def test_no_forwarder_ever_sends_a_redirect(cluster: Planes) -> None:
     cluster.start()
     forwarder, sender, target = cluster.hosts["a1"], cluster.hosts["a3"], cluster.pods["a2"]
     # by way of the forwarder although the goal is a neighbour: what a redirect is made for
