@@ -24,6 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("run", help="keep this node's kernel as the cluster's routes need it")
     verbs.add_parser("status", help="print what the agent last found and did, as JSON")
+    checking = verbs.add_parser(
+        "check", help="explain this node: what is missing, who else meddles, what to do"
+    )
+    checking.add_argument("--json", action="store_true", help="print findings as JSON")
     verbs.add_parser("uninstall", help="remove from this node exactly what the agent put there")
     chosen = parser.parse_args(arguments)
     try:
@@ -31,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BadSettings as error:
         print(f"podway-agent: {error}", file=sys.stderr)  # noqa: T201  (before there is a log)
         return BAD_SETTINGS
+    if chosen.verb == "check":
+        return _check(settings, as_json=chosen.json)
     return {"run": _run, "status": _status, "uninstall": _uninstall}[chosen.verb](settings)
 
 
@@ -49,6 +55,12 @@ def _status(settings: Settings) -> int:
         return 1
     print(json.dumps(found, indent=2, sort_keys=True))  # noqa: T201
     return 0
+
+
+def _check(settings: Settings, *, as_json: bool) -> int:
+    from podway_agent.examine import check  # noqa: PLC0415  (the others must not pay for it)
+
+    return check(settings, as_json=as_json)
 
 
 def _uninstall(settings: Settings) -> int:

@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot
 
+from podway_agent.allowances import ethtool, exceeded
 from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.desired import own_blocks
@@ -27,6 +27,7 @@ from podway_agent.journal import start_logging
 from podway_agent.loop import Loop
 from podway_agent.settings import Settings
 from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
+from podway_agent.supervisor import give_signs_of_life, notify
 from podway_agent.usage import Usage, addresses_in_use, fullest
 
 if TYPE_CHECKING:
@@ -160,11 +161,12 @@ class Agent:
             self.loop.step(0)
         if self.settings.listen:
             self._serve()
-        _notify("READY=1")
+        notify("READY=1")
+        give_signs_of_life(self.alive)
         courier = threading.Thread(target=self._guard, name="courier", daemon=True)
         courier.start()
         self.loop.run()
-        _notify("STOPPING=1")
+        notify("STOPPING=1")
         self.courier.stop()
         courier.join(STOP_SECONDS)
 
@@ -207,7 +209,7 @@ class Agent:
         """What Prometheus is told; docs/agent.md says what each means."""
         from podway_agent.endpoint import counter, gauge  # noqa: PLC0415  (not everybody asks for it)
 
-        courier, counters = self.courier, self.loop.counters
+        courier, counters, link = self.courier, self.loop.counters, self.loop.dataplane.link
         table, resets = self.loop.dataplane.table, self.loop.dataplane.switches.resets
         outcome = self.loop.outcome or Outcome(0)
         answered = courier.answered if courier.answered is not None else self.started
@@ -219,6 +221,11 @@ class Agent:
                 held=courier.held,
                 obeyed=outcome.generation,
                 stored=courier.seen,
+            ),
+            gauge(
+                "generations_behind",
+                "Generations in the store that the kernel does not hold completely yet.",
+                value=max(0, courier.seen - courier.held),
             ),
             gauge("routes", "Our routes.", desired=outcome.desired, present=outcome.present),
             gauge("faults", "What keeps the kernel from holding the snapshot.", value=len(outcome.faults)),
@@ -238,6 +245,11 @@ class Agent:
             counter("convergences", "Times that the kernel was compared.", value=counters.convergences),
             counter("events_lost", "Times that the kernel dropped events.", value=counters.overflows),
             counter("store_requests", "Requests to the store.", value=courier.requests),
+            counter(
+                "ena_allowance_exceeded",
+                "Packets that EC2 held back since boot, by allowance; only the ENA driver counts them.",
+                **(exceeded(ethtool(link.name)) if link else {}),
+            ),
             gauge("store_failures", "Of the store, in a row.", value=courier.failures),
             gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
         ]
@@ -258,15 +270,3 @@ class Agent:
             "cni": outcome.cni_written,
             "drift_repaired": self.loop.counters.drift,
         }
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, if it started us (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
-        try:
-            messenger.sendto(state.encode(), address.replace("@", "\0", 1))
-        except OSError as error:
-            log.warning("systemd not told", extra={"reason": str(error)})

@@ -103,6 +103,12 @@ def remove_conflist(directory: Path) -> None:
         sync_directory(directory)
 
 
+def blocks_named(directory: Path) -> tuple[Prefix, ...] | None:
+    """The blocks that our configuration names; None if there is none."""
+    present = _present(directory / FILE)
+    return None if present is None else _blocks_in(present)
+
+
 def _present(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
 
 import pytest
 from podway.domain.addressing import Prefix
+from podway_agent.allowances import ethtool, exceeded, statistics
 from podway_agent.routing import Key, Kind, Route, Target, adding, removing
 from podway_agent.uninstall import remove_routes
 
@@ -306,3 +308,11 @@ def test_a_node_that_is_not_ready_gets_everything_but_the_conflist(node: Node) -
     assert outcome.is_complete
     assert SIBLINGS_WAY in node.ours()
     assert not outcome.cni_written
+
+
+def test_statistics_are_read_from_a_driver_that_has_some(node: Node) -> None:
+    found = node.namespace.call(lambda: statistics(ethtool("ens5")))
+
+    assert found["peer_ifindex"] == node.namespace.call(lambda: socket.if_nametoindex("wire"))
+    assert node.namespace.call(lambda: exceeded(ethtool("ens5"))) == {}
+    assert node.namespace.call(lambda: exceeded(ethtool("nowhere"))) == {}

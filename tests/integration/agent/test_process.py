@@ -315,3 +315,75 @@ def test_faulty_settings_are_named_and_not_tried_again(machine: Machine) -> None
 
     assert agent.wait(PATIENCE) == 64
     assert "PODWAY_AGENT_COLOUR" in (machine.directory / "log").read_text()
+
+
+def checked(machine: Machine) -> tuple[int, dict[str, list[str]]]:
+    """Exit status of ``podway-agent check``, and what it says by level."""
+    done = machine.namespace.run(machine.command("check", "--json"), env=machine.environment)
+    said: dict[str, list[str]] = {}
+    for finding in json.loads(done.stdout):
+        said.setdefault(finding["level"], []).append(f"{finding['subject']}: {finding['what']}")
+    return done.returncode, said
+
+
+def test_check_finds_a_healthy_node_healthy_and_changes_nothing(machine: Machine) -> None:
+    machine.table.publish(snapshot())
+    machine.start()
+    soon(lambda: machine.acknowledged() == 1)
+    soon((machine.settings.state_dir / "status.json").exists)
+    before = (machine.routes(), machine.rules())
+
+    status, said = checked(machine)
+
+    assert (status, set(said)) == (0, {"fine", "note"}), said
+    assert "membership: ready, with 100.64.0.0/26" in said["fine"]
+    assert "routes: all 5 stand" in said["fine"]
+    assert (machine.routes(), machine.rules()) == before
+
+
+def test_check_names_what_is_wrong_and_who_meddles(machine: Machine) -> None:
+    machine.table.publish(snapshot())
+    agent = machine.start()
+    soon(lambda: machine.acknowledged() == 1)
+    agent.end()
+    machine.ip("route del 100.64.0.64/26", "route add 100.64.9.0/26 via 10.0.0.99 proto static")
+    machine.namespace.sysctl("net.ipv4.ip_forward", 0)
+    machine.namespace.nft("delete table inet podway")
+    for rule in (
+        ["-P", "FORWARD", "DROP"],
+        ["-N", "DOCKER"],
+        ["-t", "nat", "-N", "KUBE-MARK-MASQ"],
+        ["-t", "nat", "-N", "KUBE-SERVICES"],
+        ["-t", "nat", "-A", "KUBE-SERVICES", "!", "-s", "100.64.0.0/26", "-j", "KUBE-MARK-MASQ"],
+    ):
+        machine.namespace.tool("iptables-nft", *rule)
+    (machine.settings.cni_conf_dir / "05-other.conf").write_text("{}")
+    machine.table.away = True
+
+    status, said = checked(machine)
+
+    assert status == 2
+    faults, doubts = "\n".join(said["fault"]), "\n".join(said["doubt"])
+    for fault in (
+        "agent: does not run",
+        "routes: missing or wrong: 100.64.0.64/26",
+        "sysctl: ipv4.ip_forward is 0, not 1",
+        "filters: the table inet podway is missing",
+        "filters: iptables-nft FORWARD drops pods' packets",
+        "CNI: the runtime takes 05-other.conf",
+    ):
+        assert fault in faults
+    assert "store: GetItem: status 503; the node goes on with generation 1" in doubts
+    assert "routes: others' routes lead into the pod CIDR: 100.64.9.0/26 via 10.0.0.99" in doubts
+    assert "kube-proxy: takes pods outside 100.64.0.0/26 for strangers" in doubts
+    assert {"Docker: is here, and makes FORWARD drop what nobody accepts"} < set(said["note"])
+
+
+def test_check_on_a_machine_without_anything_says_so_and_ends(machine: Machine) -> None:
+    machine.metadata.told = {}
+
+    status, said = checked(machine)
+
+    assert status == 2
+    assert any("identity: not known" in one for one in said["fault"])
+    assert "agent: has not compared this kernel yet" in said["fault"]

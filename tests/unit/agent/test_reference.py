@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from podway_agent.__main__ import main
 from podway_agent.agent import Agent
 from podway_agent.disk import StateDirectory
 from podway_agent.endpoint import exposition
@@ -34,3 +36,12 @@ def test_every_metric_is_documented_and_no_other(tmp_path: Path) -> None:
     exposed = set(re.findall(r"^# TYPE (\S+)", exposition(agent.metrics()), re.MULTILINE))
 
     assert exposed == set(re.findall(r"podway_agent_[a-z_]+", section("Pages on loopback")))
+
+
+def test_every_command_is_documented_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    offered = re.search(r"\{([a-z,]+)\}", capsys.readouterr().out)
+    assert offered is not None
+
+    assert set(offered[1].split(",")) == set(re.findall(r"^- `podway-agent ([a-z]+)", PAGE, re.MULTILINE))
