@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,8 @@ import boto3
 from podway import bootstrap
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import TABLE_TAG
+from podway.app.operator import Operator
+from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.members import Member
 
@@ -28,6 +31,7 @@ from podway_lab.region.operation import Settings
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, Pace
 from podway_lab.stack.deploy import Credentials, deploy_stack
+from podway_lab.stack.functions import shared_environment
 from podway_lab.stack.template import Place, Template
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -148,6 +152,17 @@ class Lab:
             aws_access_key_id="operator",
             aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
         )
+
+    @cached_property
+    def podway(self) -> Operator:
+        """What the ``podway`` command does over AWS, done here, as the operator."""
+        session = boto3.Session(
+            aws_access_key_id="operator",
+            aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
+            region_name=self.ec2.settings.name,
+        )
+        told = shared_environment(self.delivery.template.functions().values())
+        return bootstrap.operator(session, Config.from_environment(told), endpoint_url=self.server.url)
 
     # Building
 

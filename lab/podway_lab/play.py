@@ -1,50 +1,33 @@
-"""Plays scenarios: every sentence is looked up here, carried out in a lab, and reported."""
+"""Plays scenarios: every sentence is looked up, carried out in a lab, and reported.
+
+Here are the sentences about routes and ways; `background` has those about traffic, `troubles` those
+about what befalls hosts and agents.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from itertools import permutations, product
+from itertools import product
 
 from podway.domain.addressing import Prefix
 
+from podway_lab import background, troubles  # noqa: F401  (their sentences are known once they are loaded)
+from podway_lab.background import Background
 from podway_lab.fabric.probes import Trace, ping, trace
-from podway_lab.fabric.traffic import Flow, Traffic
+from podway_lab.fabric.sweep import matrix, sweep
 from podway_lab.lab import FUNCTIONS, Lab
 from podway_lab.report import Handled, Loss, Report
 from podway_lab.scenario import BadScenario, Scenario, Sentence
 from podway_lab.stack.functions import Invocation
+from podway_lab.verbs import NeedsPackets, NotSo, Verb, says, understood
 
 STATUS_CHECK = "StatusCheckFailed"
-FLOW_RATE = 200
-"""Packets a second and flow: a loss shows to 5 ms."""
 AFTERMATH = 1.0
 """Seconds after a failover in which its lost packets are still counted as its own."""
-
-
-class NotSo(Exception):
-    """What a sentence expects is not so; the message says what is instead."""
-
-
-class NeedsPackets(Exception):
-    """The sentence is about packets, and this lab has none."""
-
-
-Verb = Callable[["Player", "re.Match[str]"], str]
-_VERBS: list[tuple[re.Pattern[str], Verb]] = []
-
-
-def _says(pattern: str) -> Callable[[Verb], Verb]:
-    """Registers a verb; it returns a detail for the report, or raises NotSo."""
-
-    def register(verb: Verb) -> Verb:
-        _VERBS.append((re.compile(pattern), verb))
-        return verb
-
-    return register
 
 
 class Player:
@@ -55,8 +38,7 @@ class Player:
         self.handled: list[Handled] = []
         self.losses: list[Loss] = []
         self.failures = 0
-        self.traffic: Traffic | None = None
-        self.flows: list[tuple[str, str, Flow]] = []
+        self.background = Background()
         self.began = time.monotonic()
 
     def play(self, scenario: Scenario) -> bool:
@@ -65,7 +47,7 @@ class Player:
             if not self._carry_out(sentence):
                 self.failures += 1
                 break
-        self.stop_traffic()
+        self.losses += self.background.stop()
         breaches = self.lab.review()
         self.report.summary(
             handled=self.handled,
@@ -130,18 +112,20 @@ class Player:
             raise NotSo(f"there is no node {text}")
         return text
 
-    def relayed(self, node: str) -> int:
-        """How many blocks of others the routes through *node* carry, summed over the tables."""
+    def carried(self) -> Iterator[tuple[str, str | None]]:
+        """Per block and table of another subnet: the block's owner, and its next hop there."""
         blocks = {prefix: self.lab.names[one.id] for one in self.lab.members() for prefix in one.prefixes}
-        carried = 0
         for subnet in self.lab.plan.subnets:
             routes = dict(self.lab.managed(subnet.name))
             for block, owner in blocks.items():
+                if self.lab.subnet_of(owner) == subnet.name:
+                    continue  # siblings use host routes
                 matching = [one for one in routes if one.contains(block)]
-                hop = routes[max(matching, key=lambda one: one.length)] if matching else None
-                elsewhere = self.lab.subnet_of(owner) != subnet.name  # siblings use host routes
-                carried += elsewhere and hop == node and owner != node
-        return carried
+                yield owner, routes[max(matching, key=lambda one: one.length)] if matching else None
+
+    def relayed(self, node: str) -> int:
+        """How many blocks of others the routes through *node* carry, summed over the tables."""
+        return sum(hop == node and owner != node for owner, hop in self.carried())
 
     def by_load(self, subnet: str) -> list[tuple[int, str]]:
         """Blocks relayed and name of each node of *subnet*, busiest first."""
@@ -157,7 +141,7 @@ class Player:
 
     def provoke(self, what: str, deed: Callable[[], object], node: str) -> str:
         """Do something that must be followed by a failover of *node*, and measure it."""
-        mark, lost = self.lab.ec2.calls.mark(), self._lost()
+        mark, lost = self.lab.ec2.calls.mark(), self.background.lost()
         before, started = len(self._failovers()), self.lab.ec2.clock()
         deed()
 
@@ -168,14 +152,13 @@ class Player:
             raise NotSo(f"no failover of {node} moved a route within 30 s")
         time.sleep(AFTERMATH)
         measured = self._measured(what, runs()[0], mark, started)
-        self.handled.append(replace(measured, lost=self._lost() - lost if self.flows else None))
+        if self.background.flows:
+            measured = replace(measured, lost=self.background.lost() - lost)
+        self.handled.append(measured)
         return f"{measured.routes} routes moved in {measured.milliseconds:.0f} ms"
 
     def _failovers(self) -> tuple[Invocation, ...]:
         return self.lab.delivery.invocations("FailoverFunction")
-
-    def _lost(self) -> int:
-        return sum(flow.look().lost for *_, flow in self.flows)
 
     def _measured(self, what: str, run: Invocation, mark: int, started: datetime) -> Handled:
         event = next((at for at, sent in self.lab.pump.sent if sent["id"] == run.event_id), started)
@@ -194,21 +177,10 @@ class Player:
             run.result["waves"],
         )
 
-    def stop_traffic(self) -> None:
-        """End all flows and keep their figures."""
-        if self.traffic is None:
-            return
-        figures = self.traffic.stop(*(flow for *_, flow in self.flows)) if self.flows else []
-        for (source, target, _), one in zip(self.flows, figures, strict=True):
-            self.losses.append(Loss(source, target, one.sent, one.lost, one.gap_ms))
-        self.traffic.close()
-        self.traffic, self.flows = None, []
-
 
 def _understood(sentence: Sentence) -> tuple[Verb, re.Match[str]]:
-    for pattern, verb in _VERBS:
-        if match := pattern.fullmatch(sentence.text):
-            return verb, match
+    if found := understood(sentence.text):
+        return found
     raise BadScenario(f"line {sentence.line}: nobody knows how to {sentence.text!r}")
 
 
@@ -218,19 +190,19 @@ def check(scenario: Scenario) -> None:
         _understood(sentence)
 
 
-@_says(r"say (?P<text>.+)")
+@says(r"say (?P<text>.+)")
 def _say(player: Player, match: re.Match[str]) -> str:
     player.report.heading(match["text"])
     return ""
 
 
-@_says(r"start")
+@says(r"start")
 def _start(player: Player, _: re.Match[str]) -> str:
     player.lab.launch_all()
     return f"{len(player.lab.nodes())} instances in {len(player.lab.plan.subnets)} subnets"
 
 
-@_says(r"all nodes are ready")
+@says(r"all nodes are ready")
 def _all_ready(player: Player, _: re.Match[str]) -> str:
     waiting = [node for node in player.lab.nodes() if not player.lab.is_ready(node)]
     if waiting:
@@ -238,14 +210,14 @@ def _all_ready(player: Player, _: re.Match[str]) -> str:
     return ", ".join(player.lab.nodes())
 
 
-@_says(r"node (?P<node>\S+) is ready")
+@says(r"node (?P<node>\S+) is ready")
 def _ready(player: Player, match: re.Match[str]) -> str:
     if not player.lab.is_ready(match["node"]):
         raise NotSo(f"{match['node']} is not ready")
     return ""
 
 
-@_says(r"show routes")
+@says(r"show routes")
 def _show_routes(player: Player, _: re.Match[str]) -> str:
     lab = player.lab
     owners = {prefix: lab.names[one.id] for one in lab.members() for prefix in one.prefixes}
@@ -259,7 +231,7 @@ def _show_routes(player: Player, _: re.Match[str]) -> str:
     return ""
 
 
-@_says(r"show paths")
+@says(r"show paths")
 def _show_paths(player: Player, _: re.Match[str]) -> str:
     player.need_packets()
     rows = []
@@ -277,23 +249,19 @@ def _show_paths(player: Player, _: re.Match[str]) -> str:
     return ""
 
 
-@_says(r"pods reach pods")
+@says(r"pods reach pods")
 def _all_reach(player: Player, _: re.Match[str]) -> str:
     player.need_packets()
-    missing, ways = [], {"direct": 0, "relayed": 0}
-    for source, target in permutations(player.lab.nodes(), 2):
-        try:
-            way, _rtt = player.reach(source, target)
-        except NotSo as unmet:
-            missing.append(str(unmet))
-            continue
-        ways["relayed" if player.relays(way) else "direct"] += 1
-    if missing:
-        raise NotSo("\n".join(missing))
-    return f"{ways['direct']} pairs directly, {ways['relayed']} through a forwarder"
+    found = sweep({node: player.lab.pod(node) for node in player.lab.nodes()})
+    if missing := [f"pod {source} → pod {target}" for (source, target), one in found.items() if one is None]:
+        raise NotSo(f"no way: {', '.join(missing[:10])}{' …' if missing[10:] else ''}\n{matrix(found)}")
+    relayed = sum(one.relays > 0 for one in found.values() if one)
+    if any(one.relays > 1 for one in found.values() if one):
+        raise NotSo(f"more than one relay\n{matrix(found)}")
+    return f"{len(found) - relayed} pairs directly, {relayed} through a forwarder"
 
 
-@_says(r"pod (?P<source>\S+) reaches pod (?P<target>\S+)(?: (?:(?P<direct>directly)|through (?P<relay>.+)))?")
+@says(r"pod (?P<source>\S+) reaches pod (?P<target>\S+)(?: (?:(?P<direct>directly)|through (?P<relay>.+)))?")
 def _reaches(player: Player, match: re.Match[str]) -> str:
     way, rtt = player.reach(match["source"], match["target"])
     relays = player.relays(way)
@@ -304,7 +272,7 @@ def _reaches(player: Player, match: re.Match[str]) -> str:
     return f"{'through ' + ', '.join(relays) if relays else 'directly'}, {rtt:.2f} ms"
 
 
-@_says(r"the table of (?P<subnet>\S+) has (?P<kind>only aggregated|direct) routes")
+@says(r"the table of (?P<subnet>\S+) has (?P<kind>only aggregated|direct) routes")
 def _kinds(player: Player, match: re.Match[str]) -> str:
     own = player.lab.plan.block_length
     direct = sum(destination.length == own for destination, _ in player.lab.managed(match["subnet"]))
@@ -313,25 +281,7 @@ def _kinds(player: Player, match: re.Match[str]) -> str:
     return f"{direct} direct routes"
 
 
-@_says(r"start traffic between zones")
-def _start_traffic(player: Player, _: re.Match[str]) -> str:
-    player.need_packets()
-    player.traffic = Traffic()
-    quiet = {subnet: player.by_load(subnet)[-1][1] for subnet in player.lab.subnets}
-    for source, target in permutations(quiet.values(), 2):
-        flow = player.traffic.start(player.lab.pod(source), player.lab.pod(target), rate=FLOW_RATE)
-        player.flows.append((source, target, flow))
-    return f"{len(player.flows)} flows of {FLOW_RATE} packets a second"
-
-
-@_says(r"stop traffic")
-def _stop_traffic(player: Player, _: re.Match[str]) -> str:
-    player.need_packets()
-    player.stop_traffic()
-    return f"{sum(one.lost for one in player.losses)} packets lost"
-
-
-@_says(r"terminate (?P<node>.+)")
+@says(r"terminate (?P<node>.+)")
 def _terminate(player: Player, match: re.Match[str]) -> str:
     node = player.chosen(match["node"])
     instance = player.lab.ids[node]
@@ -343,7 +293,7 @@ def _terminate(player: Player, match: re.Match[str]) -> str:
     return f"{node}: {deed}"
 
 
-@_says(r"alarm for (?P<node>.+)")
+@says(r"alarm for (?P<node>.+)")
 def _alarm(player: Player, match: re.Match[str]) -> str:
     node = player.chosen(match["node"])
     name = f"{STATUS_CHECK}-{node}"
@@ -369,12 +319,12 @@ def _alarm(player: Player, match: re.Match[str]) -> str:
     return f"{node}: {deed}"
 
 
-@_says(r"node (?P<node>\S+) joins (?P<subnet>\S+)")
+@says(r"node (?P<node>\S+) joins (?P<subnet>\S+)")
 def _join(player: Player, match: re.Match[str]) -> str:
     return player.lab.launch(match["node"], match["subnet"])
 
 
-@_says(r"no route leads through (?P<node>.+)")
+@says(r"no route leads through (?P<node>.+)")
 def _nothing_through(player: Player, match: re.Match[str]) -> str:
     node = player.chosen(match["node"])
     left = [
@@ -388,7 +338,7 @@ def _nothing_through(player: Player, match: re.Match[str]) -> str:
     return ""
 
 
-@_says(r"the referee found nothing")
+@says(r"the referee found nothing")
 def _no_breach(player: Player, _: re.Match[str]) -> str:
     if breaches := player.lab.review():
         raise NotSo("\n".join(f"{one.invariant} {one.what}" for one in breaches))

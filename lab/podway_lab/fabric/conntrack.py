@@ -19,6 +19,8 @@ from podway_lab.fabric.namespace import Namespace
 NETLINK_NETFILTER = 12
 CREATE_ENTRY = 1 << 8
 """Subsystem ctnetlink, message IPCTNL_MSG_CT_NEW."""
+DELETE_ENTRIES = 1 << 8 | 2
+"""IPCTNL_MSG_CT_DELETE; all of them, if none is named."""
 NLM_F_REQUEST, NLM_F_CREATE, NLM_F_EXCL = 0x1, 0x400, 0x200
 NESTED = 0x8000
 SEEN_REPLY, ASSURED, CONFIRMED = 0x2, 0x4, 0x8
@@ -53,6 +55,13 @@ def fill(namespace: Namespace) -> int:
                 if errno.ENOMEM in _refusals(kernel):
                     return tracked(namespace)
     return tracked(namespace)
+
+
+def empty(namespace: Namespace) -> None:
+    """Forget every flow that *namespace* tracks."""
+    with namespace.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
+        header = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+        kernel.send(struct.pack("=IHHII", 16 + len(header), DELETE_ENTRIES, NLM_F_REQUEST, 0, 0) + header)
 
 
 def _batches(ports: Iterator[tuple[int, int]]) -> Iterator[bytes]:

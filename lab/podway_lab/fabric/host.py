@@ -126,6 +126,10 @@ class Host(Namespace):
         """Let the kernel track as many flows as it can: no new one gets through; how many there are."""
         return conntrack.fill(self)
 
+    def empty_conntrack(self) -> None:
+        """Let the kernel forget all flows."""
+        conntrack.empty(self)
+
     def flush_routes(self, protocol: int) -> None:
         """Remove the routes of one protocol, as somebody does by hand (the agent's are 112)."""
         self.ip(f"route flush proto {protocol}")
