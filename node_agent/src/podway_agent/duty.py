@@ -1,0 +1,118 @@
+"""What this node has to probe, from the snapshot alone. Pure.
+
+Three echo requests make a round, all from the node's own probe address, so that a security group that
+passes nodes but drops pods is noticed: one *relayed*, sent to the forwarder's hardware address but meant
+for a third node, which answers straight back; one to the third node *directly*, which differs in
+nothing but the forwarder; one to the *forwarder itself*. All are answered by kernels: an agent that is
+frozen, or gone, is nobody's fault.
+
+A node's probe address is the first of its block. ``host-local`` never gives it to a pod: it starts at
+the second, which it keeps for the gateway (plugins/ipam/host-local/backend/allocator/range.go,
+``Canonicalize``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from zlib import crc32
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.wire.snapshot import Member, Snapshot
+
+MOST_FORWARDERS = 16
+"""A node probes through no more: one mark and one table each. The hash gives it three or so."""
+THIRDS = 4
+"""Third nodes that take turns: at least three for every forwarder, which cannot be its own."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A forwarder to probe through: by the *slot*'s mark and table, whose way out is *gateway*."""
+
+    node: str
+    slot: int
+    gateway: Prefix
+    """Its own address in the subnet, full length."""
+    itself: Prefix | None
+    """Its probe address; None while it has no block."""
+
+
+@dataclass(frozen=True)
+class Third:
+    """A node that answers probes relayed to it."""
+
+    node: str
+    address: Prefix
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What to probe; nothing while *source* is None."""
+
+    holds: tuple[Prefix, ...] = ()
+    """Probe addresses that this node must hold: others probe it, too."""
+    source: Prefix | None = None
+    watched: tuple[Watched, ...] = ()
+    thirds: tuple[Third, ...] = ()
+
+
+def probe_address(block: Prefix) -> Prefix:
+    """The block's first address, full length."""
+    return Prefix(block.version, block.value, WIDTH[block.version])
+
+
+def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collection[str]) -> Duty:
+    """What *instance* has to probe now.
+
+    Whoever it suspects it keeps probing, though no route leads there any more: only it can take its
+    word back. Slots stay with their forwarders, so that no probe is sent by another's way.
+    """
+    members = {member.id: member for member in snapshot.members if member.state != "gone"}
+    me = members.get(instance)
+    if me is None:
+        return Duty()
+    version = ip_address(me.address).version
+    holds = tuple(probe_address(block.cidr) for block in sorted(me.blocks, key=lambda block: block.cidr))
+    source = _ready_address(me, version)
+    told = {one.forwarder for one in snapshot.watches if instance in one.watchers}
+    watched = _watched(
+        (members[node] for node in sorted(told | set(suspects)) if node in members and node != instance),
+        version,
+        before,
+    )
+    if source is None or not watched:
+        return Duty(holds)
+    return Duty(holds, source, watched, _thirds(members.values(), instance, version))
+
+
+def _ready_address(member: Member, version: int) -> Prefix | None:
+    """The probe address that others have a way to."""
+    ready = (block.cidr for block in member.blocks if block.ready and block.cidr.version == version)
+    lowest = min(ready, default=None)
+    return None if lowest is None else probe_address(lowest)
+
+
+def _watched(forwarders: Iterable[Member], version: int, before: Duty) -> tuple[Watched, ...]:
+    able = [one for one in forwarders if ip_address(one.address).version == version]
+    kept = {one.node: one.slot for one in before.watched}
+    free = iter(sorted(set(range(MOST_FORWARDERS)) - {kept[one.id] for one in able if one.id in kept}))
+    found = []
+    for member in able:
+        slot = kept[member.id] if member.id in kept else next(free, None)
+        if slot is not None:
+            gateway = Prefix.of_address(member.address)
+            found.append(Watched(member.id, slot, gateway, _ready_address(member, version)))
+    return tuple(found)
+
+
+def _thirds(members: Iterable[Member], instance: str, version: int) -> tuple[Third, ...]:
+    """A few ready siblings by rendezvous hash: each prober has its own, and keeps them."""
+    able = [
+        Third(member.id, address)
+        for member in members
+        if member.state == "ready" and member.id != instance and (address := _ready_address(member, version))
+    ]
+    able.sort(key=lambda one: (crc32(f"{instance} {one.node}".encode()), one.node))
+    return tuple(able[:THIRDS])

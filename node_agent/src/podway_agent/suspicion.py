@@ -1,0 +1,76 @@
+"""From probes to suspicions: who does not relay, and whether the fault is not our own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+MISSES = 3
+"""In a row, before a forwarder is suspected."""
+HITS = 15
+"""In a row (three seconds), before a suspicion is taken back: it must not flicker."""
+
+
+class Finding(StrEnum):
+    """What one round says of one forwarder."""
+
+    RELAYS = "relays"
+    DEAD = "dead"
+    IDLE = "alive, relays nothing"
+    UNKNOWN = "not known"
+    """The third node is at fault, or the prober: nothing can be held against the forwarder."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """The answers to one round of probes; None for what was not, or could not be, sent."""
+
+    relayed: bool | None
+    third: bool | None
+    """The third node, asked directly at the same time."""
+    itself: bool | None = None
+    """The forwarder, asked directly."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A forwarder as its watcher sees it."""
+
+    misses: int = 0
+    hits: int = 0
+    last: Finding = Finding.UNKNOWN
+    suspected: Finding | None = None
+    """While it is suspected: dead or idle (or not known, by the process before this one)."""
+
+
+def doubts_itself(reached: Collection[bool]) -> bool:
+    """Whether most of those whom it asked directly did not answer last time: then it is the prober."""
+    return 2 * sum(not answered for answered in reached) > len(reached)
+
+
+def find(said: Round, *, doubtful: bool) -> Finding:
+    """What *said* means for the forwarder.
+
+    A probe that came through is proof whatever else failed. One that did not counts only if its twin,
+    the same in all but the way, did.
+    """
+    if said.relayed:
+        return Finding.RELAYS
+    if said.relayed is None or not said.third or doubtful:
+        return Finding.UNKNOWN
+    return Finding.IDLE if said.itself else Finding.DEAD
+
+
+def judge(standing: Standing, finding: Finding) -> Standing:
+    """The standing after one more round; what is not known changes no count."""
+    match finding:
+        case Finding.UNKNOWN:
+            return Standing(standing.misses, standing.hits, finding, standing.suspected)
+        case Finding.RELAYS:
+            hits = standing.hits + 1
+            return Standing(0, hits, finding, None if hits >= HITS else standing.suspected)
+        case _:
+            misses = standing.misses + 1
+            suspected = finding if misses >= MISSES else standing.suspected
+            return Standing(misses, 0, finding, suspected)
