@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot
 
+from podway_agent import probe_report
 from podway_agent.allowances import ethtool, exceeded
 from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
@@ -25,12 +26,15 @@ from podway_agent.disk import STATUS, StateDirectory
 from podway_agent.identity import Identity, MetadataAway, identify
 from podway_agent.journal import start_logging
 from podway_agent.loop import Loop
+from podway_agent.prober import Prober
 from podway_agent.settings import Settings
 from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
 from podway_agent.supervisor import give_signs_of_life, notify
 from podway_agent.usage import Usage, addresses_in_use, fullest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podway_agent.endpoint import Metric
     from podway_agent.store import Cloud
 
@@ -40,6 +44,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 HUNG_SECONDS = 60.0
 STOP_SECONDS = 1.0
 """How long the end waits for a call to the store; nothing depends on it."""
+PROBING = "probing"
+"""Where the status tells of probing; a new process finds there whom the last one suspected."""
 
 
 def agent_version() -> str:
@@ -122,7 +128,7 @@ def _identify(settings: Settings, state: StateDirectory) -> Identity:
 
 @dataclass
 class Agent:
-    """The kernel's side in the calling thread, the store's in another."""
+    """The kernel's side in the calling thread, the store's and the probes in two others."""
 
     settings: Settings
     identity: Identity
@@ -131,9 +137,12 @@ class Agent:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.loop = Loop(
-            Dataplane(self.settings, self.identity), self._tell, resync_seconds=self.settings.resync_seconds
+        self._writing = threading.Lock()
+        self.prober = Prober(
+            self._suspect, self.settings.probe_seconds, suspected_before=self._suspected_before()
         )
+        dataplane = Dataplane(self.settings, self.identity, suspects=lambda: self.prober.suspects)
+        self.loop = Loop(dataplane, self._tell, resync_seconds=self.settings.resync_seconds)
         saved = self.state.load_snapshot(cluster=self.settings.cluster, subnet=self.identity.subnet)
         self.courier = Courier(
             settings=self.settings,
@@ -144,6 +153,7 @@ class Agent:
             newest=saved,
             renew=lambda: _ask(self.settings, self.state, trust_disk=False),
             count=self.count,
+            suspects=self.prober.suspects,
             version=agent_version(),
         )
 
@@ -163,29 +173,52 @@ class Agent:
             self._serve()
         notify("READY=1")
         give_signs_of_life(self.alive)
-        courier = threading.Thread(target=self._guard, name="courier", daemon=True)
-        courier.start()
+        courier = self._start("courier", self.courier.run)
+        self._start("prober", self.prober.run)
         self.loop.run()
         notify("STOPPING=1")
+        self.prober.stop()
         self.courier.stop()
         courier.join(STOP_SECONDS)
 
-    def _guard(self) -> None:
-        """Run the store's side; a fault of our own ends the process, to be started again."""
-        try:
-            self.courier.run()
-        except BaseException:
-            log.exception("courier failed")
-            os._exit(70)  # EX_SOFTWARE; the kernel stays as it is
+    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Work in a thread; a fault of our own ends the process, to be started again."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException:
+                log.exception("%s failed", name)
+                os._exit(70)  # EX_SOFTWARE; the kernel stays as it is
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _tell(self, snapshot: Snapshot, outcome: Outcome) -> None:
         """Acknowledge what the kernel holds, and leave word on disk."""
         if outcome.is_complete:
             self.courier.kernel_holds(snapshot.generation)
-        try:
-            self.state.write(STATUS, self.status(outcome))
-        except OSError as error:
-            log.warning("status not written", extra={"reason": str(error)})
+        self.prober.take(self.loop.dataplane.duty)
+        self._leave_word(outcome)
+
+    def _leave_word(self, outcome: Outcome) -> None:
+        with self._writing:
+            try:
+                self.state.write(STATUS, self.status(outcome))
+            except OSError as error:
+                log.warning("status not written", extra={"reason": str(error)})
+
+    def _suspect(self, nodes: frozenset[str]) -> None:
+        """Pass on whom the prober suspects: the store first, it is urgent."""
+        self.courier.suspect(nodes)
+        self._leave_word(self.loop.outcome or Outcome(0))
+
+    def _suspected_before(self) -> frozenset[str]:
+        """Whom the last process suspected: a restart must not take its word back."""
+        said = (self.state.read(STATUS) or {}).get(PROBING)
+        suspects = said.get("suspects") if isinstance(said, dict) else None
+        return frozenset(map(str, suspects)) if isinstance(suspects, list) else frozenset()
 
     def _serve(self) -> None:
         from podway_agent import endpoint  # noqa: PLC0415  (not everybody asks for it)
@@ -252,6 +285,7 @@ class Agent:
             ),
             gauge("store_failures", "Of the store, in a row.", value=courier.failures),
             gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
+            *probe_report.metrics(self.prober),
         ]
 
     def status(self, outcome: Outcome) -> dict[str, Any]:
@@ -269,4 +303,5 @@ class Agent:
             "warnings": outcome.warnings,
             "cni": outcome.cni_written,
             "drift_repaired": self.loop.counters.drift,
+            PROBING: probe_report.status(self.prober),
         }

@@ -63,6 +63,8 @@ class Courier:
     requests: int = 0
     usage: Usage = NOTHING
     """Of the node's addresses, as last counted."""
+    suspects: frozenset[str] = frozenset()
+    """Forwarders that our probes do not come through."""
     _told: int | None = None
     _asked: int = 0
     """Blocks that the last report asked for."""
@@ -75,6 +77,7 @@ class Courier:
     _stopping: bool = False
 
     def __post_init__(self) -> None:
+        self._told_suspects = self.suspects
         if self.newest is not None:
             # a restarted agent must not take back what it acknowledged before the kernel was looked at
             self._next_report = self.clock() + self.settings.heartbeat_seconds
@@ -83,6 +86,12 @@ class Courier:
         """Told by the kernel's side: acknowledge *generation*."""
         if generation != self.held:
             self.held = generation
+            self._wake.set()
+
+    def suspect(self, nodes: frozenset[str]) -> None:
+        """Told by the prober: these forwarders are suspected now, and nobody else. Written at once."""
+        if nodes != self.suspects:
+            self.suspects = nodes
             self._wake.set()
 
     def run(self) -> None:
@@ -111,8 +120,12 @@ class Courier:
         return max(0.0, due - self.clock())
 
     def _is_news(self) -> bool:
-        """Whether there is something to acknowledge now (after failures: when the next try is due)."""
-        news = self.held != (self._told or 0) or self.usage.wanted > max(self._asked, self.usage.blocks)
+        """Whether there is something to say now (after failures: when the next try is due)."""
+        news = (
+            self.held != (self._told or 0)
+            or self.suspects != self._told_suspects
+            or self.usage.wanted > max(self._asked, self.usage.blocks)
+        )
         return news and (not self.failures or self.clock() >= self._next_poll)
 
     def _count(self) -> None:
@@ -199,9 +212,11 @@ class Courier:
     # --- reports -------------------------------------------------------------------------
 
     def _report(self) -> None:
-        held = self.held
+        held, suspects = self.held, self.suspects
         cause: Cause = "heartbeat" if held == self._told else "acknowledged"
-        if self._told is None and not held:
+        if suspects != self._told_suspects:
+            cause = "suspicion"
+        elif self._told is None and not held:
             cause = "joined"
         elif cause == "heartbeat" and self.usage.wanted > self.usage.blocks:
             cause = "addresses"  # again with each heartbeat: the hint may have been lost
@@ -213,10 +228,12 @@ class Courier:
             heartbeat=datetime.now(UTC),
             cause=cause,
             blocks_wanted=self.usage.wanted,
+            suspecting=bool(suspects),
+            suspects=tuple(sorted(suspects)),
             version=self.version,
         )
         self.requests += 1
         self.store.report(item)
-        self._told, self._asked = held, self.usage.wanted
+        self._told, self._told_suspects, self._asked = held, suspects, self.usage.wanted
         self._answer()
         self._next_report = self.clock() + self._around(self.settings.heartbeat_seconds)

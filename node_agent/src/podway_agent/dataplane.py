@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from podway.wire.snapshot import Snapshot
@@ -10,12 +11,14 @@ from podway.wire.snapshot import Snapshot
 from podway_agent import cni, forwarding, routing
 from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
 from podway_agent.difference import Add, Change, Difference, Remove, difference
+from podway_agent.duty import Duty, duty_of
 from podway_agent.identity import Identity
 from podway_agent.netlink import KernelRefused, Netlink, Request
 from podway_agent.nft import Filtering, NftFailed, Table
 from podway_agent.routing import KernelRoute, Link
 from podway_agent.settings import Settings
 from podway_agent.sysctl import Switches, wanted_switches
+from podway_agent.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,11 @@ class Dataplane:
     kernel: Netlink = field(default_factory=Netlink)
     table: Table = field(default_factory=Table)
     switches: Switches = field(default_factory=Switches)
+    ways: Ways = field(default_factory=Ways)
+    suspects: Callable[[], Collection[str]] = frozenset
+    """Forwarders that must be probed on, whatever the snapshot says."""
+    duty: Duty = field(default_factory=Duty)
+    """What this node probes."""
     link: Link | None = None
     """The node's interface, as last seen."""
     wanted: DesiredRoutes = field(default_factory=lambda: DesiredRoutes({}))
@@ -75,6 +83,7 @@ class Dataplane:
         faults += self._filter(snapshot, self.link, warnings, look=look)
         routes, changed = self._route(snapshot, self.link, faults)
         faults += self.wanted.impossible
+        warnings += self._probe(snapshot, self.link)
         written = False
         if not faults:
             written = self._admit_pods(snapshot, self.link, faults)
@@ -162,6 +171,12 @@ class Dataplane:
     def _apply(self, changes: tuple[Change, ...]) -> list[tuple[Change, KernelRefused]]:
         answers = self.kernel.ask([_request(change) for change in changes])
         return [(change, error) for change, error in zip(changes, answers, strict=True) if error]
+
+    def _probe(self, snapshot: Snapshot, link: Link) -> list[str]:
+        """Prepare what probing needs; a node without it is as good as any, but a poorer witness."""
+        duty = duty_of(snapshot, self.identity.instance, before=self.duty, suspects=self.suspects())
+        self.duty = duty if self.settings.probe_seconds else Duty(duty.holds)
+        return self.ways.ensure(self.kernel, self.duty, link.number)
 
     def _admit_pods(self, snapshot: Snapshot, link: Link, faults: list[str]) -> bool:
         try:

@@ -26,6 +26,8 @@ GROUPS = (
     netlink.GROUP_V4_ROUTE,
     netlink.GROUP_V6_ADDRESS,
     netlink.GROUP_V6_ROUTE,
+    netlink.GROUP_V4_RULE,
+    netlink.GROUP_V6_RULE,
     netlink.GROUP_V4_NETCONF,
     netlink.GROUP_V6_NETCONF,
 )
@@ -159,6 +161,9 @@ class Loop:
         """Whether *event* may have changed what we keep, and was not our own doing."""
         if event.port == self.dataplane.kernel.port:
             return False
+        return self.dataplane.ways.concerns(event) or self._concerns_us(event)
+
+    def _concerns_us(self, event: Message) -> bool:
         if event.kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
             return self._concerns_route(event)
         if event.kind in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):

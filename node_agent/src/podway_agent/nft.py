@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from podway.domain.addressing import WIDTH, Prefix
 
+from podway_agent.duty import probe_address
 from podway_agent.programs import run_program
 
 Json: TypeAlias = dict[str, Any]
@@ -21,6 +22,7 @@ RESOLVERS = {4: ("169.254.169.253",), 6: ("fd00:ec2::253",)}
 """The VPC resolver's fixed addresses; it has one more at the VPC range's base plus two."""
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 SELECTOR = {4: "ip", 6: "ip6"}
+ICMP = {4: "icmp", 6: "ipv6-icmp"}
 
 
 class NftFailed(Exception):
@@ -50,6 +52,7 @@ def transaction(filtering: Filtering) -> Json:
     commands += [{"add": made} for version in (4, 6) for made in _sets(filtering, version)]
     for chain, rules in (
         (_chain("relayed", "filter", "prerouting", RAW), _relay(filtering)),
+        (_chain("probing", "filter", "output", RAW), _probes(filtering, "saddr")),
         (_chain("pods", "filter", "prerouting", FILTER), _pods(filtering)),
         (_chain("leaving", "nat", "postrouting", AFTER_SOURCE_NAT), _leaving(filtering)),
     ):
@@ -117,6 +120,19 @@ def _relay(filtering: Filtering) -> Iterator[list[Json]]:
         target = _field(v, "daddr")
         for_others = [_match(target, f"@relayed{v}"), _match(target, f"@own{v}", unless=True)]
         yield [arriving, *for_others, COUNTED, {"notrack": None}]
+    yield from _probes(filtering, "daddr")
+
+
+def _probes(filtering: Filtering, ours: str) -> Iterator[list[Json]]:
+    """Probes and their answers are not tracked: a node whose table of flows is full still relays."""
+    for v in SELECTOR:
+        if blocks := _of(filtering.own_blocks, v):
+            own = {"set": [probe_address(block).first_address for block in blocks]}
+            yield [
+                _match({"meta": {"key": "l4proto"}}, ICMP[v]),
+                _match(_field(v, ours), own),
+                {"notrack": None},
+            ]
 
 
 def _pods(filtering: Filtering) -> Iterator[list[Json]]:

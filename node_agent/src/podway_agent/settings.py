@@ -54,6 +54,8 @@ class Settings(BaseModel):
     heartbeat_seconds: float = Field(default=300.0, gt=0)
     resync_seconds: float = Field(default=180.0, gt=0)
     """How often the whole kernel state is compared even if nothing was heard."""
+    probe_seconds: float = Field(default=0.2, ge=0)
+    """Between two rounds of probes through the forwarders that this node watches; 0: it watches nobody."""
     metadata_for_pods: bool = False
     """Whether pods may reach the instance metadata service, and so the node's credentials."""
     keep_source_towards: Annotated[tuple[Cidr, ...], BeforeValidator(_listed)] = ()

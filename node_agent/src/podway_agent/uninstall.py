@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from podway_agent import cni, disk, forwarding, routing
+from podway_agent import cni, disk, forwarding, routing, ways
 from podway_agent.netlink import Netlink
 from podway_agent.nft import NftFailed, Table
 from podway_agent.routing import Route
@@ -20,6 +20,7 @@ def uninstall(settings: Settings) -> int:
     """
     parts: dict[str, Callable[[], None]] = {
         "CNI configuration": lambda: cni.remove_conflist(settings.cni_conf_dir),
+        "probing": ways.remove,
         "routes": remove_routes,
         "FORWARD rules": forwarding.remove_acceptance,
         "nftables table": Table.remove,
