@@ -33,8 +33,8 @@ format: $(STAMP) ## Format the code and mend what lint can mend
 test: $(STAMP) ## Everything that must hold
 	@$(BIN)/pytest
 
-demo: $(STAMP) ## Watch a cluster route, lose a forwarder and heal, on this machine
-	@$(BIN)/podway-lab demo
+demo: $(STAMP) ## Watch a cluster route, lose a forwarder and heal, on this machine (DEPLOYED=1: sam deploy, Lambda's runtime)
+	@$(BIN)/podway-lab demo $(if $(DEPLOYED),--deployed)
 
 build: $(STAMP) ## Build functions and layers for both architectures with the SAM CLI (needs a Python 3.13)
 	@test -x .sam-venv/bin/sam || { echo "make build: no Python 3.13 here; install one and run 'make setup' again" >&2; exit 1; }

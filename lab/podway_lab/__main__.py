@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from podway_lab.deployed.sam import CommandFailed, NotEquipped, build, find_tools
 from podway_lab.fabric.entry import NoNamespaces, enter
 from podway_lab.lab import CHECKOUT, Lab
 from podway_lab.machines import AGENT_LOG, Fleet
@@ -20,6 +21,14 @@ from podway_lab.scenario import BadScenario, parse
 DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"
 
 
+_no_packets = click.option(
+    "--no-packets", is_flag=True, help="The control plane alone, without network namespaces."
+)
+_deployed = click.option(
+    "--deployed", is_flag=True, help="sam build, sam deploy, and the functions under Lambda's own runtime."
+)
+
+
 @click.group()
 def main() -> None:
     """A VPC in a box: run Podway without an AWS account."""
@@ -27,21 +36,23 @@ def main() -> None:
 
 @main.command()
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--no-packets", is_flag=True, help="The control plane alone, without network namespaces.")
-def run(scenario: Path, *, no_packets: bool) -> None:
+@_no_packets
+@_deployed
+def run(scenario: Path, *, no_packets: bool, deployed: bool) -> None:
     """Play SCENARIO; exit code 0 only if everything that it expects came true."""
-    sys.exit(play_file(scenario, no_packets=no_packets))
+    sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed))
 
 
 @main.command()
-@click.option("--no-packets", is_flag=True, help="The control plane alone, without network namespaces.")
-def demo(*, no_packets: bool) -> None:
+@_no_packets
+@_deployed
+def demo(*, no_packets: bool, deployed: bool) -> None:
     """Three zones, aggregated routes, two dead forwarders and a newcomer."""
-    sys.exit(play_file(DEMO, no_packets=no_packets))
+    sys.exit(play_file(DEMO, no_packets=no_packets, deployed=deployed))
 
 
-def play_file(path: Path, *, no_packets: bool = False) -> int:
-    """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario."""
+def play_file(path: Path, *, no_packets: bool = False, deployed: bool = False) -> int:
+    """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario or cannot be played."""
     console = Console(file=sys.stdout)
     try:
         scenario = parse(path.read_text())
@@ -49,9 +60,14 @@ def play_file(path: Path, *, no_packets: bool = False) -> int:
     except BadScenario as error:
         console.print(f"{path.name}: {error}", style="red")
         return 2
+    try:
+        built = build(CHECKOUT, find_tools(CHECKOUT)) if deployed else None  # while there is a network
+    except (NotEquipped, CommandFailed) as error:
+        console.print(f"not deployed: {error}", style="red")
+        return 2
     with_fabric = not no_packets and _has_namespaces(console)
     report = Report(console)
-    with Lab(scenario.plan, with_fabric=with_fabric) as lab:
+    with Lab(scenario.plan, with_fabric=with_fabric, deployed=built) as lab:
         good = Player(lab, report).play(scenario)
         if not good:
             console.print(f"  what functions and agents logged: {_keep_logs(lab)}")

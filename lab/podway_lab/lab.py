@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import boto3
 from podway import bootstrap
@@ -19,19 +20,25 @@ from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.members import Member
 
+from podway_lab.deployed.hosting import UnderEmulator
+from podway_lab.deployed.repairs import repair
+from podway_lab.deployed.sam import EMULATED_ACCOUNT, Built, deploy
+from podway_lab.deployed.standing import StandingStack
 from podway_lab.fabric.fabric import ENDPOINT, Fabric
 from podway_lab.fabric.host import Pod
+from podway_lab.fabric.scratch import Scratch
 from podway_lab.machines import Fleet, PaperFleet, Region, wait_until
 from podway_lab.mirror import Mirror
 from podway_lab.pump import OPERATOR, Pump
 from podway_lab.referee import Breach, Referee
-from podway_lab.region.identities import Identities
+from podway_lab.region.identities import Identities, Identity
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 from podway_lab.region.server import RegionServer
-from podway_lab.stack.delivery import Delivery, Pace
-from podway_lab.stack.deploy import Credentials, deploy_stack
-from podway_lab.stack.functions import shared_environment
+from podway_lab.stack.delivery import Delivery, Mischief, Pace
+from podway_lab.stack.deploy import Credentials, Standing, deploy_stack
+from podway_lab.stack.functions import Hosting
+from podway_lab.stack.inprocess import InThisProcess, shared_environment
 from podway_lab.stack.template import Place, Template
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,6 +46,18 @@ FUNCTIONS = "podway"
 """The functions as the region's call log and the referee know them."""
 POLL_SECONDS = 0.5
 """How often the lab's agents look at the store; on real nodes 2 s while joining or forwarding."""
+
+
+ROUGH = Mischief(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
+"""What the bus does by default where the stack is deployed: events come twice, late, and so out of order."""
+
+
+class _Stands(NamedTuple):
+    """A stack that stands, where its functions run, and its table's name."""
+
+    stack: Standing
+    hosting: Hosting
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +86,18 @@ class LabPlan:
     tick: float = 5.0
     """Seconds between two ticks of the schedule; a minute on AWS."""
     subnets: tuple[SubnetPlan, ...] = ()
+    mischief: Mischief | None = None
+    """What happens to events on their way; None: nothing, or `ROUGH` where the stack is deployed."""
 
 
 class Lab:
     """A running lab. Names of nodes and subnets are the plan's; the region has ids for them."""
 
-    def __init__(self, plan: LabPlan, *, with_fabric: bool) -> None:
+    def __init__(self, plan: LabPlan, *, with_fabric: bool, deployed: Built | None = None) -> None:
+        """With *deployed* the stack is deployed for real and runs under the runtime's emulator."""
         self.plan = plan
         self.with_fabric = with_fabric
+        self.deployed = deployed
         self.ids: dict[str, str] = {}
         """Instance ids by node name, subnet ids by subnet name, table ids by subnet name with ``rtb-``."""
         self._stack = contextlib.ExitStack()
@@ -91,25 +114,22 @@ class Lab:
     def _start(self, stack: contextlib.ExitStack) -> None:
         plan = self.plan
         self.fabric = stack.enter_context(Fabric()) if self.with_fabric else None
-        self.ec2 = StrictEC2(settings=Settings(route_quota=plan.quota))
-        self.identities = Identities()
+        self.ec2 = StrictEC2(settings=self._settings())
+        self.identities = Identities(self.ec2.settings.account)
         self.server = stack.enter_context(
             RegionServer(self.ec2, identities=self.identities, host=ENDPOINT if self.fabric else "127.0.0.1")
         )
         self.operator = self.ec2.client(OPERATOR)
         vpc = self.operator.create_vpc(CidrBlock=plan.vpc_cidr)["Vpc"]["VpcId"]
-        deployed = deploy_stack(self._template(vpc))
-        functions = self.identities.function(FUNCTIONS)
+        stands = self._deploy(vpc, stack) if self.deployed else self._stand_up(vpc)
         self.delivery = Delivery(
-            deployed,
-            checkout=CHECKOUT,
+            stands.stack,
+            hosting=stands.hosting,
             pace=Pace(tick=plan.tick),
-            credentials=Credentials(functions.access_key, functions.secret),
+            mischief=plan.mischief or (ROUGH if self.deployed else None),
         )
         bootstrap.forget()
-        self.region = Region(
-            self.ec2, self.identities, self.server.url, plan.cluster, self.delivery.template.name_of("Table")
-        )
+        self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, stands.table)
         self.fleet: Fleet | PaperFleet = (
             Fleet(self.region, self.fabric, poll_seconds=POLL_SECONDS)
             if self.fabric
@@ -122,7 +142,7 @@ class Lab:
             self.ec2,
             (Prefix.parse(plan.pod_cidr),),
             self.members,
-            is_ours=lambda caller: caller == FUNCTIONS,
+            is_ours=lambda caller: caller.startswith(FUNCTIONS),
             quarantine=timedelta(seconds=plan.quarantine),
         )
         self.pump = Pump(self.ec2, self.delivery.put)
@@ -130,9 +150,42 @@ class Lab:
         stack.enter_context(self.delivery)
         self._build(vpc)
 
-    def _template(self, vpc: str) -> Template:
+    def _settings(self) -> Settings:
+        if self.deployed:
+            return Settings(route_quota=self.plan.quota, account=EMULATED_ACCOUNT)
+        return Settings(route_quota=self.plan.quota)
+
+    def _stand_up(self, vpc: str) -> _Stands:
+        """The stack as the template declares it, its functions in this process."""
+        self.template = Template(CHECKOUT / "template.yaml", self._parameters(vpc), self._place())
+        made = deploy_stack(self.template)
+        hosting = InThisProcess(made, CHECKOUT, _credentials(self.identities.function(FUNCTIONS)))
+        return _Stands(made, hosting, self.template.name_of("Table"))
+
+    def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Stands:
+        """The stack as ``sam deploy`` makes it, its functions under Lambda's own runtime."""
+        assert self.deployed is not None, "somebody else asks for it"
+        scratch = Scratch()
+        stack.callback(scratch.close)
+        repair()
+        deploy(self.deployed, self._place(), self._parameters(vpc), scratch.path)
+        made = StandingStack(self._place())
+        hosting = UnderEmulator(
+            made,
+            self.deployed.tools.runtime,
+            credentials=lambda name: _credentials(self.identities.function(f"{FUNCTIONS}/{name}")),
+            folder=scratch.path,
+            with_mounts=os.geteuid() == 0,
+        )
+        return _Stands(made, hosting, made.outputs["TableName"])
+
+    def _place(self) -> Place:
+        settings = self.ec2.settings
+        return Place(account=settings.account, region=settings.name, endpoint=self.server.url)
+
+    def _parameters(self, vpc: str) -> dict[str, str]:
         plan = self.plan
-        parameters = {
+        return {
             "ClusterName": plan.cluster,
             "VpcId": vpc,
             "PodCidrs": plan.pod_cidr,
@@ -141,7 +194,6 @@ class Lab:
             "QuarantineSeconds": str(plan.quarantine),
             "HoldDownSeconds": str(plan.hold_down),
         }
-        return Template(CHECKOUT / "template.yaml", parameters, Place(endpoint=self.server.url))
 
     def client(self, service: str) -> Any:
         """A client of the region, as the operator."""
@@ -161,7 +213,7 @@ class Lab:
             aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
             region_name=self.ec2.settings.name,
         )
-        told = shared_environment(self.delivery.template.functions().values())
+        told = shared_environment(self.delivery.stack.functions().values())
         return bootstrap.operator(session, Config.from_environment(told), endpoint_url=self.server.url)
 
     # Building
@@ -278,6 +330,10 @@ class Lab:
         """What the referee has to say, once the fabric has followed."""
         self.mirror.settle()
         return self.referee.review()
+
+
+def _credentials(identity: Identity) -> Credentials:
+    return Credentials(identity.access_key, identity.secret, owner=identity.name)
 
 
 def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:

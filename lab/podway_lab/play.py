@@ -19,7 +19,7 @@ from podway_lab import background, troubles  # noqa: F401  (their sentences are 
 from podway_lab.background import Background
 from podway_lab.fabric.probes import Trace, ping, trace
 from podway_lab.fabric.sweep import matrix, sweep
-from podway_lab.lab import FUNCTIONS, Lab
+from podway_lab.lab import Lab
 from podway_lab.report import Handled, Loss, Report
 from podway_lab.scenario import BadScenario, Scenario, Sentence
 from podway_lab.stack.functions import Invocation
@@ -143,15 +143,20 @@ class Player:
         """Do something that must be followed by a failover of *node*, and measure it."""
         mark, lost = self.lab.ec2.calls.mark(), self.background.lost()
         before, started = len(self._failovers()), self.lab.ec2.clock()
+        if not self.relayed(node):
+            deed()
+            return "it relayed nothing"
         deed()
 
         def runs() -> list[Invocation]:
             return [one for one in self._failovers()[before:] if (one.result or {}).get("moved")]
 
-        if not self.lab.wait(lambda: bool(runs()), timeout=30):
-            raise NotSo(f"no failover of {node} moved a route within 30 s")
+        if not self.lab.wait(lambda: bool(runs()) or not self.relayed(node), timeout=30):
+            raise NotSo(f"nobody moved the routes of {node} within 30 s")
         time.sleep(AFTERMATH)
-        measured = self._measured(what, runs()[0], mark, started)
+        if not (ran := runs()):
+            return "a reconcile that was on its way moved its routes first"
+        measured = self._measured(what, ran[0], mark, started)
         if self.background.flows:
             measured = replace(measured, lost=self.background.lost() - lost)
         self.handled.append(measured)
@@ -164,7 +169,7 @@ class Player:
         event = next((at for at, sent in self.lab.pump.sent if sent["id"] == run.event_id), started)
         calls = [
             call
-            for call in self.lab.ec2.calls.made(caller=FUNCTIONS, since=mark)
+            for call in self.lab.ec2.calls.made(caller=run.caller, since=mark)
             if run.started <= call.at <= run.ended
         ]
         replaced = [call for call in calls if call.action == "ec2:ReplaceRoute" and not call.error]

@@ -104,13 +104,13 @@ def test_every_function_was_at_work_and_for_a_while_alone(lived: Lab) -> None:
     called = {call.action for call in calls}
     alone = {names[0] for names in (makers(lived, call) for call in calls) if len(names) == 1}
 
-    assert ran == alone == set(lived.delivery.template.functions())
+    assert ran == alone == set(lived.template.functions())
     assert {"ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:ModifyNetworkInterfaceAttribute"} <= called
     assert {"dynamodb:TransactWriteItems", "sqs:SendMessage"} <= called
 
 
 def test_the_roles_allow_every_call_that_the_functions_make(lived: Lab) -> None:
-    template = lived.delivery.template
+    template = lived.template
     missing = {
         (function, *permission)
         for call in lived.ec2.calls.made(caller=FUNCTIONS)

@@ -14,27 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from podway import bootstrap
-
 from podway_lab.region.events import Stamps, scheduled
 from podway_lab.stack.courier import Courier
-from podway_lab.stack.deploy import FUNCTIONS, Credentials, Deployed, client
-from podway_lab.stack.functions import (
-    Event,
-    FunctionHost,
-    Invocation,
-    InvocationLog,
-    ProcessEnvironment,
-    shared_environment,
-)
-from podway_lab.stack.output import InvocationOutput
+from podway_lab.stack.deploy import Standing, client
+from podway_lab.stack.functions import Event, FunctionHost, Hosting, Invocation, InvocationLog
 from podway_lab.stack.patterns import Pattern
 from podway_lab.stack.pollers import Poller, QueuePoller, StreamPoller
-from podway_lab.stack.template import FunctionSpec, Place, Rule, SourceMapping, Target
+from podway_lab.stack.template import FunctionSpec, Rule, SourceMapping, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,42 +58,31 @@ class Delivery:
 
     def __init__(
         self,
-        deployed: Deployed,
+        stack: Standing,
         *,
-        checkout: Path,
+        hosting: Hosting,
         mischief: Mischief | None = None,
         pace: Pace | None = None,
-        credentials: Credentials = FUNCTIONS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        template = deployed.template
-        self.template = template
         self.log = InvocationLog()
         self.fired: Counter[str] = Counter()
         """How often each kind of mischief happened."""
         self.dead: list[tuple[Event, Invocation]] = []
         """What failed for good, with its last run; it also lies in the failure queue."""
-        self._deployed = deployed
+        self.stack = stack
+        self._hosting = hosting
         self._pace = pace or Pace()
         self._mischief = mischief or Mischief()
         self._chance = random.Random(self._mischief.seed)  # noqa: S311  (repeatable, not secret)
-        self._stamps = Stamps(clock, template.place.account, template.place.region, seed="schedule")
-        self._urls = {
-            template.arn_of(name): template.resolve({"Ref": name})
-            for name in template.names("AWS::SQS::Queue")
-        }
-        self._courier = Courier(client(template, "sqs"))
-        specs = template.functions()
-        self._environment = ProcessEnvironment(
-            _surroundings(template.place, credentials) | shared_environment(specs.values())
-        )
-        self._output = InvocationOutput()
-        self._functions = {name: self._host(spec, checkout) for name, spec in specs.items()}
-        self._rules = [(rule, Pattern(rule.pattern)) for rule in template.rules() if rule.pattern]
-        self._pollers = [self._poller(mapping) for mapping in template.source_mappings()]
-        self._clocks = [
-            _Clock(rule, self._every(rule), self._tick) for rule in template.rules() if rule.every
-        ]
+        self._stamps = Stamps(clock, stack.place.account, stack.place.region, seed="schedule")
+        self._urls = stack.queues()
+        self._courier = Courier(client(stack, "sqs"))
+        rules = stack.rules()
+        self._functions = {name: self._host(spec) for name, spec in stack.functions().items()}
+        self._rules = [(rule, Pattern(rule.pattern)) for rule in rules if rule.pattern]
+        self._pollers = [self._poller(mapping) for mapping in stack.source_mappings()]
+        self._clocks = [_Clock(rule, self._every(rule), self._tick) for rule in rules if rule.every]
         self._lock = threading.Lock()
 
     # ---- life ----------------------------------------------------------------------------------------
@@ -123,9 +101,7 @@ class Delivery:
         self._end()
 
     def _start(self) -> None:
-        self._environment.enter()
-        self._output.stand_in()
-        bootstrap.forget()
+        self._hosting.enter()
         for function in self._functions.values():
             function.start()
         self._courier.start()
@@ -144,9 +120,7 @@ class Delivery:
             poller.join()
         for function in self._functions.values():
             function.stop()
-        self._output.step_back()
-        self._environment.leave()
-        bootstrap.forget()
+        self._hosting.leave()
 
     # ---- events --------------------------------------------------------------------------------------
 
@@ -167,6 +141,10 @@ class Delivery:
     def invoke(self, function: str, event: Event) -> Invocation:
         """Runs one function on *event*, past all rules, and waits for it."""
         return self._functions[function].invoke(event)
+
+    def chill(self, function: str) -> None:
+        """Ends the idle environments of *function*: its next events start cold."""
+        self._functions[function].forget()
 
     def tick(self) -> None:
         """One tick of every schedule, now."""
@@ -249,54 +227,40 @@ class Delivery:
 
     # ---- parts ---------------------------------------------------------------------------------------
 
-    def _host(self, spec: FunctionSpec, checkout: Path) -> FunctionHost:
+    def _host(self, spec: FunctionSpec) -> FunctionHost:
         def give_up(event: Event, last: Invocation) -> None:
             self._bury(spec.on_failure, event, last)
 
         return FunctionHost(
             spec,
-            checkout,
-            self.template.place,
+            self._hosting.environments(spec),
             self.log,
-            output=self._output,
             retry_after=self._pace.retry,
             give_up=give_up,
         )
 
     def _poller(self, mapping: SourceMapping) -> Poller:
         function = self._functions[mapping.function]
-        if mapping.source in self._deployed.stream_arns:
+        if stream := self.stack.stream_of(mapping.source):
             return StreamPoller(
                 mapping,
                 function,
-                self.template.place,
-                streams=client(self.template, "dynamodbstreams"),
-                stream=self._deployed.stream_arns[mapping.source],
+                self.stack.place,
+                streams=client(self.stack, "dynamodbstreams"),
+                stream=stream,
                 pause=self._pace.stream,
                 retry_after=self._pace.retry,
                 give_up=self._bury,
             )
-        arn = self.template.arn_of(mapping.source)
+        arn = self.stack.arn_of(mapping.source)
         return QueuePoller(
             mapping,
             function,
-            sqs=client(self.template, "sqs"),
+            sqs=client(self.stack, "sqs"),
             url=self._urls[arn],
             arn=arn,
             pause=self._pace.queue,
         )
-
-
-def _surroundings(place: Place, credentials: Credentials) -> dict[str, str]:
-    """What Lambda itself puts into a function's environment, and the way to the lab's region."""
-    return {
-        "AWS_ENDPOINT_URL": place.endpoint,
-        "AWS_REGION": place.region,
-        "AWS_DEFAULT_REGION": place.region,
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        "AWS_SESSION_TOKEN": credentials.token,
-    }
 
 
 class _Clock:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
 
-from podway_lab.stack.template import Properties, Template
+from podway_lab.stack.template import FunctionSpec, Place, Properties, Rule, SourceMapping, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Credentials:
     access_key: str
     secret_key: str = "secret"  # noqa: S105  (nobody checks it in the lab)
     token: str = ""
+    owner: str = ""
+    """Their name in the region's call log."""
 
 
 FUNCTIONS = Credentials("podway-functions")
@@ -32,21 +34,70 @@ CLOUD = Credentials("podway-cloud")
 """What AWS does by itself: CloudFormation, EventBridge, Lambda's pollers."""
 
 
+class Standing(Protocol):
+    """A stack that stands: what `Delivery` must know of it, wherever it is read from."""
+
+    @property
+    def place(self) -> Place: ...
+
+    def functions(self) -> Mapping[str, FunctionSpec]:
+        """By logical name."""
+        ...
+
+    def rules(self) -> tuple[Rule, ...]: ...
+
+    def source_mappings(self) -> tuple[SourceMapping, ...]: ...
+
+    def queues(self) -> Mapping[str, str]:
+        """URL of every queue, by its ARN."""
+        ...
+
+    def arn_of(self, logical: str) -> str: ...
+
+    def stream_of(self, table: str) -> str:
+        """The ARN of a table's stream by the table's logical name; empty if it is no table or has none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A stack that stands: what only the region could name."""
+    """A stack made by `deploy_stack`: the template, and what only the region could name."""
 
     template: Template
     stream_arns: Mapping[str, str]
     """Stream of each table that has one, by logical name."""
 
+    @property
+    def place(self) -> Place:
+        return self.template.place
 
-def client(template: Template, service: str, credentials: Credentials = CLOUD) -> Any:
+    def functions(self) -> Mapping[str, FunctionSpec]:
+        return self.template.functions()
+
+    def rules(self) -> tuple[Rule, ...]:
+        return self.template.rules()
+
+    def source_mappings(self) -> tuple[SourceMapping, ...]:
+        return self.template.source_mappings()
+
+    def queues(self) -> Mapping[str, str]:
+        template = self.template
+        names = template.names("AWS::SQS::Queue")
+        return {template.arn_of(name): template.resolve({"Ref": name}) for name in names}
+
+    def arn_of(self, logical: str) -> str:
+        return self.template.arn_of(logical)
+
+    def stream_of(self, table: str) -> str:
+        return self.stream_arns.get(table, "")
+
+
+def client(stack: Template | Standing, service: str, credentials: Credentials = CLOUD) -> Any:
     """A client of the region that the stack stands in."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # the stubs want a literal
-        endpoint_url=template.place.endpoint,
-        region_name=template.place.region,
+        endpoint_url=stack.place.endpoint,
+        region_name=stack.place.region,
         aws_access_key_id=credentials.access_key,
         aws_secret_access_key=credentials.secret_key,
         config=Config(retries={"max_attempts": 3}, max_pool_connections=4),

@@ -115,6 +115,14 @@ _RATE = re.compile(r"rate\((\d+) (second|minute|hour|day)s?\)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
+def seconds_of(schedule: str) -> int:
+    """The period of a ``rate(…)`` schedule; 0 for none. Raises TemplateError for another kind."""
+    rate = _RATE.fullmatch(schedule)
+    if schedule and not rate:
+        raise TemplateError(f"the lab reads rate(…) schedules, not {schedule}")
+    return int(rate[1]) * _SECONDS[rate[2]] if rate else 0
+
+
 class Template:
     """The stack's resources, resolved on demand."""
 
@@ -180,14 +188,10 @@ class Template:
 
     def _rule(self, name: str) -> Rule:
         properties = self.properties(name)
-        schedule = properties.get("ScheduleExpression", "")
-        rate = _RATE.fullmatch(schedule)
-        if schedule and not rate:
-            raise TemplateError(f"{name}: the lab reads rate(…) schedules, not {schedule}")
         return Rule(
             name=name,
             pattern=properties.get("EventPattern"),
-            every=int(rate[1]) * _SECONDS[rate[2]] if rate else 0,
+            every=seconds_of(properties.get("ScheduleExpression", "")),
             targets=tuple(self._target(target) for target in properties["Targets"]),
         )
 

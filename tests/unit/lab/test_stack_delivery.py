@@ -15,9 +15,10 @@ import pytest
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, Mischief, Pace
 from podway_lab.stack.deploy import client, deploy_stack
-from podway_lab.stack.functions import (
+from podway_lab.stack.functions import Invocation
+from podway_lab.stack.inprocess import (
     ConflictingEnvironment,
-    Invocation,
+    InThisProcess,
     ProcessEnvironment,
     shared_environment,
 )
@@ -62,7 +63,9 @@ def template() -> Iterator[Template]:
 @contextmanager
 def running(template: Template, checkout: Path, **options: Any) -> Iterator[Delivery]:
     deployed = deploy_stack(template)
-    with Delivery(deployed, checkout=checkout, **({"pace": QUICK} | options)) as delivery:
+    with Delivery(
+        deployed, hosting=InThisProcess(deployed, checkout), **({"pace": QUICK} | options)
+    ) as delivery:
         yield delivery
 
 
@@ -235,7 +238,9 @@ def test_the_same_seed_makes_the_same_mischief(template: Template, checkout: Pat
     mischief = Mischief(seed=7, duplicate=0.3, lose=0.3)
     fates = []
     for _ in range(2):
-        with Delivery(deployed, checkout=checkout, pace=QUICK, mischief=mischief) as delivery:
+        with Delivery(
+            deployed, hosting=InThisProcess(deployed, checkout), pace=QUICK, mischief=mischief
+        ) as delivery:
             for number in range(20):
                 delivery.put(about("i-0123456789abcdef0", f"event-{number}"))
             assert delivery.settle(PATIENT)

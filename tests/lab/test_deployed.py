@@ -1,0 +1,176 @@
+"""The stack as it is deployed: built and deployed by the SAM CLI, run by Lambda's own runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from podway_lab.deployed.emulator import Emulated
+from podway_lab.deployed.sam import Built, NotEquipped, build, find_tools
+from podway_lab.fabric.scratch import sweep
+from podway_lab.lab import CHECKOUT, Lab, LabPlan, SubnetPlan
+from podway_lab.machines import wait_until
+from podway_lab.stack.template import SourceMapping, Template
+
+pytestmark = pytest.mark.sam
+
+PLAN = LabPlan(
+    tick=3600,
+    quota=9,
+    subnets=(
+        SubnetPlan("a", "10.0.0.0/20", "us-west-2a", ("a1", "a2", "a3"), foreign=4),
+        SubnetPlan("b", "10.0.16.0/20", "us-west-2b", ("b1", "b2", "b3"), foreign=4),
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def built() -> Built:
+    try:
+        return build(CHECKOUT, find_tools(CHECKOUT))
+    except NotEquipped as reason:
+        if os.environ.get("NO_SKIPS"):
+            pytest.fail(str(reason))
+        raise pytest.skip.Exception(str(reason), _use_item_location=True) from reason
+
+
+@pytest.fixture(scope="module")
+def lab(built: Built) -> Iterator[Lab]:
+    """Two subnets whose nodes are ready, and quiet."""
+    with Lab(PLAN, with_fabric=False, deployed=built) as lab:
+        lab.launch_all()
+        assert lab.wait(lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 6, 90)
+        assert lab.delivery.settle(60)
+        yield lab
+
+
+def declared(lab: Lab) -> Template:
+    """What the template says, put into the same place with the same parameters."""
+    vpc = next(iter(lab.ec2.state.vpcs))
+    return Template(CHECKOUT / "template.yaml", lab._parameters(vpc), lab._place())
+
+
+def known(mapping: SourceMapping) -> tuple[str, str, str, int, int]:
+    return mapping.name, mapping.function, mapping.source, mapping.batch, mapping.retries
+
+
+def test_what_stands_is_what_the_template_declares(lab: Lab) -> None:
+    stack, template = lab.delivery.stack, declared(lab)
+
+    wanted, found = template.functions(), stack.functions()
+
+    assert found.keys() == wanted.keys()
+    for name, spec in wanted.items():
+        one = found[name]
+        assert one.environment.keys() == spec.environment.keys()
+        assert (one.handler, one.timeout, one.memory) == (spec.handler, spec.timeout, spec.memory)
+        assert (one.retries, bool(one.on_failure)) == (spec.retries, bool(spec.on_failure))
+    rules = [
+        [(one.name, one.every, len(one.targets)) for one in all_of.rules()] for all_of in (stack, template)
+    ]
+    assert sorted(rules[0]) == sorted(rules[1])
+    mappings = [sorted(map(known, all_of.source_mappings())) for all_of in (stack, template)]
+    assert mappings[0] == mappings[1]
+    assert [one.filters for one in sorted(stack.source_mappings(), key=lambda one: one.name)] == [
+        one.filters for one in sorted(template.source_mappings(), key=lambda one: one.name)
+    ]
+
+
+def test_functions_run_from_the_archives_of_the_layers_under_the_real_runtime(lab: Lab) -> None:
+    ran = lab.delivery.invocations("ReconcileFunction")
+
+    assert ran
+    assert all("INIT REPORT" in one.printed or "INVOKE START" in one.printed for one in ran)
+    assert "exec '" in ran[0].printed
+    if os.geteuid() == 0:
+        assert "cwd=/var/task" in ran[0].printed
+
+
+def test_three_state_events_of_one_instance_at_once_move_each_route_once(lab: Lab) -> None:
+    victim = max(lab.nodes("b"), key=lambda node: sum(hop == node for _, hop in lab.managed("a")))
+    through = [destination for destination, hop in lab.managed("a") if hop == victim]
+    mark = lab.ec2.calls.mark()
+    assert through
+
+    lab.operator.terminate_instances(InstanceIds=[lab.ids[victim]])
+    assert lab.delivery.settle(60)
+
+    replaced = [
+        call.given["DestinationCidrBlock"]
+        for call in lab.ec2.calls.made("ec2:ReplaceRoute", caller="podway/*", since=mark)
+        if call.given["RouteTableId"] == lab.ids["rtb-a"] and not call.error
+    ]
+    assert sorted(replaced) == sorted(map(str, through))
+    assert not [hop for _, hop in lab.managed("a") if hop == victim]
+    assert lab.review() == []
+
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from podway_lab.deployed.sam import build, find_tools
+from podway_lab.fabric.scratch import sweep
+from podway_lab.lab import CHECKOUT, Lab
+from tests.lab.test_deployed import PLAN, writing_below
+with Lab(PLAN, with_fabric=False, deployed=build(CHECKOUT, find_tools(CHECKOUT))) as lab:
+    lab.delivery.tick()
+    lab.wait(lambda: bool(lab.delivery.invocations()), 60)
+    print(len(writing_below(Path(sys.argv[1]))), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_crashed_labs_processes_go_with_it_and_its_files_with_the_next_lab(
+    built: Built, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", CRASHING, str(tmp_path)]
+
+    crashed = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert int(crashed.stdout) > 1, crashed.stderr
+    assert wait_until(lambda: not writing_below(tmp_path), timeout=10)
+    assert list(tmp_path.glob("podway-lab-*"))
+    sweep(tmp_path)
+    assert not list(tmp_path.glob("podway-lab-*"))
+
+
+def writing_below(folder: Path) -> list[str]:
+    """Processes whose output goes to a file in *folder*: emulators, and the runtimes in them."""
+    found = []
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        with contextlib.suppress(OSError):
+            if output.readlink().is_relative_to(folder):
+                found.append(output.parts[2])
+    return found
+
+
+def test_an_environment_serves_one_event_after_another_and_starts_cold_after_a_rest(lab: Lab) -> None:
+    host = lab.delivery._functions["FailoverFunction"]
+    environments = [one for one in host._environments if isinstance(one, Emulated)]
+    event = {"id": "strange", "source": "nobody"}
+
+    starts = sum(one.starts for one in environments)
+    warm = [lab.delivery.invoke("FailoverFunction", event) for _ in range(3)]
+    lab.delivery.chill("FailoverFunction")
+    cold = lab.delivery.invoke("FailoverFunction", event)
+
+    assert len(environments) == 3
+    assert not any(one.error for one in (*warm, cold))
+    assert "INIT REPORT" not in warm[-1].printed
+    assert "INIT REPORT" in cold.printed
+    assert sum(one.starts for one in environments) <= starts + 2
+
+
+def test_mischief_is_on_by_default(lab: Lab) -> None:
+    fired = lab.delivery.fired
+
+    assert fired["duplicate"]
+    assert fired["delay"]
