@@ -310,6 +310,14 @@ class Lab:
         """Whether *condition* came true in time; machines are looked after meanwhile."""
         return wait_until(condition, timeout=timeout)
 
+    def blocks(self) -> dict[Prefix, str]:
+        """The name of every block's owner."""
+        return {prefix: self.names[one.id] for one in self.members() for prefix in one.prefixes}
+
+    def direct(self, subnet: str) -> frozenset[Prefix]:
+        """Destinations of the direct routes in *subnet*'s table."""
+        return direct_routes(dict(self.managed(subnet)), self.blocks())
+
     def managed(self, subnet: str) -> Iterator[tuple[Prefix, str]]:
         """The managed routes in *subnet*'s table, with the name of their next hop (or its id)."""
         state = self.ec2.state
@@ -339,3 +347,14 @@ def _credentials(identity: Identity) -> Credentials:
 def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:
     tags = [{"Key": TABLE_TAG, "Value": cluster}, {"Key": "Name", "Value": name}]
     return [{"ResourceType": kind, "Tags": tags}]
+
+
+def direct_routes(routes: Mapping[Prefix, str], blocks: Mapping[Prefix, str]) -> frozenset[Prefix]:
+    """Of *routes* to next hops, those whose blocks (longest prefix) are all their next hop's, at least one."""
+    carried: dict[Prefix, set[str]] = {}
+    for block, owner in blocks.items():
+        matches = (one for one in routes if one.contains(block))
+        match = max(matches, key=lambda one: one.length, default=None)
+        if match is not None:
+            carried.setdefault(match, set()).add(owner)
+    return frozenset(one for one, owners in carried.items() if owners == {routes[one]})

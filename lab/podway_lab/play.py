@@ -225,11 +225,12 @@ def _ready(player: Player, match: re.Match[str]) -> str:
 @says(r"show routes")
 def _show_routes(player: Player, _: re.Match[str]) -> str:
     lab = player.lab
-    owners = {prefix: lab.names[one.id] for one in lab.members() for prefix in one.prefixes}
+    owners = lab.blocks()
     owners |= {prefix: f"subnet {name}" for name in lab.subnets for prefix in lab.supernets(name)}
-    hops: dict[str, dict[Prefix, str]] = {}
+    hops: dict[str, dict[Prefix, tuple[str, bool]]] = {}
     for subnet in lab.plan.subnets:
-        routes = dict(lab.managed(subnet.name))
+        direct = lab.direct(subnet.name)
+        routes = {place: (hop, place in direct) for place, hop in lab.managed(subnet.name)}
         room = lab.plan.quota - lab.plan.reserve - subnet.foreign - 1  # one is the VPC's local route
         hops[f"rtb-{subnet.name}\n{len(routes)} of {room}"] = routes
     player.report.routes(hops, owners)
@@ -279,8 +280,7 @@ def _reaches(player: Player, match: re.Match[str]) -> str:
 
 @says(r"the table of (?P<subnet>\S+) has (?P<kind>only aggregated|direct) routes")
 def _kinds(player: Player, match: re.Match[str]) -> str:
-    own = player.lab.plan.block_length
-    direct = sum(destination.length == own for destination, _ in player.lab.managed(match["subnet"]))
+    direct = len(player.lab.direct(match["subnet"]))
     if bool(direct) == (match["kind"] == "only aggregated"):
         raise NotSo(f"the table has {direct} direct routes")
     return f"{direct} direct routes"

@@ -81,16 +81,20 @@ class Report:
         with self._console.status(escape(text)):
             yield
 
-    def routes(self, hops: Mapping[str, Mapping[Prefix, str]], owners: Mapping[Prefix, str]) -> None:
-        """All managed routes: a row for every destination, a column with its next hop for every table."""
+    def routes(
+        self, hops: Mapping[str, Mapping[Prefix, tuple[str, bool]]], owners: Mapping[Prefix, str]
+    ) -> None:
+        """All managed routes: a row for every destination, a column for every table.
+
+        A cell has the next hop, and whether the route is a direct one.
+        """
         table = Table("destination", "belongs to", *hops, box=SIMPLE_HEAD)
         for destination in sorted({one for routes in hops.values() for one in routes}):
-            owner = owners.get(destination, "several nodes")
             cells = []
             for routes in hops.values():
-                hop = routes.get(destination, "")
-                cells.append(f"[green]{hop} direct[/green]" if hop == owner else f"[cyan]{hop}[/cyan]")
-            table.add_row(str(destination), owner, *cells)
+                hop, direct = routes.get(destination, ("", False))
+                cells.append(f"[green]{hop} direct[/green]" if direct else f"[cyan]{hop}[/cyan]")
+            table.add_row(str(destination), owners.get(destination, "several nodes"), *cells)
         self._console.print(table)
 
     def paths(self, rows: Iterable[tuple[str, str, str, str]]) -> None:
