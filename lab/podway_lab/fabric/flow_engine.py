@@ -72,6 +72,7 @@ class Flow:
         An outage is a run of lost packets: from the sending of the last one that arrived before it
         to the sending of the first one after it. At 1,000 packets a second they show to the millisecond.
         """
+        self.drain()
         last = now - GRACE
         sent = len(self.seen)
         while sent and self.sent_at[sent - 1] > last:
