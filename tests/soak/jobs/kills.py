@@ -23,11 +23,11 @@ def report(cases: Sequence[Case]) -> Iterator[str]:
     sent = sum(int(str(case["sent"])) for case in cases)
     lost = sum(int(str(case["lost"])) for case in cases)
     counts = Counter(made["kind"] for made in found)
-    yield f"{len(found)} kills (SIGKILL); {sent:,} packets in six flows of {RATE:,} a second, **{lost} lost**."
+    yield f"{len(found)} kills; {sent:,} packets in six flows of {RATE:,} a second, **{lost} lost**."
     yield ""
     yield (
-        f"Killed while nothing went on: {counts['idle']}; at a random moment of the first 1.2 s after a start:"
-        f" {counts['starting']}; while a node came to its subnet or left it: {counts['changing']}. Each time"
+        f"Killed (SIGKILL) while nothing went on: {counts['idle']}; at a random moment of the first 1.2 s"
+        f" after a start: {counts['starting']}; while a node came to its subnet or left it: {counts['changing']}. Each time"
         " the agent was started again within 1.5 s and came to say that it holds the newest snapshot, and the"
         " kernel led to every sibling's block and nowhere else. Other people's routes (one inside the pod"
         " CIDR), rules, nftables table, and filters in both iptables were the same afterwards."
