@@ -350,7 +350,7 @@ def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:
 
 
 def direct_routes(routes: Mapping[Prefix, str], blocks: Mapping[Prefix, str]) -> frozenset[Prefix]:
-    """Of *routes* to next hops, those whose blocks (longest prefix) are all their next hop's, at least one."""
+    """Of *routes* to next hops, those whose blocks are all their next hop's, at least one."""
     carried: dict[Prefix, set[str]] = {}
     for block, owner in blocks.items():
         matches = (one for one in routes if one.contains(block))

@@ -27,10 +27,11 @@ def report(cases: Sequence[Case]) -> Iterator[str]:
     yield ""
     yield (
         f"Killed (SIGKILL) while nothing went on: {counts['idle']}; at a random moment of the first 1.2 s"
-        f" after a start: {counts['starting']}; while a node came to its subnet or left it: {counts['changing']}. Each time"
-        " the agent was started again within 1.5 s and came to say that it holds the newest snapshot, and the"
-        " kernel led to every sibling's block and nowhere else. Other people's routes (one inside the pod"
-        " CIDR), rules, nftables table, and filters in both iptables were the same afterwards."
+        f" after a start: {counts['starting']}; while a node came to its subnet or left it:"
+        f" {counts['changing']}. Each time the agent was started again within 1.5 s and came to say that it"
+        " holds the newest snapshot, and the kernel led to every sibling's block and nowhere else. Other"
+        " people's routes (one inside the pod CIDR), rules, nftables table, and filters in both iptables were"
+        " the same afterwards."
     )
 
 
