@@ -107,9 +107,7 @@ class Unrest:
             return False
         self.settle()
         ended = time.monotonic()
-        self.made.append(
-            Transition(kind, what, self.lab.referee.writes - writes, began=began, ended=ended)
-        )
+        self.made.append(Transition(kind, what, self.lab.referee.writes - writes, began=began, ended=ended))
         sys.stderr.write(f"{kind}: {what}\n")
         return True
 
