@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from podway.app.errors import Superseded
-from podway.app.ports import AgentReport, ClaimAnswer, Memory, Remark
+from podway.app.ports import AgentReport, ClaimAnswer, Memory, PendingHook, Remark
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim
 from podway.domain.handout import SubnetMap
 from podway.domain.health import Verdict
 from podway.domain.members import Member
+from podway.domain.pacing import debit
+from podway.domain.signals import LifecycleHook
 
 
 @dataclass
@@ -28,6 +30,8 @@ class FakeStore:
     maps: dict[str, SubnetMap] = field(default_factory=dict)
     history: list[Remark] = field(default_factory=list)
     lease: tuple[str, datetime] | None = None
+    hooks: dict[str, PendingHook] = field(default_factory=dict)
+    buckets: dict[str, datetime] = field(default_factory=dict)
     writes: int = 0
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
@@ -49,6 +53,7 @@ class FakeStore:
             cards=dict(self.cards),
             reports=dict(self.reports),
             maps=dict(self.maps),
+            hooks=dict(self.hooks),
         )
 
     def save_inventory(
@@ -96,6 +101,9 @@ class FakeStore:
         claimed = self._put(replace(card, version=card.version + 1, claim=claim))
         return ClaimAnswer.CLAIMED, claimed
 
+    def card(self, node: str) -> Card | None:
+        return self.cards.get(node)
+
     def finish_card(self, card: Card) -> bool:
         present = self.cards.get(card.node)
         assert card.claim is not None
@@ -116,7 +124,15 @@ class FakeStore:
     def verdicts(self) -> Mapping[str, Verdict]:
         return dict(self.found_verdicts)
 
-    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
+    def change_verdict(
+        self,
+        instance: str,
+        subnet: str,
+        change: Callable[[Verdict], Verdict],
+        *,
+        seen: Verdict | None = None,
+    ) -> Verdict:
+        del seen
         before = self.found_verdicts.get(instance, Verdict(instance, subnet))
         after = change(before)
         if after != before:
@@ -136,6 +152,19 @@ class FakeStore:
             raise Superseded(subnet_map.subnet)
         self.writes += 1
         self.maps[subnet_map.subnet] = subnet_map
+
+    def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
+        self.writes += 1
+        before = self.hooks.get(hook.instance)
+        self.hooks[hook.instance] = PendingHook(hook, before.since if before else now)
+
+    def drop_hook(self, instance: str) -> None:
+        self.writes += 1
+        self.hooks.pop(instance, None)
+
+    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
+        self.buckets[kind] = debit(self.buckets.get(kind), count, now=now)
+        return self.buckets[kind]
 
     def remember(self, remarks: Iterable[Remark]) -> None:
         self.history += remarks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,9 +18,11 @@ from podway.app.errors import (
     TargetIsGone,
 )
 from podway.domain.addressing import Prefix
+from podway.domain.alarms import alarm_name
 from podway.domain.members import Instance
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
-from podway.domain.signals import InstanceState, LifecycleHook
+from podway.domain.review import AlarmSeen
+from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
 from podway.domain.survey import Survey
 
 T = TypeVar("T")
@@ -35,6 +37,9 @@ class FakeClock:
 
     def now(self) -> datetime:
         return self.moment
+
+    def sleep(self, seconds: float) -> None:
+        self.go_on(seconds=seconds)
 
     def go_on(self, **time: float) -> None:
         self.moment += timedelta(**time)
@@ -51,9 +56,43 @@ class FakeHints:
 @dataclass
 class FakeHooks:
     completed: list[LifecycleHook] = field(default_factory=list)
+    extended: list[LifecycleHook] = field(default_factory=list)
 
     def complete(self, hook: LifecycleHook) -> None:
         self.completed.append(hook)
+
+    def extend(self, hook: LifecycleHook) -> None:
+        self.extended.append(hook)
+
+
+@dataclass
+class FakeAlarms:
+    """The Alarms port; *calls* counts what changed something."""
+
+    now: Callable[[], datetime]
+    cluster: str = "demo"
+    standing: dict[str, AlarmSeen] = field(default_factory=dict)
+    calls: int = 0
+    trouble: PodwayError | None = None
+
+    def seen(self) -> Mapping[str, AlarmSeen]:
+        if self.trouble is not None:
+            raise self.trouble
+        return dict(self.standing)
+
+    def watch(self, instance: str) -> None:
+        self.calls += 1
+        self.turn(instance, AlarmValue.INSUFFICIENT_DATA)
+
+    def forget(self, instances: Collection[str]) -> None:
+        self.calls += bool(instances)
+        for one in instances:
+            self.standing.pop(one, None)
+
+    def turn(self, instance: str, value: AlarmValue) -> AlarmSeen:
+        """The alarm changes its state."""
+        self.standing[instance] = AlarmSeen(alarm_name(self.cluster, instance), value, self.now())
+        return self.standing[instance]
 
 
 class Immediate:

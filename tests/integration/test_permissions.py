@@ -58,6 +58,10 @@ def needed(template: Template, call: Made) -> list[tuple[str, str, str]]:
     if call.action.startswith("sqs:"):
         queue = call.given["QueueUrl"].rpartition("/")[2]
         return [(call.action, template.place.arn("sqs", queue), "")]
+    if call.action.startswith("monitoring:"):  # the endpoint's name; IAM's is another
+        action = call.action.replace("monitoring", "cloudwatch")
+        names = call.given.get("AlarmNames") or [call.given.get("AlarmName", "any")]
+        return [(action, template.place.arn("cloudwatch", f"alarm:{name}"), "") for name in names]
     if not call.action.startswith("dynamodb:"):
         return [(call.action, "", "")]
     table = template.arn_of("Table")
@@ -77,7 +81,7 @@ def allowed(template: Template, function: str, action: str, resource: str, key: 
     (policy,) = template.properties(role)["Policies"]
     return any(
         action in as_list(one["Action"])
-        and (not resource or resource in as_list(one["Resource"]))
+        and (not resource or any(fnmatchcase(resource, pattern) for pattern in as_list(one["Resource"])))
         and key_fits(one.get("Condition", {}), key)
         for one in policy["PolicyDocument"]["Statement"]
         if one["Effect"] == "Allow"
@@ -106,7 +110,7 @@ def test_every_function_was_at_work_and_for_a_while_alone(lived: Lab) -> None:
 
     assert ran == alone == set(lived.template.functions())
     assert {"ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:ModifyNetworkInterfaceAttribute"} <= called
-    assert {"dynamodb:TransactWriteItems", "sqs:SendMessage"} <= called
+    assert {"dynamodb:TransactWriteItems", "sqs:SendMessage", "monitoring:PutMetricAlarm"} <= called
 
 
 def test_the_roles_allow_every_call_that_the_functions_make(lived: Lab) -> None:

@@ -14,6 +14,7 @@ from podway.domain.failover import Card, CardRoute, Claim
 from podway.domain.handout import SubnetMap
 from podway.domain.health import Verdict
 from podway.domain.members import Member
+from podway.domain.signals import LifecycleHook
 from podway_lab.region.model import Client, StrictEC2
 
 from tests.fakes.store import FakeStore
@@ -82,6 +83,7 @@ class SimStore:
         records = self._call("read", None, lambda: dict(table.records))
         verdicts = self._call("read", None, lambda: dict(table.found_verdicts))
         reports = self._call("read", None, lambda: dict(table.reports))
+        hooks = self._call("read", None, lambda: dict(table.hooks))
         return Memory(
             members=tuple(members[node] for node in sorted(members)),
             supernets=supernets,
@@ -90,6 +92,7 @@ class SimStore:
             cards=cards,
             reports=reports,
             maps=maps,
+            hooks=hooks,
         )
 
     def save_inventory(
@@ -121,6 +124,9 @@ class SimStore:
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         return self._call("claim", node, lambda: self.table.claim_card(node, claim, now=now))
 
+    def card(self, node: str) -> Card | None:
+        return self._call("read", node, lambda: self.table.card(node))
+
     def finish_card(self, card: Card) -> bool:
         return self._call("card", card.node, lambda: self.table.finish_card(card))
 
@@ -130,7 +136,15 @@ class SimStore:
     def verdicts(self) -> Mapping[str, Verdict]:
         return self._call("verdicts", None, self.table.verdicts)
 
-    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
+    def change_verdict(
+        self,
+        instance: str,
+        subnet: str,
+        change: Callable[[Verdict], Verdict],
+        *,
+        seen: Verdict | None = None,
+    ) -> Verdict:
+        del seen
         return self._call("verdict", instance, lambda: self.table.change_verdict(instance, subnet, change))
 
     def forget_verdict(self, verdict: Verdict) -> None:
@@ -138,6 +152,15 @@ class SimStore:
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
         self._call("map", subnet_map.subnet, lambda: self.table.publish_map(subnet_map, now=now))
+
+    def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
+        self._call("hook", hook.instance, lambda: self.table.keep_hook(hook, now=now))
+
+    def drop_hook(self, instance: str) -> None:
+        self._call("hook", instance, lambda: self.table.drop_hook(instance))
+
+    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
+        return self._call("tokens", kind, lambda: self.table.take_tokens(kind, count, now=now))
 
     def remember(self, remarks: Iterable[Remark]) -> None:
         if kept := tuple(remarks):

@@ -107,6 +107,11 @@ class Scheduler:
         """The Clock port."""
         return self.moment
 
+    def sleep(self, seconds: float) -> None:
+        """The Clock port: called by a function that waits."""
+        assert self.current is not None
+        self.current.pause(seconds)
+
     def after(self, seconds: float, what: Callable[[], None]) -> None:
         """Have *what* happen then."""
         self._count += 1

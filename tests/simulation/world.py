@@ -17,7 +17,8 @@ from podway.app.errors import PodwayError
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import AgentReport, Cloud, Store
-from podway.app.reconcile import Outcome, Reconcile, Rules
+from podway.app.reconcile import Reconcile, Rules
+from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.model import describe
 from podway.domain.signals import (
@@ -35,6 +36,7 @@ from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 
 from tests.fakes.store import FakeStore
+from tests.fakes.world import FakeAlarms
 from tests.simulation.checker import OURS, Checker
 from tests.simulation.store import Calls, Noted, SimClient, SimStore
 from tests.simulation.tasks import Invocation, Scheduler, SideBySide
@@ -169,12 +171,22 @@ class World:
             parallel=SideBySide(self.scheduler),
             hold_down=rules.hold_down,
         )
-        self.lifecycle = Lifecycle(cloud=self.cloud, failover=self.failover, hints=self, hooks=self)
+        self.lifecycle = Lifecycle(
+            cloud=self.cloud,
+            store=store,
+            failover=self.failover,
+            hints=self,
+            hooks=self,
+            clock=self.scheduler,
+        )
+        self.alarms = FakeAlarms(self.scheduler.now, cluster="sim")
         self.reconcile = Reconcile(
             cloud=self.cloud,
             store=self.mutant.store(self.table, self.calls, self.checker.noted),
             hints=self,
             clock=self.scheduler,
+            alarms=self.alarms,
+            hooks=self,
             rules=rules,
         )
 
@@ -189,6 +201,10 @@ class World:
     def complete(self, hook: LifecycleHook) -> None:
         """The Hooks port."""
         self.hooks.append(hook)
+
+    def extend(self, hook: LifecycleHook) -> None:
+        """The Hooks port."""
+        self.fired["hook extended"] += 1
 
     # Functions
 

@@ -135,7 +135,12 @@ _CONVERTED: Mapping[str, tuple[str, Callable[[Properties], Properties]]] = {
     "StreamSpecification": ("StreamSpecification", lambda given: {"StreamEnabled": True, **given}),
     "SSESpecification": ("SSESpecification", lambda given: {"Enabled": given["SSEEnabled"]}),
 }
-_APART = {"TableName", "GlobalSecondaryIndexes", "PointInTimeRecoverySpecification"}
+_APART = {
+    "TableName",
+    "GlobalSecondaryIndexes",
+    "PointInTimeRecoverySpecification",
+    "TimeToLiveSpecification",
+}
 
 
 def _create_table(dynamodb: Any, template: Template, name: str) -> str:
@@ -153,6 +158,8 @@ def _create_table(dynamodb: Any, template: Template, name: str) -> str:
     made = dynamodb.create_table(TableName=table, **wanted)["TableDescription"]
     if recovery := properties.get("PointInTimeRecoverySpecification"):
         dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)
+    if lifetime := properties.get("TimeToLiveSpecification"):
+        dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=lifetime)
     return str(made.get("LatestStreamArn", ""))
 
 

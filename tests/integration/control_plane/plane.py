@@ -16,7 +16,8 @@ from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import AgentReport
-from podway.app.reconcile import Outcome, Reconcile, Rules
+from podway.app.reconcile import Reconcile, Rules
+from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.members import Member
 from podway.domain.model import Route
@@ -27,7 +28,7 @@ from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 
 from tests.fakes.store import FakeStore
-from tests.fakes.world import FakeClock, FakeHints, FakeHooks, Immediate
+from tests.fakes.world import FakeAlarms, FakeClock, FakeHints, FakeHooks, Immediate
 
 POD_CIDR = Prefix.parse("100.64.0.0/16")
 QUARANTINE = timedelta(minutes=10)
@@ -88,6 +89,7 @@ class Plane:
     clock: FakeClock = field(default_factory=FakeClock)
     hints: FakeHints = field(default_factory=FakeHints)
     hooks: FakeHooks = field(default_factory=FakeHooks)
+    alarms: FakeAlarms = field(init=False)
     trip: Trip = field(default_factory=Trip)
     ids: dict[str, str] = field(default_factory=dict)
     subnets: dict[str, str] = field(default_factory=dict)
@@ -107,13 +109,18 @@ class Plane:
         self._build()
         client: Any = self.region.client(US)
         cloud = Ec2Cloud(client, cluster="demo", quota=RouteQuota(fixed=self.quota))
-        ports = {"cloud": cloud, "store": self.store, "hints": self.hints, "hooks": self.hooks}
+        self.alarms = FakeAlarms(self.clock.now)
+        ports = {
+            "cloud": cloud,
+            "store": self.store,
+            "hints": self.hints,
+            "hooks": self.hooks,
+            "alarms": self.alarms,
+        }
         worn: dict[str, Any] = {name: Tripping(port, lambda: self.trip) for name, port in ports.items()}
-        hooks = worn.pop("hooks")
-        self.failover = Failover(**worn, clock=self.clock, parallel=Immediate(), hold_down=HOLD_DOWN)
-        self.lifecycle = Lifecycle(
-            cloud=worn["cloud"], failover=self.failover, hints=worn["hints"], hooks=hooks
-        )
+        narrow = {name: worn[name] for name in ("cloud", "store", "hints")}
+        self.failover = Failover(**narrow, clock=self.clock, parallel=Immediate(), hold_down=HOLD_DOWN)
+        self.lifecycle = Lifecycle(**narrow, failover=self.failover, hooks=worn["hooks"], clock=self.clock)
         rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, LEASE)
         self._reconcile = Reconcile(**worn, clock=self.clock, rules=rules)
 

@@ -16,6 +16,7 @@ from podway.app.errors import (
     Superseded,
     TableIsGone,
     TargetIsGone,
+    Throttled,
     TryAgain,
 )
 
@@ -47,8 +48,8 @@ def meaning(error: Exception) -> Exception:
         (refusal("InvalidNetworkInterfaceID.NotFound"), TargetIsGone),
         (refusal("InvalidRouteTableID.NotFound"), TableIsGone),
         (refusal("UnauthorizedOperation", status=403), NeedsOperator),
-        (refusal("RequestLimitExceeded", status=503), TryAgain),
-        (refusal("ProvisionedThroughputExceededException"), TryAgain),
+        (refusal("RequestLimitExceeded", status=503), Throttled),
+        (refusal("ProvisionedThroughputExceededException"), Throttled),
         (refusal("SomethingNew", status=500), TryAgain),
         (refusal("ConditionalCheckFailedException"), Superseded),
         (refusal("TransactionCanceledException"), TryAgain),

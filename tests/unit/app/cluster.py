@@ -8,7 +8,8 @@ from datetime import timedelta
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import AgentReport
-from podway.app.reconcile import Outcome, Reconcile, Rules
+from podway.app.reconcile import Reconcile, Rules
+from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.members import Instance
 from podway.domain.model import Route, RouteOrigin, RouteTable
@@ -16,7 +17,7 @@ from podway.domain.signals import InstanceState
 from podway.domain.survey import Survey, VpcSubnet
 
 from tests.fakes.store import FakeStore
-from tests.fakes.world import FakeClock, FakeCloud, FakeHints, FakeHooks, Immediate
+from tests.fakes.world import FakeAlarms, FakeClock, FakeCloud, FakeHints, FakeHooks, Immediate
 
 POD_CIDR = Prefix.parse("100.64.0.0/16")
 QUARANTINE = timedelta(minutes=10)
@@ -49,9 +50,11 @@ class Play:
     clock: FakeClock = field(default_factory=FakeClock)
     hints: FakeHints = field(default_factory=FakeHints)
     hooks: FakeHooks = field(default_factory=FakeHooks)
+    alarms: FakeAlarms = field(init=False)
     runs: int = 0
 
     def __post_init__(self) -> None:
+        self.alarms = FakeAlarms(self.clock.now)
         self.cloud = FakeCloud(
             Survey(
                 instances=tuple(instance(name) for name in self.nodes),
@@ -74,13 +77,24 @@ class Play:
             hold_down=HOLD_DOWN,
         )
         self.lifecycle = Lifecycle(
-            cloud=self.cloud, failover=self.failover, hints=self.hints, hooks=self.hooks
+            cloud=self.cloud,
+            store=self.store,
+            failover=self.failover,
+            hints=self.hints,
+            hooks=self.hooks,
+            clock=self.clock,
         )
 
     def reconcile(self) -> Outcome:
         rules = Rules("demo", (POD_CIDR,), 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125))
         reconcile = Reconcile(
-            cloud=self.cloud, store=self.store, hints=self.hints, clock=self.clock, rules=rules
+            cloud=self.cloud,
+            store=self.store,
+            hints=self.hints,
+            clock=self.clock,
+            alarms=self.alarms,
+            hooks=self.hooks,
+            rules=rules,
         )
         self.runs += 1
         self.clock.go_on(seconds=1)

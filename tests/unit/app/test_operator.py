@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Superseded, TryAgain
-from podway.app.operator import DRAINED, Cluster, NoSuchNode, Operator
+from podway.app.operator import Cluster, NoSuchNode, Operator
 from podway.domain.addressing import Prefix
 from podway.domain.adoption import Adopted, NotAdopted
 from podway.domain.health import Evidence, Severity
 from podway.domain.model import Health, Route, RouteKind, RouteOrigin
 from podway.domain.overview import Ownership
+from podway.domain.review import DRAINED
 from podway.domain.signals import HandoverAsked, HandoverReason, InstanceState
 
 from tests.fakes.ledger import FakeBus, FakeLedger
@@ -36,6 +37,7 @@ class Desk:
             cluster=Cluster("demo", (POD_CIDR,), QUARANTINE),
             cloud=self.play.cloud,
             store=self.play.store,
+            alarms=self.play.alarms,
             ledger=self.ledger,
             bus=self.bus,
             hints=self.play.hints,

@@ -155,7 +155,9 @@ def test_foreign_routes_are_never_touched_and_a_taken_route_is_reported() -> Non
 
     assert play.cloud.table("rtb-a")[Prefix.parse("100.64.255.0/24")] == "tgw-1"
     assert play.cloud.table("rtb-a")[anchor] == "eni-somebody"
-    assert any(f"{anchor} was ours" in warning for warning in outcome.warnings)
+    (warning,) = (one for one in outcome.warnings if "was ours" in one)
+    assert warning.startswith(f"rtb-a: {anchor}, for i-b1 and 2 more, was ours and now targets eni-somebody")
+    assert outcome.drifted == [("rtb-a", anchor)]
 
 
 def test_a_route_deleted_by_hand_comes_back() -> None:

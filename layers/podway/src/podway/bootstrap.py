@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 
 from podway.adapters.autoscaling import AutoScalingHooks
+from podway.adapters.cloudwatch import NodeAlarms
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.machine import CALLS_AT_ONCE, SystemClock, Threads
@@ -82,6 +83,11 @@ def _hints() -> HintQueue:
 
 
 @cache
+def _hooks() -> AutoScalingHooks:
+    return AutoScalingHooks(_client("autoscaling"))
+
+
+@cache
 def failover() -> Failover:
     """The failover use case over AWS."""
     return Failover(
@@ -97,8 +103,9 @@ def failover() -> Failover:
 @cache
 def lifecycle() -> Lifecycle:
     """The lifecycle use case over AWS."""
-    hooks = AutoScalingHooks(_client("autoscaling"))
-    return Lifecycle(cloud=_cloud(), failover=failover(), hints=_hints(), hooks=hooks)
+    return Lifecycle(
+        cloud=_cloud(), store=_store(), failover=failover(), hints=_hints(), hooks=_hooks(), clock=_clock()
+    )
 
 
 @cache
@@ -113,7 +120,15 @@ def reconcile() -> Reconcile:
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
         lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
     )
-    return Reconcile(cloud=_cloud(), store=_store(), hints=_hints(), clock=_clock(), rules=rules)
+    return Reconcile(
+        cloud=_cloud(),
+        store=_store(),
+        hints=_hints(),
+        clock=_clock(),
+        alarms=NodeAlarms(_client("cloudwatch"), cluster=chosen.cluster),
+        hooks=_hooks(),
+        rules=rules,
+    )
 
 
 def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | None = None) -> Operator:
@@ -153,6 +168,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         bus=EventBus(client("events")),
         hints=hints,
         clock=clock,
+        alarms=NodeAlarms(client("cloudwatch"), cluster=chosen.cluster),
         failover=failing_over,
         pause=time.sleep,
     )
@@ -160,5 +176,5 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
 
 def forget() -> None:
     """Build everything anew on next use: another environment was put in place."""
-    for built in (settings, _client, _clock, _cloud, _store, _hints, failover, lifecycle, reconcile):
+    for built in (settings, _client, _clock, _cloud, _store, _hints, _hooks, failover, lifecycle, reconcile):
         built.cache_clear()

@@ -16,6 +16,7 @@ from podway.app.errors import (
     Superseded,
     TableIsGone,
     TargetIsGone,
+    Throttled,
     TryAgain,
 )
 
@@ -31,16 +32,21 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     **dict.fromkeys(
         (
             "EC2ThrottledException",
-            "InternalError",
-            "InternalServerError",
             "ProvisionedThroughputExceededException",
             "RequestLimitExceeded",
-            "RequestTimeout",
-            "ServiceUnavailable",
             "SlowDown",
             "Throttling",
             "ThrottlingException",
             "TooManyRequestsException",
+        ),
+        Throttled,
+    ),
+    **dict.fromkeys(
+        (
+            "InternalError",
+            "InternalServerError",
+            "RequestTimeout",
+            "ServiceUnavailable",
             "TransactionConflictException",
             "TransactionInProgressException",
             "Unavailable",

@@ -66,11 +66,13 @@ class Ec2Cloud:
         self._capacities: dict[str, float] = {}
 
     def survey(self) -> Survey:
-        """Everything about the cluster that EC2 knows; five kinds of call, all pages."""
+        """Everything about the cluster that EC2 knows: five calls at most, and their pages.
+
+        A cluster without instances costs the one that would have told their types.
+        """
         with aws_errors():
             described = list(self._describe_members())
-            tagged = self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
-            vpc = self._the_vpc(described, tagged)
+            vpc = self._the_vpc(described or self._tagged_tables())
             if vpc is None:
                 return Survey((), (), (), ())
             in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
@@ -90,10 +92,11 @@ class Ec2Cloud:
         )
 
     def route_tables(self) -> tuple[RouteTable, ...]:
-        """The tables with the cluster's tag."""
+        """The tables with the cluster's tag, without asking for a quota: the fast path needs none."""
         with aws_errors():
-            tables = self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
-        return tuple(self._table(one, ()) for one in sorted(tables, key=lambda one: one["RouteTableId"]))
+            tables = self._tagged_tables()
+        ordered = sorted(tables, key=lambda one: one["RouteTableId"])
+        return tuple(self._table(one, (), quota=self._quota.known()) for one in ordered)
 
     def member(self, instance: str) -> Instance | None:
         """The instance, if it lives and is tagged for the cluster (a filter may find nothing)."""
@@ -146,10 +149,11 @@ class Ec2Cloud:
         found = [instance for reservation in reservations for instance in reservation["Instances"]]
         return sorted(found, key=lambda one: one["InstanceId"])
 
-    def _the_vpc(
-        self, instances: Iterable[Mapping[str, Any]], tables: Iterable[Mapping[str, Any]]
-    ) -> str | None:
-        vpcs = sorted({one["VpcId"] for one in (*instances, *tables) if one.get("VpcId")})
+    def _tagged_tables(self) -> list[dict[str, Any]]:
+        return self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
+
+    def _the_vpc(self, ours: Iterable[Mapping[str, Any]]) -> str | None:
+        vpcs = sorted({one["VpcId"] for one in ours if one.get("VpcId")})
         if len(vpcs) > 1:
             raise NeedsOperator(f"cluster {self._cluster} is in more than one VPC: {', '.join(vpcs)}")
         return vpcs[0] if vpcs else None
@@ -184,6 +188,7 @@ class Ec2Cloud:
             else ForwarderPreference.ALLOW,
             spot=one.get("InstanceLifecycle") == "spot",
             capacity=self._capacities.get(one["InstanceType"], 1.0),
+            launched=one.get("LaunchTime"),
         )
 
     def _managed(
@@ -206,15 +211,15 @@ class Ec2Cloud:
             if any(one.get("GatewayId") for one in _associations(table)):
                 excluded[table["RouteTableId"]] = "it belongs to a gateway"
                 continue
-            managed.append(self._table(table, tuple(sorted(steered))))
+            managed.append(self._table(table, tuple(sorted(steered)), quota=self._quota.value()))
         return tuple(managed), excluded
 
     def _is_tagged(self, table: Mapping[str, Any]) -> bool:
         return {"Key": TABLE_TAG, "Value": self._cluster} in table.get("Tags", [])
 
-    def _table(self, table: Mapping[str, Any], subnets: tuple[str, ...]) -> RouteTable:
+    def _table(self, table: Mapping[str, Any], subnets: tuple[str, ...], *, quota: int) -> RouteTable:
         routes = tuple(_route(one) for one in table["Routes"])
-        return RouteTable(table["RouteTableId"], routes, subnets, self._quota.value(), self._reserve)
+        return RouteTable(table["RouteTableId"], routes, subnets, quota, self._reserve)
 
 
 def _associations(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:

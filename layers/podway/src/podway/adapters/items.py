@@ -7,17 +7,18 @@ items, so they are read without validation; agents' own items are validated (``w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from podway.app.ports import AgentReport, Remark
+from podway.app.ports import AgentReport, PendingHook, Remark
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Standby
 from podway.domain.handout import MapMember, SubnetMap
 from podway.domain.health import Evidence, Severity, Verdict
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
+from podway.domain.signals import LifecycleHook
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import Block, Snapshot, Watch
 from podway.wire.snapshot import Member as SnapshotMember
@@ -25,6 +26,7 @@ from podway.wire.snapshot import Member as SnapshotMember
 Item = Mapping[str, Any]
 
 INVENTORY, ROUTES, CARDS, VERDICTS = "inventory", "routes", "cards", "verdicts"
+BUCKET, HOOKS = "bucket", "hooks"
 SNAPSHOT_VERSION, SNAPSHOT_BODY = "version", "body"
 
 
@@ -145,6 +147,11 @@ def read_claim(item: Item) -> Claim:
     )
 
 
+def read_hook(item: Item) -> PendingHook:
+    hook = LifecycleHook(item["group"], item["name"], item["token"], item["sk"])
+    return PendingHook(hook, datetime.fromisoformat(item["since"]))
+
+
 def verdict_item(verdict: Verdict) -> dict[str, Any]:
     return {
         **key(VERDICTS, verdict.instance),
@@ -156,6 +163,7 @@ def verdict_item(verdict: Verdict) -> dict[str, Any]:
         "flaps": verdict.flaps,
         "held_until": _time_text(verdict.held_until),
         "withdrawn": {source: at.isoformat() for source, at in verdict.withdrawn.items()},
+        "revision": verdict.revision,
     }
 
 
@@ -172,6 +180,7 @@ def read_verdict(item: Item) -> Verdict:
         flaps=int(item["flaps"]),
         held_until=_time(item["held_until"]),
         withdrawn={source: datetime.fromisoformat(at) for source, at in item["withdrawn"].items()},
+        revision=int(item["revision"]),
     )
 
 
@@ -244,7 +253,7 @@ def remark_item(remark: Remark, *, number: int, keep_until: int) -> Item:
         "what": remark.what,
         "why": remark.why,
         "detail": dict(remark.detail),
-        "expires": keep_until,
+        "forget_after": keep_until,
     }
 
 
@@ -262,6 +271,11 @@ def read_remark(item: Item) -> Remark:
 def seconds(moment: datetime) -> Decimal:
     """A moment as a number that conditions can compare, in seconds since 1970."""
     return Decimal(str(round(moment.timestamp(), 3)))
+
+
+def span(time: timedelta) -> Decimal:
+    """A length of time in seconds."""
+    return Decimal(str(round(time.total_seconds(), 3)))
 
 
 def _time_text(moment: datetime | None) -> str:

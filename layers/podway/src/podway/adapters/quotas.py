@@ -28,6 +28,10 @@ class RouteQuota:
             self._value = self._ask()
         return self._value
 
+    def known(self) -> int:
+        """The same as far as it is known already: no call is made."""
+        return self._value or DEFAULT_QUOTA
+
     def _ask(self) -> int:
         if self._client is None:
             return DEFAULT_QUOTA

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podway.app.errors import PodwayError, TryAgain
+from podway.app.pace import Pace
 from podway.app.ports import Clock, Cloud, Store
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Create, Delete, Plan, RouteTable, Step, TablePlan, apply_step
@@ -41,6 +42,7 @@ class Applier:
     ) -> None:
         self._cloud, self._store, self._clock = cloud, store, clock
         self._owner, self._deadline = owner, deadline
+        self._pace = Pace(store=store, clock=clock)
 
     def apply(self, cluster: Cluster, planned: Plan, records: Records, *, barred: Collection[str]) -> Applied:
         """Make the steps of every table; no route is given to a *barred* interface.
@@ -95,7 +97,7 @@ class Applier:
     ) -> RouteTable:
         """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
-            late = self._deadline is not None and self._clock.now() >= self._deadline
+            late = not self._wait_for(step, left=len(steps) - made)
             if late or (not isinstance(step, Delete) and step.network_interface in barred):
                 applied.late = applied.late or late
                 applied.left += len(steps) - made
@@ -109,6 +111,21 @@ class Applier:
             applied.done.append((table.id, step))
             table = apply_step(table, step)
         return table
+
+    def _wait_for(self, step: Step, *, left: int) -> bool:
+        """Until EC2 allows the call; False where the deadline comes before."""
+        if self._is_late(self._clock.now()):
+            return False
+        due = self._pace.due(step, left=left)
+        if self._is_late(due):
+            return False
+        wait = due - self._clock.now()
+        if wait > timedelta(0):
+            self._clock.sleep(wait.total_seconds())
+        return True
+
+    def _is_late(self, moment: datetime) -> bool:
+        return self._deadline is not None and moment >= self._deadline
 
 
 def _sound(applied: Applied, cluster: Cluster, table: RouteTable, wanted: TablePlan) -> tuple[Step, ...]:

@@ -12,6 +12,10 @@ class TryAgain(PodwayError):
     """
 
 
+class Throttled(TryAgain):
+    """AWS has had too many such calls from this account just now."""
+
+
 class QuotaReached(PodwayError):
     """EC2 has no room for another route in this table."""
 

@@ -10,7 +10,7 @@ beside them. A standby that turns out to be gone costs one more wave.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,8 +19,19 @@ from podway.app.errors import PodwayError, RouteIsGone, Superseded, TableIsGone,
 from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Parallel, Remark, Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
-from podway.domain.health import EC2_STATE, Evidence, Severity, Verdict, accuse, is_outdated, withdraw
+from podway.domain.health import (
+    EC2_STATE,
+    Evidence,
+    Severity,
+    Verdict,
+    accuse,
+    is_accused,
+    is_outdated,
+    withdraw,
+)
 from podway.domain.model import RouteTable
+from podway.domain.pacing import BURST, starts
+from podway.domain.peers import PEERS, clear, suspect
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
 CLAIM_LASTS = timedelta(seconds=60)
@@ -29,6 +40,10 @@ CLAIM_LASTS = timedelta(seconds=60)
 ROUNDS = 3
 """How often a move is tried when standbys turn out to be dead too."""
 
+PATIENCE = timedelta(seconds=15)
+"""How long a call may wait for its turn: half of what the function may run."""
+
+Change = Callable[[Verdict], Verdict]
 Targets = dict[tuple[str, Prefix], str]
 
 
@@ -75,8 +90,8 @@ class Failover:
             case AlarmChanged(value=AlarmValue.OK):
                 for instance in signal.instances:
                     self.withdraw(instance, f"alarm:{signal.alarm}", as_of=signal.at)
-            case AgentReported() if signal.suspects:
-                self._hints.hint(f"{signal.instance} suspects {', '.join(signal.suspects)}")
+            case AgentReported() if signal.suspects or signal.cleared:
+                return self.hear(signal)
         return ()
 
     def fail_over_all(
@@ -94,13 +109,61 @@ class Failover:
             raise errors[0]
         return tuple(outcomes)
 
-    def fail_over(self, instance: str, evidence: Evidence, *, event: str, depth: int = 1) -> Outcome:
+    def hear(self, report: AgentReported) -> tuple[Outcome, ...]:
+        """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
+        cards = {
+            node: self._parallel.start(partial(self._store.card, node))
+            for node in (*report.suspects, *report.cleared)
+        }
+        verdicts = self._parallel.start(self._store.verdicts)
+        outcomes: list[Outcome] = []
+        errors: list[PodwayError] = []
+        for found in cards.values():
+            try:
+                card = found.result()
+                if card is not None and report.instance in card.watchers:
+                    outcomes += self._weigh(report, card, verdicts.result())
+            except PodwayError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return tuple(outcomes)
+
+    def _weigh(self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict]) -> list[Outcome]:
+        """One voice about one node; the failover that it makes due, if it does."""
+        now, node = self._clock.now(), card.node
+        change = self._word(report, card, now)
+        seen = verdicts.get(node) or Verdict(node, card.subnet)
+        if PEERS not in change(seen).evidence:  # nothing to do but to keep the word
+            after = self._store.change_verdict(node, card.subnet, change, seen=seen)
+            if PEERS in seen.evidence:
+                self._hints.hint(f"its watchers no longer suspect {node}")
+            if PEERS not in after.evidence:
+                return []
+        evidence = Evidence(PEERS, Severity.INDIRECT, now)
+        outcome = self.fail_over(node, evidence, event=report.event_id, change=change)
+        outcome.waves += 1  # the cards and verdicts that told whether it is due
+        return [outcome]
+
+    def _word(self, report: AgentReported, card: Card, now: datetime) -> Change:
+        peer, watchers = report.instance, card.watchers
+        if card.node in report.suspects:
+            return lambda one: suspect(one, peer, at=report.at, watchers=watchers, now=now)
+        return lambda one: clear(
+            one, peer, as_of=report.at, watchers=watchers, now=now, hold_down=self._hold_down
+        )
+
+    def fail_over(
+        self, instance: str, evidence: Evidence, *, event: str, depth: int = 1, change: Change | None = None
+    ) -> Outcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
+        *change* is what becomes of its verdict, by default that the evidence is added.
         Raises TryAgain when the card could not be claimed or a route could not be moved just now;
         the event's retry resumes where this stopped.
         """
         now = self._clock.now()
+        change = change or partial(accuse, evidence=evidence)
         claim = Claim(event, evidence.severity, now + CLAIM_LASTS)
         claimed = self._parallel.start(lambda: self._store.claim_card(instance, claim, now=now))
         verdicts = self._parallel.start(self._store.verdicts)
@@ -110,10 +173,18 @@ class Failover:
         if card is None:
             return outcome  # not ours: nothing is stored, nobody is woken
         if answer is not ClaimAnswer.CLAIMED:
-            self._accuse(card, evidence)
+            self._store.change_verdict(card.node, card.subnet, change)
             return outcome
-        storing = self._parallel.start(lambda: self._accuse(card, evidence))
-        self._move_all(outcome, card, evidence, _targets(tables.result()), verdicts.result())
+        known = verdicts.result()
+        before = known.get(card.node) or Verdict(card.node, card.subnet)
+        storing = self._parallel.start(
+            lambda: self._store.change_verdict(card.node, card.subnet, change, seen=before)
+        )
+        if is_outdated(before, evidence):
+            outcome.stayed[Still.OUTDATED] += len(card.routes)
+        else:
+            known = {**known, card.node: change(before)}
+            self._move_all(outcome, card, evidence.severity, _targets(tables.result()), known.values())
         unsettled = self._settle(outcome, card, evidence, event)
         storing.result()
         if unsettled:
@@ -135,29 +206,19 @@ class Failover:
         self._hints.hint(f"{source} no longer speaks against {instance}")
         return True
 
-    def _accuse(self, card: Card, evidence: Evidence) -> Verdict:
-        return self._store.change_verdict(card.node, card.subnet, lambda one: accuse(one, evidence))
-
     def _move_all(
         self,
         outcome: Outcome,
         card: Card,
-        evidence: Evidence,
+        severity: Severity,
         targets: Targets,
-        verdicts: Mapping[str, Verdict],
+        verdicts: Collection[Verdict],
     ) -> None:
-        before = verdicts.get(card.node) or Verdict(card.node, card.subnet)
-        if is_outdated(before, evidence):
-            outcome.stayed[Still.OUTDATED] += len(card.routes)
-            return
-        known = {**verdicts, card.node: accuse(before, evidence)}.values()
         refused: set[str] = set()
         pending = card
         for _ in range(ROUNDS):
             now = self._clock.now()
-            decision = decide(
-                pending, evidence.severity, targets=targets, verdicts=known, now=now, refused=refused
-            )
+            decision = decide(pending, severity, targets=targets, verdicts=verdicts, now=now, refused=refused)
             outcome.stayed.update(one.why for one in decision.unmoved)
             pending = replace(card, routes=())
             if not decision.moves:
@@ -170,8 +231,15 @@ class Failover:
             outcome.stayed[Still.NOBODY] += len(pending.routes)
 
     def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
-        """One wave of replacements; returns those whose new target does not exist."""
-        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves]
+        """One wave of replacements; returns those whose new target does not exist.
+
+        The first go out at once, heaviest first, and are debited beside; what goes beyond EC2's burst
+        waits for its turn, and is left to a retry when that is too far off.
+        """
+        debit = self._parallel.start(lambda: self._debit(len(moves)))
+        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves[:BURST]]
+        due = zip(moves[BURST:], debit.result()[BURST:], strict=True)
+        under_way += [(move, self._parallel.start(partial(self._apply_at, move, at))) for move, at in due]
         again = []
         for move, future in under_way:
             try:
@@ -186,8 +254,24 @@ class Failover:
                 outcome.moved.append(move)
         return again
 
+    def _debit(self, count: int) -> tuple[datetime, ...]:
+        """When each call may be made; all of them now where the store does not answer: EC2 will say."""
+        now = self._clock.now()
+        try:
+            return starts(self._store.take_tokens("ReplaceRoute", count, now=now), count)
+        except PodwayError:
+            return (now,) * count
+
     def _apply(self, move: Move) -> None:
         self._cloud.apply(move.route.table, move.step)
+
+    def _apply_at(self, move: Move, at: datetime) -> None:
+        wait = at - self._clock.now()
+        if wait > PATIENCE:
+            raise TryAgain("EC2's burst is used up")
+        if wait > timedelta(0):
+            self._clock.sleep(wait.total_seconds())
+        self._apply(move)
 
     def _settle(self, outcome: Outcome, card: Card, evidence: Evidence, event: str) -> list[PodwayError]:
         """After the routes: the new next hops' cards, the history, and a hint; what failed of it all."""
@@ -221,11 +305,10 @@ class Failover:
         if depth < ROUNDS:
             verdicts = self._store.verdicts() if outcome.moved else {}
             for node in sorted({move.standby.node for move in outcome.moved}):
-                said = verdicts[node].evidence.values() if node in verdicts else ()
-                if said:
-                    gravest = max(said, key=lambda one: one.severity)
+                if is_accused(verdicts.get(node)):
+                    gravest = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
                     self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
-        if outcome.stayed[Still.NOBODY] or outcome.stayed[Still.FROZEN]:
+        if any(outcome.stayed[why] for why in (Still.NOBODY, Still.FROZEN, Still.CLUSTER_FROZEN)):
             return  # whoever comes after the claim's expiry may try again
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podway.app.errors import TargetIsGone
+from podway.app.errors import PodwayError, TargetIsGone
 from podway.app.failover import Failover, Outcome
-from podway.app.ports import ClaimAnswer, Cloud, Hints, Hooks
+from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks, Store
+from podway.domain.failover import Still
 from podway.domain.health import Evidence, Severity
+from podway.domain.review import HANDOVER
 from podway.domain.signals import (
     AgentReported,
     HandoverAsked,
@@ -34,8 +36,11 @@ class Welcome:
 class Lifecycle:
     """Reactions to planned events."""
 
-    def __init__(self, *, cloud: Cloud, failover: Failover, hints: Hints, hooks: Hooks) -> None:
-        self._cloud, self._failover, self._hints, self._hooks = cloud, failover, hints, hooks
+    def __init__(
+        self, *, cloud: Cloud, store: Store, failover: Failover, hints: Hints, hooks: Hooks, clock: Clock
+    ) -> None:
+        self._cloud, self._store, self._failover = cloud, store, failover
+        self._hints, self._hooks, self._clock = hints, hooks, clock
 
     def react(self, signal: Signal) -> tuple[Outcome, ...]:
         """What *signal* asks for; an outcome for every node that hands over."""
@@ -71,14 +76,42 @@ class Lifecycle:
 
     def hand_over(self, asked: HandoverAsked) -> tuple[Outcome, ...]:
         """Move relayed routes off nodes before they go; direct routes stay while the nodes live."""
-        evidence = Evidence(f"handover:{asked.reason}", Severity.HANDOVER, asked.at)
-        outcomes = self._failover.fail_over_all(asked.instances, evidence, event=asked.event_id)
-        if asked.hook is not None:
-            carded = any(outcome.answer is not ClaimAnswer.NOT_A_MEMBER for outcome in outcomes)
-            # a node that leaves before reconcile has met it has no card yet
-            self._complete(asked.hook, member=carded or self._cloud.member(asked.hook.instance) is not None)
+        evidence = Evidence(f"{HANDOVER}{asked.reason}", Severity.HANDOVER, asked.at)
+        if asked.hook is None:
+            return self._failover.fail_over_all(asked.instances, evidence, event=asked.event_id)
+        try:
+            outcomes = self._failover.fail_over_all(asked.instances, evidence, event=asked.event_id)
+        except PodwayError:
+            self._put_off(asked.hook)
+            raise
+        self._answer(asked.hook, outcomes)
         return outcomes
+
+    def _answer(self, hook: LifecycleHook, outcomes: tuple[Outcome, ...]) -> None:
+        """Complete the hook if nothing relays through the node any more, else have its death put off.
+
+        A node that leaves before reconcile has met it has no card yet, and relays nothing.
+        """
+        if all(outcome.answer is ClaimAnswer.NOT_A_MEMBER for outcome in outcomes):
+            self._complete(hook, member=self._cloud.member(hook.instance) is not None)
+        elif all(_is_relieved(outcome) for outcome in outcomes):
+            self._complete(hook, member=True)
+        else:
+            self._put_off(hook)
+
+    def _put_off(self, hook: LifecycleHook) -> None:
+        """Reconcile begs for more time until the node relays nothing, and then lets it go."""
+        if self._cloud.member(hook.instance) is None:
+            return  # another group's hook belongs to somebody else's automation
+        self._store.keep_hook(hook, now=self._clock.now())
+        self._hooks.extend(hook)
 
     def _complete(self, hook: LifecycleHook, *, member: bool) -> None:
         if member:  # another group's hook belongs to somebody else's automation
             self._hooks.complete(hook)
+
+
+def _is_relieved(outcome: Outcome) -> bool:
+    """Whether all that was on the card has moved, now or by another event before."""
+    stays = sum(count for why, count in outcome.stayed.items() if why is not Still.MOVED_ALREADY)
+    return outcome.answer is not ClaimAnswer.TAKEN and not stays

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.failover import Failover
-from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
+from podway.app.ports import Alarms, Clock, Cloud, Hints, Memory, Remark, Store
 from podway.domain.addressing import Prefix
 from podway.domain.adoption import Adopted, NotAdopted, Release, adopt, release
 from podway.domain.freeze import freeze
@@ -23,14 +23,12 @@ from podway.domain.members import Roll, call_roll
 from podway.domain.model import Delete, describe
 from podway.domain.overview import Heard, Overview, Sight, overview
 from podway.domain.planner import plan
-from podway.domain.signals import HandoverReason
+from podway.domain.review import DRAINED
 from podway.domain.survey import Standing, Survey, make_cluster, mark_owned
 
 RELEASED = "released"
 """Who holds the lease of a cluster that was given back."""
 FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
-DRAINED = f"handover:{HandoverReason.DRAIN}"
-"""Source of the evidence that a drain leaves, which ``undrain`` withdraws."""
 IMPROVEMENT = 10
 """Improving steps that the plan may hold, as in a run of reconcile."""
 PASSES = 5
@@ -100,11 +98,15 @@ class Released:
     found: Release
     deleted: list[tuple[str, Delete]] = field(default_factory=list)
     failed: list[tuple[str, Delete, PodwayError]] = field(default_factory=list)
+    alarms: tuple[str, ...] = ()
+    """Nodes whose alarms are removed too."""
+    alarms_left: str = ""
+    """Why some of them could not be."""
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing of ours is left."""
-        return not self.failed and {*self.found.deletes} <= {*self.deleted}
+        return not self.failed and not self.alarms_left and {*self.found.deletes} <= {*self.deleted}
 
 
 class NoSuchNode(PodwayError):
@@ -124,12 +126,13 @@ class Operator:
         bus: Bus,
         hints: Hints,
         clock: Clock,
+        alarms: Alarms,
         failover: Failover,
         pause: Callable[[float], None],
     ) -> None:
         self._cluster, self._cloud, self._store, self._ledger = cluster, cloud, store, ledger
         self._bus, self._hints, self._clock = bus, hints, clock
-        self._failover, self._pause = failover, pause
+        self._alarms, self._failover, self._pause = alarms, failover, pause
 
     # Reading
 
@@ -268,10 +271,11 @@ class Operator:
         """What a release would remove; changes nothing."""
         survey, memory = self._cloud.survey(), self._store.recall()
         interfaces = _interfaces(self._roll(survey, memory))
-        return Released(release(survey.route_tables, memory.records, interfaces))
+        found = release(survey.route_tables, memory.records, interfaces)
+        return Released(found, alarms=tuple(sorted(self._alarms.seen())))
 
     def release(self, *, patience: timedelta) -> Released:
-        """Keep reconcile out for good, then remove every managed route.
+        """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.
 
         Whoever calls it again goes on where it stopped. Raises TryAgain while a run of reconcile holds
         the lease, NeedsOperator when a call is refused.
@@ -285,6 +289,10 @@ class Operator:
             self._remove(done, deletes)
             deletes = self.plan_release().found.deletes
         self._forget_records(done)
+        try:
+            self._alarms.forget(done.alarms)
+        except PodwayError as error:
+            done.alarms_left = str(error)
         return done
 
     def resume(self) -> bool:

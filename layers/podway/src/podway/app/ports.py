@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,7 @@ from podway.domain.handout import SubnetMap
 from podway.domain.health import Verdict
 from podway.domain.members import Instance, Member
 from podway.domain.model import RouteTable, Step
+from podway.domain.review import AlarmSeen
 from podway.domain.signals import LifecycleHook
 from podway.domain.survey import Survey
 
@@ -65,6 +66,14 @@ class AgentReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingHook:
+    """A lifecycle action that waits until its node relays nothing any more."""
+
+    hook: LifecycleHook
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What reconcile needs of the store, read in one go."""
 
@@ -77,6 +86,8 @@ class Memory:
     """Read before the verdicts: a claim that came between shows in the card's version."""
     reports: Mapping[str, AgentReport]
     maps: Mapping[str, SubnetMap]
+    hooks: Mapping[str, PendingHook] = field(default_factory=dict)
+    """Hooks that wait, by instance."""
 
 
 class ClaimAnswer(StrEnum):
@@ -145,6 +156,10 @@ class Store(Protocol):
         """
         ...
 
+    def card(self, node: str) -> Card | None:
+        """The card as it stands; None for who is no member."""
+        ...
+
     def finish_card(self, card: Card) -> bool:
         """Mark the claim on *card* done; False when it was taken over, or the card has grown since."""
         ...
@@ -160,8 +175,18 @@ class Store(Protocol):
         """All nodes that have evidence against them, or had recently."""
         ...
 
-    def change_verdict(self, instance: str, subnet: str, change: Callable[[Verdict], Verdict]) -> Verdict:
-        """Apply *change* to the verdict (empty when there is none), repeated until nobody interferes."""
+    def change_verdict(
+        self,
+        instance: str,
+        subnet: str,
+        change: Callable[[Verdict], Verdict],
+        *,
+        seen: Verdict | None = None,
+    ) -> Verdict:
+        """Apply *change* to the verdict (empty when there is none), repeated until nobody interferes.
+
+        Whoever has just *seen* it saves the first reading.
+        """
         ...
 
     def forget_verdict(self, verdict: Verdict) -> None:
@@ -170,6 +195,18 @@ class Store(Protocol):
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
         """Let the agents of the subnet have this map. Raises Superseded on an older generation."""
+        ...
+
+    def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
+        """Remember that *hook* waits; *now* counts only the first time."""
+        ...
+
+    def drop_hook(self, instance: str) -> None:
+        """Forget the hook of *instance*, if there is one."""
+        ...
+
+    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
+        """Debit *count* calls of *kind* from the account's bucket; when it will be full again."""
         ...
 
     def remember(self, remarks: Iterable[Remark]) -> None:
@@ -192,12 +229,36 @@ class Hooks(Protocol):
         """Let the group go on; a hook that is no longer waiting is success."""
         ...
 
+    def extend(self, hook: LifecycleHook) -> None:
+        """Have the group wait longer; a hook that is no longer waiting is success."""
+        ...
+
+
+class Alarms(Protocol):
+    """CloudWatch alarms on nodes. Every method may raise TryAgain or NeedsOperator."""
+
+    def seen(self) -> Mapping[str, AlarmSeen]:
+        """Ours as they stand, by instance (all pages)."""
+        ...
+
+    def watch(self, instance: str) -> None:
+        """Have an alarm on the instance's status checks."""
+        ...
+
+    def forget(self, instances: Collection[str]) -> None:
+        """Have none on these any more."""
+        ...
+
 
 class Clock(Protocol):
     """The time."""
 
     def now(self) -> datetime:
         """The present moment, with its zone."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let that time pass."""
         ...
 
 

@@ -11,19 +11,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from podway.app.apply import Applier
-from podway.app.errors import PodwayError, Superseded, TryAgain
-from podway.app.ports import Clock, Cloud, Hints, Memory, Remark, Store
+from podway.app.errors import Superseded, TryAgain
+from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
+from podway.app.report import Outcome, note_drift, note_plan, remarks
+from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, see_alarms
+from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
+from podway.domain.alarms import wanted_alarms
 from podway.domain.allotment import Allotment, allot
-from podway.domain.cards import make_cards
+from podway.domain.cards import forwarders, make_cards
 from podway.domain.failover import Card, is_claimed
-from podway.domain.freeze import freeze
+from podway.domain.freeze import freeze, relaying
 from podway.domain.handout import SubnetMap, hand_out, make_maps
-from podway.domain.health import EC2_STATE, is_spent, withdraw
+from podway.domain.health import is_accused
 from podway.domain.members import Member, Roll, call_roll
-from podway.domain.model import Cluster, Delete, Plan, RouteTable, Step, describe
+from podway.domain.model import Cluster, Delete, Plan, RouteTable, Step
+from podway.domain.peers import is_watched
 from podway.domain.planner import plan
-from podway.domain.signals import InstanceState
+from podway.domain.review import AlarmSeen
 from podway.domain.survey import Owned, Standing, Survey, make_cluster, mark_owned
 
 IMPROVEMENT = 10
@@ -43,31 +48,32 @@ class Rules:
     """How long a killed run keeps others out: just longer than the function may run."""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a run did; ``busy`` means that another run holds the lease."""
-
-    busy: bool = False
-    applied: list[tuple[str, Step]] = field(default_factory=list)
-    failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
-    steps_left: int = 0
-    routes: dict[str, int] = field(default_factory=dict)
-    """Managed routes per table after the run."""
-    budget: dict[str, int] = field(default_factory=dict)
-    holes: int = 0
-    frozen: dict[str, str] = field(default_factory=dict)
-    """Subnets whose present forwarders were left alone, and why."""
-    warnings: list[str] = field(default_factory=list)
-    joined: list[str] = field(default_factory=list)
-    """Nodes whose blocks became ready in this run."""
+@dataclass(frozen=True, slots=True)
+class _World:
+    cloud: Cloud
+    store: Store
+    hints: Hints
+    clock: Clock
+    alarms: Alarms
+    hooks: Hooks
 
 
 class Reconcile:
     """Makes what is there what should be there."""
 
-    def __init__(self, *, cloud: Cloud, store: Store, hints: Hints, clock: Clock, rules: Rules) -> None:
-        self._cloud, self._store, self._hints = cloud, store, hints
-        self._clock, self._rules = clock, rules
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        store: Store,
+        hints: Hints,
+        clock: Clock,
+        alarms: Alarms,
+        hooks: Hooks,
+        rules: Rules,
+    ) -> None:
+        self._world = _World(cloud, store, hints, clock, alarms, hooks)
+        self._rules = rules
 
     def run(self, owner: str, *, deadline: datetime | None = None) -> Outcome:
         """One complete run under the lease of *owner*; stops before *deadline* and hints itself.
@@ -75,86 +81,71 @@ class Reconcile:
         Raises TryAgain when the world could not be read; failures of single steps are in the
         outcome, because the other tables do not depend on them.
         """
-        now = self._clock.now()
-        if not self._store.acquire_lease(owner, now=now, until=now + self._rules.lease):
+        store, now = self._world.store, self._world.clock.now()
+        if not store.acquire_lease(owner, now=now, until=now + self._rules.lease):
             return Outcome(busy=True)
         try:
-            return _Run(self._cloud, self._store, self._hints, self._clock, self._rules, owner, deadline).go()
+            return _Run(self._world, self._rules, owner, deadline).go()
         except Superseded as error:
             return Outcome(busy=True, warnings=[f"overtaken by another run: {error}"])
         finally:
-            self._store.release_lease(owner)
+            store.release_lease(owner)
 
 
 @dataclass(slots=True)
 class _Run:
-    cloud: Cloud
-    store: Store
-    hints: Hints
-    clock: Clock
+    world: _World
     rules: Rules
     owner: str
     deadline: datetime | None
     outcome: Outcome = field(default_factory=Outcome)
 
+    @property
+    def store(self) -> Store:
+        return self.world.store
+
     def go(self) -> Outcome:
         """The order of work."""
-        survey, memory = self.cloud.survey(), self.store.recall()
-        now = self.clock.now()
-        memory = self._forgive(survey, memory, now)
+        survey, memory = self.world.cloud.survey(), self.store.recall()
+        now = self.world.clock.now()
+        memory, alarms = self._judge(survey, memory, now)
         self._clear_checks(survey)
         roll = self._call_roll(survey, memory, now)
         allotment = self._allocate(memory, roll, now)
         members = self._remember_members(memory, allotment, roll)
         interfaces = frozenset(name for one in (*members, *roll.resting) for name in one.interfaces)
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
-        cluster = self._cluster(survey, memory, allotment, owned, now)
+        seen = self._cluster(survey, memory, allotment, owned, now)
+        cluster = self._freeze(seen)
         planned = plan(cluster, improve=IMPROVEMENT)
-        cards = make_cards(planned, cluster)
+        watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
+        cards = make_cards(planned, cluster, watched=watched)
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
         barred = self._write_cards(memory, cards, planned, roll)
         tables, late = self._apply(cluster, planned, memory, barred)
         self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards)
-        self._report(cluster, planned, owned, allotment, survey, late=late)
+        self._keep_up(memory, alarms, cards, cluster, tables)
+        note_plan(self.outcome, seen, planned, allotment)
+        note_drift(self.outcome, survey, memory, owned, cluster)
+        self._report(cluster, planned, late=late)
         return self.outcome
 
     # Observe
 
-    def _forgive(self, survey: Survey, memory: Memory, now: datetime) -> Memory:
-        """Withdraw EC2's evidence against nodes that EC2 says run again, and forget spent verdicts.
-
-        EC2's reads may be stale just after an event, so evidence younger than the hold-down stays.
-        Nobody needs a verdict on who is no member any more.
-        """
-        running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
-        known = {one.id for one in survey.instances} | {one.id for one in memory.members}
-        as_of = now - self.rules.hold_down
-        verdicts = dict(memory.verdicts)
-        for identity, verdict in memory.verdicts.items():
-            evidence = verdict.evidence.get(EC2_STATE)
-            if is_spent(verdict, now=now) or identity not in known:
-                self.store.forget_verdict(verdict)
-                del verdicts[identity]
-            elif evidence and identity in running and evidence.at <= as_of:
-                verdicts[identity] = self.store.change_verdict(
-                    identity,
-                    verdict.subnet,
-                    lambda one: withdraw(
-                        one, EC2_STATE, as_of=as_of, now=now, hold_down=self.rules.hold_down
-                    ),
-                )
-        return replace(memory, verdicts=verdicts)
+    def _judge(
+        self, survey: Survey, memory: Memory, now: datetime
+    ) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
+        """Verdicts by what can be seen now, and our alarms as they stand."""
+        alarms, warnings = see_alarms(self.world.alarms)
+        self.outcome.warnings += warnings
+        verdicts = keep_verdicts(
+            survey, memory, alarms or {}, store=self.store, now=now, hold_down=self.rules.hold_down
+        )
+        return replace(memory, verdicts=verdicts), alarms
 
     def _clear_checks(self, survey: Survey) -> None:
-        """Members whose packets EC2 would drop; a refused call is one node's trouble, not everybody's."""
-        for instance in survey.instances:
-            alive = instance.state in (InstanceState.PENDING, InstanceState.RUNNING)
-            if not (alive and instance.source_dest_check and instance.network_interface):
-                continue
-            try:
-                self.cloud.clear_source_dest_check(instance.network_interface)
-            except PodwayError as error:
-                self.outcome.warnings.append(f"source/dest check of {instance.id} stays on: {error}")
+        self.outcome.checks, warnings = clear_checks(self.world.cloud, survey.instances)
+        self.outcome.warnings += warnings
 
     def _call_roll(self, survey: Survey, memory: Memory, now: datetime) -> Roll:
         targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
@@ -211,7 +202,7 @@ class _Run:
             )
             for member in allotment.members
         }
-        cluster = make_cluster(
+        return make_cluster(
             self.rules.cluster,
             self.rules.pod_cidrs,
             survey,
@@ -221,6 +212,8 @@ class _Run:
             supernets=allotment.supernets,
             now=now,
         )
+
+    def _freeze(self, cluster: Cluster) -> Cluster:
         frozen = freeze(cluster)
         self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         return frozen.cluster
@@ -244,7 +237,7 @@ class _Run:
             if present == replace(wanted, generation=generation):
                 continue
             maps[wanted.subnet] = replace(wanted, generation=generation + 1)
-            self.store.publish_map(maps[wanted.subnet], now=self.clock.now())
+            self.store.publish_map(maps[wanted.subnet], now=self.world.clock.now())
         return maps
 
     def _write_cards(
@@ -257,7 +250,7 @@ class _Run:
         killed: the condition is what tells us that nobody has acted on it since it was read.
         Returns the interfaces whose card somebody acts on just now: they get no route in this run.
         """
-        now = self.clock.now()
+        now = self.world.clock.now()
         barred = set()
         getting = _targets(step for table in planned.route_tables for step in table.steps)
         for card in cards:
@@ -288,7 +281,11 @@ class _Run:
     ) -> tuple[tuple[RouteTable, ...], bool]:
         """The tables as they stand after the steps, and whether the deadline cut them short."""
         applier = Applier(
-            cloud=self.cloud, store=self.store, clock=self.clock, owner=self.owner, deadline=self.deadline
+            cloud=self.world.cloud,
+            store=self.store,
+            clock=self.world.clock,
+            owner=self.owner,
+            deadline=self.deadline,
         )
         applied = applier.apply(cluster, planned, memory.records, barred=barred)
         outcome = self.outcome
@@ -320,37 +317,36 @@ class _Run:
         self._publish(survey, maps, cluster, planned, after, cards)
         self.outcome.joined = [member.id for member in changed]
 
-    def _report(
+    def _keep_up(
         self,
+        memory: Memory,
+        alarms: Mapping[str, AlarmSeen] | None,
+        cards: tuple[Card, ...],
         cluster: Cluster,
-        planned: Plan,
-        owned: Owned,
-        allotment: Allotment,
-        survey: Survey,
-        *,
-        late: bool,
+        tables: tuple[RouteTable, ...],
     ) -> None:
-        """The outcome, the history, and a hint where there is more to do."""
-        outcome = self.outcome
-        outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
-        outcome.holes = sum(len(one.holes) for one in planned.route_tables)
-        outcome.warnings += planned.warnings
-        outcome.warnings += [f"{subnet} is frozen: {why}" for subnet, why in outcome.frozen.items()]
-        outcome.warnings += [
-            f"{one.table}: {one.destination} was ours and now targets {one.target}: left alone until adopted"
-            for one in owned.conflicts
-        ]
-        outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allotment.refused]
-        outcome.warnings += [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
-        now = self.clock.now()
-        self.store.remember(
-            Remark(now, "reconcile", self.owner, f"{describe(step)} in {table}", _why(planned, table, step))
-            for table, step in outcome.applied
+        """Alarms on who relays, and hooks of who is to go."""
+        present = {node.id for node in cluster.nodes}
+        if alarms is not None:
+            wanted = wanted_alarms(self.rules.cluster, forwarders(cards), present, memory.verdicts)
+            self.outcome.warnings += keep_alarms(self.world.alarms, wanted=wanted, seen=alarms)
+        self.outcome.warnings += keep_hooks(
+            self.world.hooks,
+            self.store,
+            memory.hooks,
+            alive=present,
+            relaying=relaying(cluster.nodes, tables),
+            now=self.world.clock.now(),
         )
+
+    def _report(self, cluster: Cluster, planned: Plan, *, late: bool) -> None:
+        """The history, and a hint where there is more to do."""
+        outcome, now = self.outcome, self.world.clock.now()
+        self.store.remember(remarks(outcome.applied, planned, owner=self.owner, at=now))
         fallen = self._fallen_targets(cluster)
         busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
         if fallen or busy or late:
-            self.hints.hint("the last run left something to do")
+            self.world.hints.hint("the last run left something to do")
 
     def _fallen_targets(self, cluster: Cluster) -> set[str]:
         """Nodes against which something was said while routes were moved to them."""
@@ -361,7 +357,7 @@ class _Run:
         return {
             node.id
             for node in cluster.nodes
-            if node.network_interface in new_hops and node.id in verdicts and verdicts[node.id].evidence
+            if node.network_interface in new_hops and is_accused(verdicts.get(node.id))
         }
 
 
@@ -386,11 +382,3 @@ def _wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
 def _targets(steps: Iterable[Step]) -> set[str]:
     """Interfaces to which routes are given."""
     return {step.network_interface for step in steps if not isinstance(step, Delete)}
-
-
-def _why(planned: Plan, table: str, step: Step) -> str:
-    for one in planned.route_tables:
-        for route in one.routes:
-            if one.table == table and route.destination == step.destination:
-                return route.reason
-    return "no longer needed"

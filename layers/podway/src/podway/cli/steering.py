@@ -94,7 +94,7 @@ def adopt_command(operator: Operator, route_table: str, destination: str, patien
 @click.option("--undo", is_flag=True, help="Let reconcile manage the cluster again.")
 @_PATIENCE
 def release_command(operator: Operator, yes: bool, undo: bool, patience: int) -> int:
-    """Remove every managed route, and keep reconcile from making them anew.
+    """Remove every managed route and the alarms on nodes, and keep reconcile from making them anew.
 
     Run it before `sam delete`, which would leave the routes behind. Pods of different subnets no longer
     reach each other afterwards. Whoever interrupts it runs it again, and it goes on where it stopped.
@@ -107,6 +107,8 @@ def release_command(operator: Operator, yes: bool, undo: bool, patience: int) ->
     if released.failed:
         _, _, error = released.failed[0]
         raise DeniedError(f"{len(released.failed)} routes were not removed: {error}")
+    if released.alarms_left:
+        raise DeniedError(f"alarms were not removed: {released.alarms_left}")
     return 0
 
 
@@ -118,4 +120,5 @@ def _tell(released: Released, *, done: bool) -> None:
         click.echo(f"left: {destination} in {table} leads to {target}, which is not ours", err=True)
     for table, count in released.found.lost.items():
         click.echo(f"left: {table} with {count} recorded routes is not to be seen", err=True)
-    click.echo(f"{len(steps)} routes {'deleted' if done else 'would be deleted; --yes does it'}")
+    what = f"{len(steps)} routes and {len(released.alarms)} alarms"
+    click.echo(f"{what} {'deleted' if done else 'would be deleted; --yes does it'}")

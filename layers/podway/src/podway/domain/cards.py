@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from podway.domain.addressing import WIDTH, Prefix
@@ -13,11 +13,12 @@ from podway.domain.model import Cluster, Node, Plan, PlannedRoute, RouteKind
 from podway.domain.watching import assign_watchers
 
 
-def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
+def make_cards(plan: Plan, cluster: Cluster, *, watched: Collection[str] = ()) -> tuple[Card, ...]:
     """A card for every node: the routes through it that carry blocks of others, and all anchors.
 
     Both those that it should have and those that it still has: until a route has left, its node can
     die with it. A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
+    Who relays has watchers, and who is *watched* although it relays nothing any more.
     """
     nodes = {node.id: node for node in cluster.nodes}
     sizes = Counter(node.subnet for node in cluster.nodes)
@@ -34,7 +35,8 @@ def make_cards(plan: Plan, cluster: Cluster) -> tuple[Card, ...]:
         weight = weigh.relayed(leaving.destination, hop)
         if weight or weigh.is_anchor(leaving.destination):
             routes[hop].append(replace(leaving, weight=weight))
-    watchers = assign_watchers(cluster, {node for node, held in routes.items() if _relays(held)})
+    relaying = {node for node, held in routes.items() if _relays(held)}
+    watchers = assign_watchers(cluster, relaying.union(watched))
     return tuple(
         Card(
             node.id,

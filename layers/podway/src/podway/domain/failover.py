@@ -11,7 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from podway.domain.addressing import Prefix
-from podway.domain.health import Severity, Verdict, health, is_frozen, is_handing_over
+from podway.domain.health import (
+    Severity,
+    Verdict,
+    health,
+    is_cluster_frozen,
+    is_frozen,
+    is_handing_over,
+)
 from podway.domain.model import Health, Replace
 
 
@@ -74,6 +81,7 @@ class Still(StrEnum):
     MOVED_ALREADY = "it no longer points at the failed node"
     NOBODY = "no standby is eligible"
     FROZEN = "more than half of the subnet fails by indirect evidence"
+    CLUSTER_FROZEN = "more than half of the cluster fails by indirect evidence"
     OUTDATED = "its source has said otherwise since"
 
 
@@ -119,7 +127,7 @@ def decide(
     node before the card was rewritten, moves once, as it was named last.
     """
     known = {verdict.instance: verdict for verdict in verdicts}
-    frozen = severity is Severity.INDIRECT and is_frozen(card.subnet_size, known.values(), card.subnet)
+    frozen = _why_frozen(card, severity, known)
     moves: list[Move] = []
     unmoved: list[Unmoved] = []
     named = {(route.table, route.destination): route for route in card.routes}
@@ -134,14 +142,22 @@ def decide(
         )
         if targets.get((route.table, route.destination)) != card.network_interface:
             unmoved.append(Unmoved(route, Still.MOVED_ALREADY))
-        elif frozen:
-            unmoved.append(Unmoved(route, Still.FROZEN))
+        elif frozen is not None:
+            unmoved.append(Unmoved(route, frozen))
         elif standby is None:
             unmoved.append(Unmoved(route, Still.NOBODY))
         else:
             step = Replace(route.destination, standby.network_interface, was=card.network_interface)
             moves.append(Move(route, step, standby))
     return Decision(tuple(moves), tuple(unmoved))
+
+
+def _why_frozen(card: Card, severity: Severity, verdicts: Mapping[str, Verdict]) -> Still | None:
+    if severity is not Severity.INDIRECT:
+        return None
+    if is_frozen(card.subnet_size, verdicts.values(), card.subnet):
+        return Still.FROZEN
+    return Still.CLUSTER_FROZEN if is_cluster_frozen(card.cluster_size, verdicts.values()) else None
 
 
 def _serves(standby: Standby, card: Card, verdicts: Mapping[str, Verdict], now: datetime) -> bool:

@@ -25,22 +25,25 @@ class Frozen:
 def freeze(cluster: Cluster) -> Frozen:
     """The cluster in which, where a subnet is frozen, present forwarders count as eligible.
 
-    A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, and while it
-    has nodes to reach and none is eligible. What EC2 says is definitive: a node that it has stopped
-    is not brought back. Where that leaves no forwarder at all, any node that lives is better than none.
+    A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, while more than
+    half of the cluster's are and some of its own, and while it has nodes to reach and none is eligible.
+    What EC2 says is definitive: a node that it has stopped is not brought back. Where that leaves no
+    forwarder at all, any node that lives is better than none.
     """
+    everywhere = _is_mass(cluster.nodes)
     frozen = {
         subnet.id: why
         for subnet in cluster.subnets
-        if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id])) is not None
+        if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id], everywhere))
+        is not None
     }
     if not frozen:
         return Frozen(cluster, {})
-    relaying = _relaying(cluster.nodes, cluster.route_tables)
+    busy = relaying(cluster.nodes, cluster.route_tables)
     spared = {
         node.id
         for subnet in frozen
-        for node in _spared([node for node in cluster.nodes if node.subnet == subnet], relaying)
+        for node in _spared([node for node in cluster.nodes if node.subnet == subnet], busy)
     }
     nodes = tuple(
         replace(node, state=NodeState.READY, health=Health.HEALTHY) if node.id in spared else node
@@ -49,22 +52,29 @@ def freeze(cluster: Cluster) -> Frozen:
     return Frozen(replace(cluster, nodes=nodes), frozen)
 
 
-def _why_frozen(nodes: list[Node]) -> Still | None:
+def _is_mass(nodes: Iterable[Node]) -> bool:
+    """Whether more than half of the nodes that EC2 lets live are suspect."""
     alive = [node for node in nodes if node.health is not Health.FAILED]
-    if 2 * sum(node.health is Health.SUSPECT for node in alive) > len(alive):
+    return 2 * sum(node.health is Health.SUSPECT for node in alive) > len(alive)
+
+
+def _why_frozen(nodes: list[Node], everywhere: bool) -> Still | None:
+    if _is_mass(nodes):
         return Still.FROZEN
+    if everywhere and any(node.health is Health.SUSPECT for node in nodes):
+        return Still.CLUSTER_FROZEN
     if any(owed(node) for node in nodes) and not any(eligible(node) for node in nodes):
         return Still.NOBODY
     return None
 
 
-def _spared(nodes: list[Node], relaying: Container[str]) -> list[Node]:
+def _spared(nodes: list[Node], busy: Container[str]) -> list[Node]:
     living = [node for node in nodes if owed(node)]
-    present = [node for node in living if node.id in relaying]
+    present = [node for node in living if node.id in busy]
     return present if present or any(map(eligible, living)) else living
 
 
-def _relaying(nodes: Iterable[Node], tables: Iterable[RouteTable]) -> set[str]:
+def relaying(nodes: Iterable[Node], tables: Iterable[RouteTable]) -> set[str]:
     """Nodes that some route of ours leads to for more than their own blocks."""
     by_interface = {node.network_interface: node for node in nodes}
     found = set()

@@ -23,6 +23,8 @@ LONGEST_HOLD_DOWN = timedelta(minutes=30)
 class Severity(IntEnum):
     """How sure evidence is; a more severe reason takes a claim over from a lesser one."""
 
+    SUSPICION = 0
+    """One peer says so: nothing follows before enough of them agree (``domain.peers``)."""
     HANDOVER = 1
     """The node lives, but should relay no more (drain, Spot notice, maintenance)."""
     INDIRECT = 2
@@ -56,6 +58,8 @@ class Verdict:
     flaps: int = 0
     held_until: datetime | None = None
     withdrawn: Mapping[str, datetime] = field(default_factory=dict)
+    revision: int = field(default=0, compare=False)
+    """The store's count of its changes; 0 for one that is not stored."""
 
     def severity(self) -> Severity | None:
         """The gravest evidence, or None."""
@@ -133,6 +137,13 @@ def is_handing_over(verdict: Verdict | None) -> bool:
     )
 
 
+def is_accused(verdict: Verdict | None) -> bool:
+    """Whether there is evidence that counts: a peer's word alone does not."""
+    return verdict is not None and any(
+        item.severity > Severity.SUSPICION for item in verdict.evidence.values()
+    )
+
+
 def is_spent(verdict: Verdict, *, now: datetime) -> bool:
     """Whether nothing is left to remember: no evidence, and a quiet time as long as the longest hold-down."""
     lately = [*verdict.withdrawn.values(), *([verdict.held_until] if verdict.held_until else [])]
@@ -146,3 +157,8 @@ def is_frozen(subnet_size: int, verdicts: Iterable[Verdict], subnet: str) -> boo
     """
     failing = sum(verdict.subnet == subnet and is_failing_indirectly(verdict) for verdict in verdicts)
     return 2 * failing > subnet_size
+
+
+def is_cluster_frozen(cluster_size: int, verdicts: Iterable[Verdict]) -> bool:
+    """The same for the whole cluster: a broken monitor need not stop at a subnet's border."""
+    return 2 * sum(map(is_failing_indirectly, verdicts)) > cluster_size > 0

@@ -23,6 +23,8 @@ class Instance:
     forwarder: ForwarderPreference = ForwarderPreference.ALLOW
     spot: bool = False
     capacity: float = 1.0
+    launched: datetime | None = None
+    """When it was started last."""
 
 
 @dataclass(frozen=True, slots=True)

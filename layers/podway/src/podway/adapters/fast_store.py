@@ -1,0 +1,247 @@
+"""What the fast path needs of the store: cards, verdicts, tokens and the history.
+
+Apart from the rest, so that a failover that starts cold loads no more than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from podway.adapters import items
+from podway.adapters.aws_errors import aws_errors
+from podway.adapters.table import Table, chunks, named, read, spelt, valued
+from podway.app.errors import Superseded, TryAgain
+from podway.app.ports import ClaimAnswer, Remark
+from podway.domain.failover import Card, CardRoute, Claim
+from podway.domain.health import Verdict
+from podway.domain.pacing import REFILL, debit
+from podway.domain.signals import LifecycleHook
+
+if TYPE_CHECKING:
+    Item = Mapping[str, Any]
+
+HISTORY_KEPT = timedelta(days=90)
+TRANSACTION_ITEMS = 100
+"""Most actions of one transaction (DynamoDB's limit)."""
+TRIES = 10
+"""How often a read-change-write is repeated against interference before it is left to a retry."""
+
+
+class FastStore(Table):
+    """The part of the Store port that failover and lifecycle use."""
+
+    # Cards
+
+    def put_card(self, card: Card) -> bool:
+        """Rewrite the card that was read as *card.version*, without a claim."""
+        unchanged = {
+            "ConditionExpression": "version = :version",
+            **valued({":version": card.version}),
+        }
+        item = items.card_item(replace(card, version=card.version + 1))
+        try:
+            with aws_errors():
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=spelt(item),
+                    **(unchanged if card.version else {"ConditionExpression": "attribute_not_exists(pk)"}),
+                )
+        except Superseded:
+            return False
+        return True
+
+    def remove_card(self, node: str) -> None:
+        """Forget the card of a node that is gone for good."""
+        with aws_errors():
+            self._client.delete_item(TableName=self._table, Key=spelt(items.key(items.CARDS, node)))
+
+    def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
+        """One conditional update that answers with the card, whoever wins."""
+        may_take_over = "#claim.#event = :event OR #claim.#severity < :severity OR #claim.#expires < :now"
+        undone = f"attribute_not_exists(#claim) OR (#claim.#done = :false AND ({may_take_over}))"
+        with aws_errors():
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=spelt(items.key(items.CARDS, node)),
+                    UpdateExpression="SET #claim = :claim, #version = #version + :one",
+                    ConditionExpression=f"attribute_exists(pk) AND ({undone})",
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **named("claim", "event", "severity", "expires", "done", "version"),
+                    **valued(
+                        {
+                            ":claim": items.claim_item(claim),
+                            ":event": claim.event,
+                            ":severity": int(claim.severity),
+                            ":now": items.seconds(now),
+                            ":false": False,
+                            ":one": 1,
+                        }
+                    ),
+                )
+            except self._client.exceptions.ConditionalCheckFailedException as refusal:
+                return self._refused_claim(refusal.response.get("Item"))
+        return ClaimAnswer.CLAIMED, items.read_card(read(answer["Attributes"]))
+
+    @staticmethod
+    def _refused_claim(item: Item | None) -> tuple[ClaimAnswer, Card | None]:
+        if not item:
+            return ClaimAnswer.NOT_A_MEMBER, None
+        card = items.read_card(read(item))
+        done = card.claim is not None and card.claim.done
+        return (ClaimAnswer.DONE if done else ClaimAnswer.TAKEN), card
+
+    def card(self, node: str) -> Card | None:
+        """The card, strongly consistent."""
+        item = self._get(items.key(items.CARDS, node))
+        return items.read_card(item) if item else None
+
+    def finish_card(self, card: Card) -> bool:
+        """Mark the claim done; not if somebody took it over or gave the node more routes meanwhile."""
+        assert card.claim is not None
+        try:
+            self._update(
+                items.key(items.CARDS, card.node),
+                "SET #claim.#done = :true",
+                condition="#claim.#event = :event AND #version = :version",
+                values={":true": True, ":event": card.claim.event, ":version": card.version},
+                names=("claim", "done", "event", "version"),
+            )
+        except Superseded:
+            return False
+        return True
+
+    def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
+        """Append to the routes of a card, whoever acts on it; a claim that is done is lifted."""
+        append = "SET #routes = list_append(#routes, :routes), #version = #version + :one"
+        values = {":routes": [items.card_route_item(one) for one in routes], ":one": 1}
+        where = items.key(items.CARDS, node)
+        idle = "attribute_exists(pk) AND (attribute_not_exists(#claim) OR #claim.#done = :true)"
+        try:
+            self._update(
+                where,
+                f"{append} REMOVE #claim",
+                condition=idle,
+                values=values | {":true": True},
+                names=("routes", "version", "claim", "done"),
+            )
+        except Superseded:
+            self._update(
+                where, append, condition="attribute_exists(pk)", values=values, names=("routes", "version")
+            )
+
+    # Verdicts
+
+    def change_verdict(
+        self,
+        instance: str,
+        subnet: str,
+        change: Callable[[Verdict], Verdict],
+        *,
+        seen: Verdict | None = None,
+    ) -> Verdict:
+        """Read, change, write if nobody wrote between; repeated, and then left to the caller's retry."""
+        where = items.key(items.VERDICTS, instance)
+        before = seen
+        for _ in range(TRIES):
+            if before is None:
+                item = self._get(where)
+                before = items.read_verdict(item) if item else Verdict(instance, subnet)
+            after = replace(change(before), revision=before.revision + 1)
+            if after == before:
+                return before
+            try:
+                self._put_verdict(after, was=before.revision)
+            except Superseded:
+                before = None
+                continue
+            return after
+        raise TryAgain(f"the verdict on {instance} is changing too fast")
+
+    def _put_verdict(self, verdict: Verdict, *, was: int) -> None:
+        with aws_errors():
+            self._client.put_item(
+                TableName=self._table,
+                Item=spelt(items.verdict_item(verdict)),
+                ConditionExpression="revision = :was" if was else "attribute_not_exists(pk)",
+                **(valued({":was": was}) if was else {}),
+            )
+
+    def forget_verdict(self, verdict: Verdict) -> None:
+        """Remove a verdict that is still as it was read."""
+        item = items.verdict_item(verdict)
+        compared = ("evidence", "flaps", "held_until", "withdrawn")
+        try:
+            with aws_errors():
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=spelt(items.key(items.VERDICTS, verdict.instance)),
+                    ConditionExpression=" AND ".join(f"#{name} = :{name}" for name in compared),
+                    **named(*compared),
+                    **valued({f":{name}": item[name] for name in compared}),
+                )
+        except Superseded:
+            return  # somebody has spoken since, or forgot it before us
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """All verdicts; only nodes with evidence, or with some lately, have one."""
+        found = (items.read_verdict(item) for item in self._query(items.VERDICTS))
+        return {verdict.instance: verdict for verdict in found}
+
+    # The history, and the account's buckets
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        """Append to the history."""
+        writes = [
+            self._put_action(
+                items.remark_item(
+                    remark, number=number, keep_until=int((remark.at + HISTORY_KEPT).timestamp())
+                )
+            )
+            for number, remark in enumerate(remarks)
+        ]
+        for chunk in chunks(writes, TRANSACTION_ITEMS):
+            self._transact(chunk)
+
+    def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
+        """The first time counts, however often the event comes."""
+        self._update(
+            items.key(items.HOOKS, hook.instance),
+            "SET #group = :group, #name = :name, #token = :token, #since = if_not_exists(#since, :now)",
+            condition="attribute_not_exists(pk) OR attribute_exists(pk)",
+            values={":group": hook.group, ":name": hook.name, ":token": hook.token, ":now": now.isoformat()},
+            names=("group", "name", "token", "since"),
+        )
+
+    def drop_hook(self, instance: str) -> None:
+        """Whether or not there is one."""
+        with aws_errors():
+            self._client.delete_item(TableName=self._table, Key=spelt(items.key(items.HOOKS, instance)))
+
+    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
+        """One call when the bucket is full, two while it fills: whoever comes meanwhile adds to the debt."""
+        where, cost = spelt(items.key(items.BUCKET, kind)), items.span(count * REFILL)
+        then = debit(None, count, now=now)
+        with aws_errors():
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=where,
+                    UpdateExpression="SET full_at = :then",
+                    ConditionExpression="attribute_not_exists(full_at) OR full_at <= :now",
+                    ReturnValues="UPDATED_NEW",
+                    **valued({":then": items.seconds(then), ":now": items.seconds(now)}),
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=where,
+                    UpdateExpression="SET full_at = full_at + :cost",
+                    ReturnValues="UPDATED_NEW",
+                    **valued({":cost": cost}),
+                )
+        return datetime.fromtimestamp(float(read(answer["Attributes"])["full_at"]), tz=UTC)

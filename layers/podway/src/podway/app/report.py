@@ -1,0 +1,103 @@
+"""What a run of reconcile did and found, for logs, metrics and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from podway.app.errors import PodwayError, Throttled
+from podway.app.ports import Memory, Remark
+from podway.domain.addressing import Prefix
+from podway.domain.allotment import Allotment
+from podway.domain.model import Cluster, Create, Health, Plan, Step, describe
+from podway.domain.pressure import Pressure, pressures
+from podway.domain.survey import Conflict, Owned, Survey
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did; ``busy`` means that another run holds the lease."""
+
+    busy: bool = False
+    applied: list[tuple[str, Step]] = field(default_factory=list)
+    failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
+    steps_left: int = 0
+    routes: dict[str, int] = field(default_factory=dict)
+    """Managed routes per table after the run."""
+    budget: dict[str, int] = field(default_factory=dict)
+    holes: int = 0
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Subnets whose present forwarders were left alone, and why."""
+    unhealthy: list[str] = field(default_factory=list)
+    """Members that fail, are suspected or held down."""
+    drifted: list[tuple[str, Prefix]] = field(default_factory=list)
+    """Routes of ours that somebody removed or took, and source/dest checks are not among them."""
+    repaired: int = 0
+    """How many of those stand again."""
+    checks: list[str] = field(default_factory=list)
+    """Nodes whose source/dest check was on."""
+    pressures: tuple[Pressure, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    """Nodes whose blocks became ready in this run."""
+
+    @property
+    def throttled(self) -> int:
+        """Route calls that EC2 refused because there were too many."""
+        return sum(isinstance(error, Throttled) for *_, error in self.failed)
+
+
+def note_plan(outcome: Outcome, cluster: Cluster, planned: Plan, allotment: Allotment) -> None:
+    """What the plan says: budgets, holes, and how near the limits are."""
+    outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
+    outcome.holes = sum(len(one.holes) for one in planned.route_tables)
+    outcome.unhealthy = [node.id for node in cluster.nodes if node.health is not Health.HEALTHY]
+    outcome.pressures = pressures(cluster, (one for member in allotment.members for one in member.prefixes))
+    outcome.warnings += [one.warning for one in outcome.pressures if one.warning]
+    outcome.warnings += planned.warnings
+    outcome.warnings += [f"{subnet} is frozen: {why}" for subnet, why in outcome.frozen.items()]
+    outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allotment.refused]
+
+
+def note_drift(outcome: Outcome, survey: Survey, memory: Memory, owned: Owned, cluster: Cluster) -> None:
+    """Routes that were ours and are gone, or are somebody else's; and tables that cannot be managed."""
+    there = {(table.id, route.destination) for table in survey.route_tables for route in table.routes}
+    known = {table.id for table in survey.route_tables}
+    missing = {
+        (table, destination)
+        for table, recorded in memory.records.items()
+        if table in known
+        for destination in recorded
+        if (table, destination) not in there
+    }
+    taken = {(one.table, one.destination) for one in owned.conflicts}
+    made = {(table, step.destination) for table, step in outcome.applied if isinstance(step, Create)}
+    outcome.drifted = sorted(missing | taken)
+    outcome.repaired = len(missing & made)
+    outcome.warnings += [conflict_text(one, cluster) for one in owned.conflicts]
+    outcome.warnings += [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
+
+
+def conflict_text(conflict: Conflict, cluster: Cluster) -> str:
+    """Both parties by name: whose blocks the route is for, and who has it."""
+    whose = [
+        node.id for node in cluster.nodes if any(conflict.destination.overlaps(one) for one in node.blocks)
+    ]
+    ours = f"{whose[0]} and {len(whose) - 1} more" if len(whose) > 1 else next(iter(whose), cluster.name)
+    return (
+        f"{conflict.table}: {conflict.destination}, for {ours}, was ours and now targets {conflict.target}: "
+        "left alone until adopted"
+    )
+
+
+def remarks(
+    applied: Iterable[tuple[str, Step]], planned: Plan, *, owner: str, at: datetime
+) -> Iterable[Remark]:
+    """The history of the steps that were made, with the plan's reason for each."""
+    reasons: Mapping[tuple[str, Prefix], str] = {
+        (one.table, route.destination): route.reason for one in planned.route_tables for route in one.routes
+    }
+    for table, step in applied:
+        why = reasons.get((table, step.destination), "no longer needed")
+        yield Remark(at, "reconcile", owner, f"{describe(step)} in {table}", why)

@@ -1,0 +1,70 @@
+"""Keep the verdicts true: what events told, and what they failed to tell. Called by reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from podway.app.ports import Memory, Store
+from podway.domain.health import Verdict, is_spent
+from podway.domain.members import Instance
+from podway.domain.review import AlarmSeen, Sight, review, words_about
+from podway.domain.survey import SILENCE, Survey
+
+
+def keep_verdicts(
+    survey: Survey,
+    memory: Memory,
+    alarms: Mapping[str, AlarmSeen],
+    *,
+    store: Store,
+    now: datetime,
+    hold_down: timedelta,
+) -> dict[str, Verdict]:
+    """The verdicts as they should be, written where they are not; nothing is written twice.
+
+    A verdict that says nothing any more is forgotten, and so is one on who is no member.
+    """
+    instances = {one.id: one for one in survey.instances}
+    known = instances.keys() | {one.id for one in memory.members}
+    verdicts = dict(memory.verdicts)
+    for verdict in memory.verdicts.values():
+        if is_spent(verdict, now=now) or verdict.instance not in known:
+            store.forget_verdict(verdict)
+            del verdicts[verdict.instance]
+    sights = _sights(memory, instances, alarms, now=now)
+    for node in sorted(known & (verdicts.keys() | sights.keys())):
+        sight = sights.get(node) or Sight(instances.get(node))
+        before = verdicts.get(node) or Verdict(node, _subnet_of(node, memory, instances))
+        change = partial(review, sight=sight, now=now, hold_down=hold_down)
+        if change(before) != before:
+            verdicts[node] = store.change_verdict(node, before.subnet, change, seen=before)
+    return verdicts
+
+
+def _sights(
+    memory: Memory, instances: Mapping[str, Instance], alarms: Mapping[str, AlarmSeen], *, now: datetime
+) -> dict[str, Sight]:
+    """What can be seen of the nodes of which somebody may have said something."""
+    said = {
+        node: (report.heartbeat, report.suspects)
+        for node, report in memory.reports.items()
+        if now - report.heartbeat <= SILENCE
+    }
+    watched = {node: card.watchers for node, card in memory.cards.items() if card.watchers}
+    return {
+        node: Sight(
+            instances.get(node),
+            alarms.get(node),
+            watched.get(node, ()),
+            words_about(node, watched.get(node, ()), said),
+        )
+        for node in sorted(memory.verdicts.keys() | watched.keys() | alarms.keys())
+    }
+
+
+def _subnet_of(node: str, memory: Memory, instances: Mapping[str, Instance]) -> str:
+    if node in instances:
+        return instances[node].subnet
+    return next((one.subnet for one in memory.members if one.id == node), "")

@@ -1,0 +1,39 @@
+"""EC2's request limits, kept by ourselves: one bucket per kind of route call, shared through the store.
+
+An account may make 50 calls of a kind at once and 5 a second after that ("Request throttling for the
+Amazon EC2 API"). What is asked for beyond that is refused, and a failover must not be the one refused.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from podway.domain.model import Create, Delete, Step
+
+BURST = 50
+"""Calls of one kind that may be made at once."""
+REFILL = timedelta(seconds=0.2)
+"""Time in which one more call becomes possible."""
+RESERVE = 25
+"""Calls that reconcile leaves for failovers."""
+
+
+def kind_of(step: Step) -> str:
+    """The EC2 call of a step: each kind has a bucket of its own."""
+    match step:
+        case Create():
+            return "CreateRoute"
+        case Delete():
+            return "DeleteRoute"
+        case _:
+            return "ReplaceRoute"
+
+
+def debit(full_at: datetime | None, count: int, *, now: datetime) -> datetime:
+    """When the bucket is full again after *count* more calls; *full_at* is when it was to be before."""
+    return max(full_at or now, now) + count * REFILL
+
+
+def starts(full_at: datetime, count: int, *, reserve: int = 0) -> tuple[datetime, ...]:
+    """From when on each of the *count* calls may be made that were debited last; most lie in the past."""
+    return tuple(full_at - (count - number + BURST - reserve) * REFILL for number in range(1, count + 1))

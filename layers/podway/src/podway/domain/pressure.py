@@ -1,0 +1,56 @@
+"""How near the limits are, before anything fails: what cannot be given up, against what there is.
+
+Direct routes fill a table on purpose and give way to others, so they do not count; foreign routes, one
+route for every supernet and the reserve do. Blocks of pod addresses count, also those that rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.model import Cluster
+from podway.domain.routing import Facts, TableFacts
+
+WARN, ALERT = 0.80, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """A limit, and the share of it that is taken for good."""
+
+    what: str
+    share: float
+
+    @property
+    def warning(self) -> str:
+        """What to say of it; empty below 80 %."""
+        if self.share < WARN:
+            return ""
+        return f"{self.what}: {self.share:.0%} of what it can hold is taken for good"
+
+
+def pressures(cluster: Cluster, held: Iterable[Prefix]) -> tuple[Pressure, ...]:
+    """Every route table and every pod CIDR; *held* are all blocks that somebody has, or that rest."""
+    families = {cidr.version: Facts(cluster, cidr.version) for cidr in cluster.pod_cidrs}
+    tables = (
+        Pressure(table.id, max(_taken(TableFacts(table, facts)) for facts in families.values()))
+        for table in cluster.route_tables
+    )
+    blocks = tuple(held)
+    space = (
+        Pressure(str(cidr), sum(_size(block) for block in blocks if cidr.contains(block)) / _size(cidr))
+        for cidr in cluster.pod_cidrs
+    )
+    return (*tables, *space)
+
+
+def _taken(seen: TableFacts) -> float:
+    table = seen.table
+    least = len(seen.facts.supernets) + table.reserve
+    return (table.quota - seen.slots + least) / table.quota if table.quota else 1.0
+
+
+def _size(prefix: Prefix) -> int:
+    return 1 << (WIDTH[prefix.version] - prefix.length)
