@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Self
@@ -93,6 +94,7 @@ class Front:
         self._alarms = AlarmWatch(
             ec2.tell, clock=ec2.clock, account=ec2.settings.account, region=ec2.settings.name
         )
+        self._one_at_a_time = threading.Lock()
         self._ours: Mapping[str, Callable[[Asked, Identity], Mapping[str, Any]]] = {
             "servicequotas:GetServiceQuota": self._get_service_quota,
             "sts:GetCallerIdentity": self._get_caller_identity,
@@ -141,7 +143,7 @@ class Front:
             if ours := self._ours.get(asked.action):
                 return answer(asked, ours(asked, identity))
             with self._alarms.around(identity.name) if asked.service == "monitoring" else nullcontext():
-                reply = self._sent.once(asked.action, parameters, lambda: self._ask_moto(environ))
+                reply = self._sent.once(asked.action, parameters, lambda: self._ask_moto(asked, environ))
             ending.error = error_code(reply)
             if asked.action == "events:PutEvents" and not ending.error:
                 self._tell_events(parameters, identity)
@@ -155,14 +157,20 @@ class Front:
             )
             self._ec2.tell(put)
 
-    def _ask_moto(self, environ: dict[str, Any]) -> Reply:
+    def _ask_moto(self, asked: Asked, environ: dict[str, Any]) -> Reply:
+        """Moto's answer; one request to its DynamoDB at a time.
+
+        A transaction there copies whole tables and puts the copies back when it is refused, so that writes
+        beside it would be lost, or break the copying.
+        """
         begun: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
             begun.append((status, headers))
             return lambda _: None
 
-        sent = b"".join(self._moto(environ, start))
+        with self._one_at_a_time if asked.service == "dynamodb" else nullcontext():
+            sent = b"".join(self._moto(environ, start))
         status, headers = begun[-1]
         return status, headers, sent
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,6 +153,39 @@ def test_a_refused_write_of_the_store_is_logged_with_its_error(account: Account)
 
     errors = [call.error for call in account.server.ec2.calls.made("dynamodb:PutItem")]
     assert errors == ["", "ConditionalCheckFailedException"]
+
+
+def test_writes_beside_refused_transactions_are_kept(account: Account) -> None:
+    key = {"pk": {"S": "beside"}, "sk": {"S": "0"}}
+    account.client("dynamodb").put_item(TableName=TABLE, Item={**key, "much": {"L": [{"S": "x"}] * 20_000}})
+    refused = {"Put": {"TableName": TABLE, "Item": key, "ConditionExpression": "attribute_not_exists(pk)"}}
+    refusals: list[str] = []
+
+    def transact() -> None:
+        client = account.client("dynamodb")
+        for _ in range(10):
+            with pytest.raises(ClientError) as error:
+                client.transact_write_items(TransactItems=[refused])
+            refusals.append(code_of(error.value))
+
+    def write(writer: int) -> None:
+        client = account.client("dynamodb")
+        for number in range(10):
+            item = {"pk": {"S": "beside"}, "sk": {"S": f"{writer}-{number}"}}
+            client.put_item(TableName=TABLE, Item=item)
+
+    with ThreadPoolExecutor() as pool:
+        for each in [pool.submit(transact), *(pool.submit(write, writer) for writer in (1, 2))]:
+            each.result()
+
+    found = account.client("dynamodb").query(
+        TableName=TABLE,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": key["pk"]},
+        Select="COUNT",
+    )
+    assert refusals == ["TransactionCanceledException"] * 10
+    assert found["Count"] == 21
 
 
 def test_the_quota_of_routes_is_the_models(account: Account) -> None:
