@@ -9,7 +9,7 @@ BUILDS ?= .aws-sam
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build bench soak clean
+.PHONY: help setup check format test demo build agent bench soak clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ build: $(STAMP) ## Build functions and layers for both architectures with the SA
 	for architecture in arm64 x86_64; do
 	  sam build --parameter-overrides Architecture=$$architecture --build-dir $(BUILDS)/build-$$architecture
 	done
+
+agent: $(STAMP) ## Build dist/podway-agent.pyz: the node agent in one file, for Python 3.11 to 3.13
+	@$(PYTHON) node_agent/zipapp/build.py dist/podway-agent.pyz
 
 bench: $(STAMP) ## Measure, write docs/bench (ONLY="name ...": some sections)
 	@$(PYTHON) -m tests.bench $(ONLY)

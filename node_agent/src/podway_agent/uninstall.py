@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -10,6 +12,9 @@ from podway_agent.netlink import Netlink
 from podway_agent.nft import NftFailed, Table
 from podway_agent.routing import Route
 from podway_agent.settings import Settings
+
+LIBRARY = "PODWAY_LIBRARY"
+"""Variable by which the one-file agent says where it unpacks itself (node_agent/zipapp/bootstrap.py)."""
 
 
 def uninstall(settings: Settings) -> int:
@@ -49,3 +54,5 @@ def remove_routes() -> None:
 def _remove_state(settings: Settings) -> None:
     for name in (disk.SNAPSHOT, disk.IDENTITY, disk.STATUS):
         (settings.state_dir / name).unlink(missing_ok=True)
+    if library := os.environ.get(LIBRARY):
+        shutil.rmtree(library)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -387,3 +388,22 @@ def test_check_on_a_machine_without_anything_says_so_and_ends(machine: Machine) 
     assert status == 2
     assert any("identity: not known" in one for one in said["fault"])
     assert "agent: has not compared this kernel yet" in said["fault"]
+
+
+@pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
+def test_the_powers_that_its_unit_leaves_it_are_enough(machine: Machine, program: str) -> None:
+    unit = Path("node_agent/systemd/podway-agent.service").read_text()
+    (kept,) = re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    powers = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in kept.split())])
+    machine.namespace.tool(program, "-P", "FORWARD", "DROP")
+    machine.table.publish(snapshot())
+
+    with (machine.directory / "log").open("ab") as log:
+        confined = ["setpriv", "--bounding-set", powers, "--inh-caps", "-all", "--no-new-privs"]
+        machine.namespace.popen([*confined, *machine.command("run")], env=machine.environment, stderr=log)
+    soon(lambda: machine.acknowledged() == 1)
+
+    assert machine.switch("ipv4/ip_forward") == "1"
+    assert "podway" in machine.namespace.tool(program, "-S", "FORWARD")
+    assert "table inet podway" in machine.rules()
+    assert [line["level"] for line in machine.log() if line["level"] != "INFO"] == []
