@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,23 +24,27 @@ from podway.domain.model import (
 
 Made = TypeVar("Made")
 
+LENGTH_BITS = 8
+"""Bits that hold the length of a prefix of either family."""
+
 UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
 """Origins whose routes take no slot of the quota (Amazon VPC quotas: "non-propagated routes")."""
 
 
+# Looked up once: an enumeration's members are slow to reach by name, and every node is asked.
+_READY, _DRAINING = NodeState.READY, NodeState.DRAINING
+_HEALTHY, _FAILED = Health.HEALTHY, Health.FAILED
+_NEVER = ForwarderPreference.NEVER
+
+
 def owed(node: Node) -> bool:
     """Whether the node's blocks must be reachable, so that it may carry them itself."""
-    state = node.state
-    return (state is NodeState.READY or state is NodeState.DRAINING) and node.health is not Health.FAILED
+    return (node.state is _READY or node.state is _DRAINING) and node.health is not _FAILED
 
 
 def eligible(node: Node) -> bool:
     """Whether the node may be a next hop for blocks of others."""
-    return (
-        node.state is NodeState.READY
-        and node.health is Health.HEALTHY
-        and node.forwarder is not ForwarderPreference.NEVER
-    )
+    return node.state is _READY and node.health is _HEALTHY and node.forwarder is not _NEVER
 
 
 class Block(NamedTuple):
@@ -100,34 +105,45 @@ class Facts:
         for subnet, numbers in self.forwarders.items():
             classes: list[list[int]] = [[], [], [], []]
             for number in numbers:
-                node = self.nodes[number]
-                late = 0 if node.forwarder is ForwarderPreference.PREFER else 2
-                classes[late + node.spot].append(number)
+                classes[self.manners[number]].append(number)
             found[subnet] = [level for level in classes if level]
         return found
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Blocks that must be reachable, in trie order."""
-        return tuple(sorted(self._blocks()))
+        # One integer to compare instead of nested tuples; equal prefixes stay in the nodes' order.
+        return tuple(sorted(self._blocks(), key=lambda block: block[0][1] << LENGTH_BITS | block[0][2]))
 
     def _blocks(self) -> Iterator[Block]:
+        version = self.version
         for number, node in enumerate(self.nodes):
-            if owed(node) and node.blocks:
-                share = node.weight / len(node.blocks)
-                for prefix in node.blocks:
-                    if prefix.version == self.version:
+            blocks = node.blocks
+            if blocks and owed(node):
+                share = node.weight / len(blocks)
+                for prefix in blocks:
+                    if prefix[0] == version:
                         yield Block(prefix, number, share)
 
     @cached_property
     def weights(self) -> Mapping[str, tuple[int, float, float]]:
         """Per subnet: how many blocks must be reachable, their weight, and the heaviest."""
-        found: dict[str, tuple[int, float, float]] = {}
+        nodes = self.nodes
+        found: defaultdict[str, list[float]] = defaultdict(list)
         for _, node, weight in self.blocks:
-            subnet = self.nodes[node].subnet
-            count, total, heaviest = found.get(subnet, (0, 0.0, 0.0))
-            found[subnet] = (count + 1, total + weight, max(heaviest, weight))
-        return found
+            found[nodes[node].subnet].append(weight)
+        return {subnet: (len(some), sum(some, 0.0), max(some)) for subnet, some in found.items()}
+
+    @cached_property
+    def manners(self) -> tuple[int, ...]:
+        """Per node: ``prefer`` before the others, on-demand before Spot; the smaller, the better."""
+        prefer = ForwarderPreference.PREFER
+        return tuple((0 if node.forwarder is prefer else 2) + node.spot for node in self.nodes)
+
+    @cached_property
+    def laggards(self) -> bool:
+        """Whether any node has yet to acknowledge something."""
+        return any(node.behind for node in self.nodes)
 
     @cached_property
     def lots(self) -> tuple[int, ...]:

@@ -39,7 +39,10 @@ def _widest_of(
     if any(route.contains(supernet) for route in routes) or supernet in table.view.foreign:
         return None
     inside = [prefix for prefix in sorted(routes) if supernet.contains(prefix)]
-    tops = [prefix for at, prefix in enumerate(inside) if not _under(prefix, inside[:at])]
+    tops: list[Prefix] = []
+    for prefix in inside:
+        if not tops or not tops[-1].contains(prefix):
+            tops.append(prefix)
     foreign = [other for other in table.view.foreign if supernet.contains(other)]
     free = [
         prefix

@@ -217,13 +217,14 @@ class Draft:
             self.warnings.append(f"{block.prefix} of {node.id} is a hole: {reason}")
 
     def _warn_of_captors(self) -> None:
-        """Foreign routes inside blocks, and routes that claim to be ours outside the pod CIDR."""
+        """Foreign routes inside blocks."""
+        blocks = self.view.facts.blocks
         for foreign, route in sorted(self.view.foreign.items()):
-            inside = [b for b in self.view.facts.blocks if b.prefix != foreign and b.prefix.contains(foreign)]
-            self.warnings += [
-                f"foreign route {foreign} to {route.target} takes a part of {block.prefix}"
-                for block in inside
-            ]
+            before = bisect_left(blocks, (foreign,)) - 1  # blocks are disjoint: no other can hold it
+            if before >= 0 and blocks[before].prefix.contains(foreign):
+                self.warnings.append(
+                    f"foreign route {foreign} to {route.target} takes a part of {blocks[before].prefix}"
+                )
 
     def _why(self, block: Block) -> str:
         foreign = max(

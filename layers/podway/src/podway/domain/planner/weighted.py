@@ -13,6 +13,7 @@ from typing import Any
 
 from podway.domain.addressing import Prefix
 from podway.domain.planner.even import merges
+from podway.domain.planner.parts import parts
 from podway.domain.routing import Block, Facts
 
 FRONT = 4
@@ -140,17 +141,15 @@ def pieces_of(
 
     What a foreign route captures has no anchor: a route on it would be the foreign one's own place.
     """
-    groups: dict[Prefix | None, list[Block]] = {}
     order = sorted(other for other in foreign if supernet.contains(other))
     captors: list[Prefix] = [other for other in foreign if other.contains(supernet)]
     outermost = max(captors, key=lambda other: other.length, default=None)
-    for block in blocks:
-        inner = [other for other in order if other.contains(block.prefix)]
-        captor = max(inner, key=lambda other: other.length, default=None)
-        if block.prefix not in {captor, outermost}:
-            groups.setdefault(captor, []).append(block)
+    caught, free = parts(order, blocks)
     found = []
-    for captor, group in groups.items():
+    for captor, several in ((None, free), *caught.items()):
+        group = [block for block in several if block.prefix not in {captor, outermost}]
+        if not group:
+            continue
         if captor is None:
             anchor = None if supernet in foreign else supernet
             found += _apart(subnet, anchor, group, supernet if anchor is None else None)
