@@ -58,7 +58,7 @@ class Planning:
 def planning(nodes: int, quota: int, *, weighted: bool = False, foreign: int = 0) -> Planning:
     """Time and memory of a fresh plan."""
     of = cluster(nodes, quota=quota, weighted=weighted, foreign=foreign)
-    seconds = cpu(lambda: plan(of, fresh=True), 3 if nodes <= 20_000 else 1)
+    seconds = cpu(lambda: plan(of, fresh=True))
     gc.collect()
     tracemalloc.start()
     plan(of, fresh=True)

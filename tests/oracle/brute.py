@@ -88,6 +88,7 @@ class Judge:
     def __init__(self, world: World, *, home: bool) -> None:
         self.world = world
         self.home = home
+        self._known: dict[tuple[int, int], tuple[list[Option], float]] = {}
         unit = world.unit
         nodes = world.cluster.nodes
         self.blocks = [
@@ -139,20 +140,31 @@ class Judge:
             exposed = mask & ~taken
             taken |= mask
             if not is_foreign:
-                options, weight = self._options(mask, exposed)
+                known = self._known.get((mask, exposed))
+                if known is None:
+                    known = self._known[mask, exposed] = self._options(mask, exposed)
+                options, weight = known
                 if not options:
                     return None
                 found.append((prefix, options, weight))
         return found
 
-    def score(self, routes: tuple[Prefix, ...]) -> Score | None:
-        """The best score of these destinations over all next hops; None if some route is not allowed."""
+    def score(self, routes: tuple[Prefix, ...], *, beat: Score | None = None) -> Score | None:
+        """The best score of these destinations over all next hops; None if some route is not allowed.
+
+        None as well where even the best next hop of every route by itself would not beat *beat*.
+        """
         parts = self.options(routes)
         if parts is None:
             return None
-        covered = sum(weight for _, _, weight in parts)
-        best = min(self._combined([options for _, options, _ in parts]), default=(0.0, 0.0))
-        return (round(self.total - covered, 6), *best)
+        bare = round(self.total - sum(weight for _, _, weight in parts), 6)
+        choices = [options for _, options, _ in parts]
+        least = round(max((min(load for _, load, _ in several) for several in choices), default=0.0), 6)
+        most = round(-sum(max(direct for _, _, direct in several) for several in choices), 6)
+        if beat is not None and (bare, least, most) >= beat:
+            return None
+        best = min(self._combined(choices), default=(0.0, 0.0))
+        return (bare, *best)
 
     def score_of(self, routes: dict[Prefix, str]) -> Score | None:
         """The score of a finished plan (destination to node id); None if it breaks a rule."""
@@ -228,9 +240,11 @@ def best(world: World, *, home: bool = False) -> Score:
     """The best score that any set of routes within the budget has."""
     judge = Judge(world, home=home)
     places = candidates(world)
-    scores = (
-        judge.score(routes)
-        for count in range(min(world.budget, len(judge.blocks) + 2, len(places)) + 1)
-        for routes in combinations(places, count)
-    )
-    return min(score for score in scores if score is not None)
+    found = judge.score(())
+    assert found is not None
+    for count in range(1, min(world.budget, len(judge.blocks) + 2, len(places)) + 1):
+        for routes in combinations(places, count):
+            score = judge.score(routes, beat=found)
+            if score is not None and score < found:
+                found = score
+    return found

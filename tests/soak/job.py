@@ -11,13 +11,17 @@ Case = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Job:
-    """``one`` plays the case of a seed (0 … cases - 1); ``report`` tells about all of them in Markdown."""
+    """``one`` plays the case of a seed (0 … cases - 1); ``report`` tells about all of them in Markdown.
+
+    ``holds`` looks at all cases together, and says what is wrong with them; nothing if all is well.
+    """
 
     name: str
     about: str
     cases: int
     one: Callable[[int], Case]
     report: Callable[[Sequence[Case]], Sequence[str]]
+    holds: Callable[[Sequence[Case]], str] = lambda _: ""
 
 
 def is_broken(case: Case) -> bool:

@@ -12,6 +12,9 @@ from time import monotonic
 from tests.provenance import CHANGED, commit, provenance
 from tests.soak.job import Case, Job, is_broken
 
+MOST_SHOWN = 20
+"""Broken cases that the report shows."""
+
 SAY_EVERY = 10.0
 """Seconds between signs of life."""
 
@@ -85,8 +88,9 @@ def report(job: Job, cases: Sequence[Case]) -> str:
     lines = [f"# {job.about}", ""]
     lines += [f"Written by `make soak ONLY={job.name}` {provenance()}.", ""]
     lines += [f"{played}; **{len(bad)} broken**.", ""]
-    lines += [f"- seed {case['seed']}: {case['broken']}" for case in bad[:20]]
-    lines += [""] if bad else []
+    wrong = [f"- seed {case['seed']}: {case['broken']}" for case in bad[:MOST_SHOWN]]
+    wrong += [f"- all together: {together}"] if (together := job.holds(cases)) else []
+    lines += [*wrong, ""] if wrong else []
     told = [case for case in cases if not is_broken(case)]
     lines += job.report(told) if told else ["Nothing else to tell."]
     return "\n".join(lines) + "\n"

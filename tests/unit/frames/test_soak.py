@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -96,6 +97,19 @@ def test_it_exits_1_if_a_case_is_broken(
 
     assert frame.main(["counting"]) == code
     assert f"**{code} broken**" in (tmp_path / "docs" / "soak" / "counting.md").read_text()
+
+
+def test_it_exits_1_if_the_cases_do_not_hold_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(Counting().job, holds=lambda cases: f"{len(cases)} are too few")
+    monkeypatch.setattr(frame, "modules_in", lambda _: ["counting"])
+    monkeypatch.setattr(frame, "import_module", lambda _: type("Module", (), {"JOB": job}))
+    monkeypatch.setattr(frame, "ROOT", tmp_path)
+    monkeypatch.setattr(frame, "DOCS", tmp_path)
+
+    assert frame.main(["counting"]) == 1
+    assert "all together: 5 are too few" in (tmp_path / "soak" / "counting.md").read_text()
 
 
 def test_a_job_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
