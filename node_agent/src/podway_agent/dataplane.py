@@ -54,7 +54,7 @@ class Dataplane:
     identity: Identity
     kernel: Netlink = field(default_factory=Netlink)
     table: Table = field(default_factory=Table)
-    switches: Switches = field(default_factory=Switches)
+    switches: Switches = field(init=False)
     ways: Ways = field(default_factory=Ways)
     suspects: Callable[[], Collection[str]] = frozenset
     """Forwarders that must be probed on, whatever the snapshot says."""
@@ -65,6 +65,9 @@ class Dataplane:
     wanted: DesiredRoutes = field(default_factory=lambda: DesiredRoutes({}))
     """What was last desired: which of the kernel's events concern us."""
     _wanted_for: tuple[Snapshot, Position] | None = None
+
+    def __post_init__(self) -> None:
+        self.switches = Switches(self.settings.sysctl_dir)
 
     def converge(self, snapshot: Snapshot, *, look: bool) -> Outcome:
         """Make the kernel hold *snapshot*; with *look*, also see whether others changed our filters.

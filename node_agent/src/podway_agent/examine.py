@@ -28,7 +28,7 @@ from podway_agent.programs import ADMIN_PATH, run_program
 from podway_agent.routing import KernelRoute, Link
 from podway_agent.settings import Settings
 from podway_agent.store import Cloud, DynamoDbStore, StoreAway
-from podway_agent.sysctl import PROC, wanted_switches
+from podway_agent.sysctl import wanted_switches
 from podway_agent.usage import addresses_in_use, fullest
 
 PLUGIN_DIRECTORIES = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni"
@@ -138,7 +138,7 @@ def _look_at_kernel(facts: Facts, settings: Settings, me: Identity) -> Facts:
             facts,
             routes=difference(desired=wanted.routes, observed=observed),
             strays=strays(observed, facts.snapshot, me.instance),
-            switches=wrong_switches(link, facts.snapshot),
+            switches=wrong_switches(link, facts.snapshot, settings.sysctl_dir),
             others=replace(facts.others, unaccepting=unaccepting(link, facts.snapshot)),
         )
     except OSError as error:
@@ -159,7 +159,7 @@ def strays(observed: Iterable[KernelRoute], snapshot: Snapshot, instance: str) -
     )
 
 
-def wrong_switches(link: Link, snapshot: Snapshot, root: Path = PROC) -> dict[str, tuple[str, str]]:
+def wrong_switches(link: Link, snapshot: Snapshot, root: Path) -> dict[str, tuple[str, str]]:
     """Switch to what it should be and what it is, where these differ. Raises OSError."""
     ipv6 = any(cidr.version == 6 for cidr in snapshot.pod_cidrs)  # noqa: PLR2004  (the family's own number)
     seen = {

@@ -45,6 +45,8 @@ class Settings(BaseModel):
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     cni_data_dir: Path = Path("/run/cni-podway")
     """Where host-local keeps addresses in use; on /run, so that a reboot frees what leaked."""
+    sysctl_dir: Path = Path("/proc/sys/net")
+    """In a container: where the node's own is mounted; a container's is read-only."""
     interface: str = Field(default="", pattern=r"^[^\s/\"]{0,15}$")
     """Empty: the one that holds the node's primary address."""
     mtu: int = Field(default=0, ge=0, le=9001)
