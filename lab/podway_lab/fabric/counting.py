@@ -14,13 +14,13 @@ _numbers = itertools.count(1)
 class PacketCount:
     """How many packets that match an nftables expression have entered since it was made."""
 
-    def __init__(self, namespace: Namespace, expression: str) -> None:
+    def __init__(self, namespace: Namespace, expression: str, *, hook: str = "prerouting") -> None:
         """Count from now on. Raises CommandFailed when *expression* is none."""
         self._namespace = namespace
         self._table = f"lab_count{next(_numbers)}"
         namespace.nft(
-            f"table inet {self._table} {{\n  counter hits {{ }}\n  chain prerouting {{\n"
-            "    type filter hook prerouting priority -350\n    policy accept\n"
+            f"table inet {self._table} {{\n  counter hits {{ }}\n  chain {hook} {{\n"
+            f"    type filter hook {hook} priority -350\n    policy accept\n"
             f"    {expression} counter name hits\n  }}\n}}\n"
         )
 
@@ -45,3 +45,8 @@ def count_packets(namespace: Namespace, expression: str) -> PacketCount:
     round in a loop counts each time. Use it in a ``with``; the rule goes at its end.
     """
     return PacketCount(namespace, expression)
+
+
+def count_sent(namespace: Namespace, expression: str) -> PacketCount:
+    """Count packets of *namespace*'s own that match, as they are sent: before anything can drop them."""
+    return PacketCount(namespace, expression, hook="output")
