@@ -116,11 +116,25 @@ def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | 
     try:
         snapshot = Snapshot.model_validate_json(text)
     except ValidationError as error:
-        raise SnapshotRefused(f"body is no snapshot: {error}") from error
+        raise SnapshotRefused(_other_schema(text) or f"body is no snapshot: {error}") from error
     if snapshot.major != SCHEMA_MAJOR:
-        raise SnapshotRefused(f"schema {snapshot.major}.{snapshot.minor} is not {SCHEMA_MAJOR}.x")
+        raise SnapshotRefused(_other_schema(text))
     if snapshot.generation != packed.generation:
         raise SnapshotRefused("generation of the body is not that of the item")
     if cluster not in (None, snapshot.cluster) or subnet not in (None, snapshot.subnet):
         raise SnapshotRefused(f"it is of cluster {snapshot.cluster}, subnet {snapshot.subnet}")
     return snapshot
+
+
+class _Schema(_Part):
+    major: int
+    minor: int = 0
+
+
+def _other_schema(text: bytes) -> str:
+    """What is to be said of a snapshot of another major schema, whose shape nobody here knows."""
+    try:
+        said = _Schema.model_validate_json(text)
+    except ValidationError:
+        return ""
+    return "" if said.major == SCHEMA_MAJOR else f"schema {said.major}.{said.minor} is not {SCHEMA_MAJOR}.x"
