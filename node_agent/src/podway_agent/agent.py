@@ -14,11 +14,13 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from podway.domain.addressing import Prefix
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot
 
 from podway_agent import probe_report
 from podway_agent.allowances import ethtool, exceeded
+from podway_agent.cni import blocks_named
 from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.desired import own_blocks
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podway_agent.endpoint import Metric
+    from podway_agent.herald import Herald
     from podway_agent.store import Cloud
 
 log = logging.getLogger(__name__)
@@ -138,6 +141,8 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._writing = threading.Lock()
+        self.herald = self._herald()
+        self._pods_had: tuple[Prefix, ...] = ()
         self.prober = Prober(
             self._suspect, self.settings.probe_seconds, suspected_before=self._suspected_before()
         )
@@ -163,6 +168,23 @@ class Agent:
             own_blocks(snapshot, self.identity.instance), addresses_in_use(self.settings.cni_data_dir)
         )
 
+    def pods_have(self) -> tuple[Prefix, ...]:
+        """The blocks that pods may use, as the conflist that stands names them."""
+        return blocks_named(self.settings.cni_conf_dir) or ()
+
+    def _herald(self) -> Herald | None:
+        """Who tells Kubernetes; nobody, unless there are credentials."""
+        if not self.settings.kubernetes:
+            return None
+        from podway_agent.herald import Herald, node_name  # noqa: PLC0415  (not everybody asks for it)
+
+        return Herald(
+            self.settings.kubernetes,
+            node_name(self.settings.kubernetes_node),
+            lambda: self.identity.instance,
+            self.pods_have,
+        )
+
     def run(self) -> None:
         """Work until the loop is stopped."""
         if self.courier.newest is not None:
@@ -175,6 +197,8 @@ class Agent:
         give_signs_of_life(self.alive)
         courier = self._start("courier", self.courier.run)
         self._start("prober", self.prober.run)
+        if self.herald is not None:
+            self._start("herald", self.herald.run)
         self.loop.run()
         notify("STOPPING=1")
         self.prober.stop()
@@ -200,6 +224,9 @@ class Agent:
         if outcome.is_complete:
             self.courier.kernel_holds(snapshot.generation)
         self.prober.take(self.loop.dataplane.duty)
+        if self.herald is not None and (have := self.pods_have()) != self._pods_had:
+            self._pods_had = have
+            self.herald.news()
         self._leave_word(outcome)
 
     def _leave_word(self, outcome: Outcome) -> None:
@@ -284,6 +311,11 @@ class Agent:
                 **(exceeded(ethtool(link.name)) if link else {}),
             ),
             gauge("store_failures", "Of the store, in a row.", value=courier.failures),
+            gauge(
+                "kubernetes_failures",
+                "Of the API server, in a row; 0 without credentials.",
+                value=self.herald.failures if self.herald else 0,
+            ),
             gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
             *probe_report.metrics(self.prober),
         ]

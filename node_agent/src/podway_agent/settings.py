@@ -62,6 +62,10 @@ class Settings(BaseModel):
     """Whether pods may reach the instance metadata service, and so the node's credentials."""
     keep_source_towards: Annotated[tuple[Cidr, ...], BeforeValidator(_listed)] = ()
     """Ranges outside the pod CIDR to which pods keep their own address (never the resolver or metadata)."""
+    kubernetes: str = ""
+    """Path of a kubeconfig, or ``in-cluster``: then Kubernetes is told of the node. Empty: it is not."""
+    kubernetes_node: str = Field(default="", pattern=r"^[a-z0-9.-]*$")
+    """Name of this node's Node. Empty: the host's name in lower case, as the kubelet has it."""
     listen: str = Field(default="127.0.0.1:9469", pattern=r"^(127\.[0-9.]+:[0-9]+)?$")
     """Loopback address of /healthz, /readyz and /metrics; empty: none."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")

@@ -19,6 +19,7 @@ from podway_agent.disk import StateDirectory
 from podway_lab.fabric.namespace import ADMIN_PATH, Process
 
 from tests.integration.agent.node import MAC, PATIENCE, SELF, Node, soon
+from tests.unit.agent.kube_server import NAME, TOKEN, ApiServer, fresh_node, kubeconfig, make_authority
 from tests.unit.agent.snapshots import ME, SIBLING, member, snapshot
 from tests.unit.agent.standins import Identifier, Metadata, Table
 
@@ -407,3 +408,36 @@ def test_the_powers_that_its_unit_leaves_it_are_enough(machine: Machine, program
     assert "podway" in machine.namespace.tool(program, "-S", "FORWARD")
     assert "table inet podway" in machine.rules()
     assert [line["level"] for line in machine.log() if line["level"] != "INFO"] == []
+
+
+def test_kubernetes_is_told_once_the_conflist_stands(machine: Machine) -> None:
+    authority = make_authority(machine.directory / "pki")
+    server = ApiServer(machine.namespace.listen("127.0.0.1", 6443), authority, fresh_node())
+    config = machine.directory / "kubelet.conf"
+    trusted = {"certificate-authority": str(authority.certificate)}
+    config.write_text(kubeconfig(server.url, cluster=trusted, user={"token": TOKEN}))
+    machine.table.publish(snapshot(member("i-0a", "10.0.0.10", "100.64.0.0/26", ready=False)))
+
+    with server:
+        machine.start(PODWAY_AGENT_KUBERNETES=str(config), PODWAY_AGENT_KUBERNETES_NODE=NAME)
+        soon(lambda: machine.acknowledged() == 1)
+        assert server.asked == []
+        machine.table.publish(snapshot(generation=2))
+        soon(lambda: server.node["status"]["conditions"][1]["status"] == "False")
+
+    assert server.node["spec"]["podCIDRs"] == ["100.64.0.0/26"]
+    assert (machine.settings.cni_conf_dir / "10-podway.conflist").exists()
+
+
+def test_an_api_server_that_is_away_holds_nothing_up(machine: Machine) -> None:
+    config = machine.directory / "kubelet.conf"
+    config.write_text(kubeconfig("https://127.0.0.1:1", cluster={}, user={"token": TOKEN}))
+    machine.table.publish(snapshot())
+
+    agent = machine.start(PODWAY_AGENT_KUBERNETES=str(config))
+    soon(lambda: machine.acknowledged() == 1)
+    soon((machine.settings.cni_conf_dir / "10-podway.conflist").exists)
+    soon(lambda: any(line["event"] == "Kubernetes not told" for line in machine.log()))
+
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(PATIENCE) == 0

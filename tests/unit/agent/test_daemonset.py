@@ -49,6 +49,19 @@ def test_kubernetes_takes_it(documents: list[dict[str, Any]], version: str) -> N
         kubernetes_validate.validate(document, version, strict=True)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_the_account_too_and_it_may_do_what_the_herald_does(version: str) -> None:
+    account = list(yaml.safe_load_all(Path("node_agent/kubernetes/in-cluster.yaml").read_text()))
+
+    for document in account:
+        kubernetes_validate.validate(document, version, strict=True)
+    (role,) = (one for one in account if one["kind"] == "ClusterRole")
+    allowed = {
+        (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    }
+    assert allowed == {("nodes", "get"), ("nodes", "patch"), ("nodes/status", "patch")}
+
+
 def test_a_mistake_in_it_would_be_found(documents: list[dict[str, Any]]) -> None:
     (daemon_set,) = (one for one in documents if one["kind"] == "DaemonSet")
     wrong = {**daemon_set, "spec": {**daemon_set["spec"], "tolerations": []}}
