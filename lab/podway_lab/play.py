@@ -39,6 +39,8 @@ class Player:
         self.losses: list[Loss] = []
         self.failures = 0
         self.background = Background()
+        self.store_away = -1
+        """Mark in the call log from when the agents were last cut off from the store."""
         self.began = time.monotonic()
 
     def play(self, scenario: Scenario) -> bool:

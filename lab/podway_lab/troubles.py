@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,7 @@ def _all_agents_restart(player: Player, _: re.Match[str]) -> str:
 
 @says(r"the store goes away")
 def _store_away(player: Player, _: re.Match[str]) -> str:
+    player.store_away = player.lab.ec2.calls.mark()
     player.lab.ec2.faults.arm(Kind.UNREACHABLE, action="dynamodb:*", caller="i-*")
     return "for the agents"
 
@@ -92,6 +94,18 @@ def _store_away(player: Player, _: re.Match[str]) -> str:
 def _store_back(player: Player, _: re.Match[str]) -> str:
     player.lab.ec2.faults.disarm(Kind.UNREACHABLE)
     return ""
+
+
+@says(r"no agent asked the store more than (?P<most>\d+) times")
+def _patience(player: Player, match: re.Match[str]) -> str:
+    """Since it went away."""
+    calls = player.lab.ec2.calls.made("dynamodb:*", caller="i-*", since=player.store_away)
+    asked = Counter(player.lab.names[call.caller] for call in calls)
+    if not asked:
+        raise NotSo("no agent asked at all")
+    if impatient := [f"{node}: {count}" for node, count in asked.items() if count > int(match["most"])]:
+        raise NotSo(", ".join(impatient))
+    return f"{asked.total()} requests of {len(asked)} agents"
 
 
 @says(r"drain (?P<node>.+)")
