@@ -9,7 +9,7 @@ BUILDS ?= .aws-sam
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build agent bench soak clean
+.PHONY: help setup check format test demo build agent bench simulate soak clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ agent: $(STAMP) ## Build dist/podway-agent.pyz: the node agent in one file, for 
 
 bench: $(STAMP) ## Measure, write docs/bench (ONLY="name ...": some sections)
 	@$(PYTHON) -m tests.bench $(ONLY)
+
+simulate: $(STAMP) ## Simulate the control plane under faults (SEEDS=200; FIRST=seed replays)
+	@$(PYTHON) -m tests.simulation $(or $(SEEDS),200) $(FIRST)
 
 soak: $(STAMP) ## Play the long seeded tests, go on where a run was cut, write docs/soak (ONLY="name ...")
 	@$(PYTHON) -m tests.soak $(ONLY)

@@ -15,4 +15,9 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """What the event asks for, as counts of routes moved, waves of calls, and events dropped."""
-    return react_to(event, context, lambda signal: bootstrap.failover().react(signal))
+    return react_to(
+        event,
+        context,
+        lambda signal: bootstrap.failover().react(signal),
+        cluster=lambda: bootstrap.settings().cluster,
+    )

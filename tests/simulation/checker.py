@@ -298,7 +298,8 @@ class Checker:
         Failover asks neither EC2 who runs nor others' cards: it passes over whom something is said against.
         """
         if is_failover(run):
-            return any(not fact.is_accused(at) for at, fact in self.past.between(node, since, now))
+            known = self.past.between(node, since, now)
+            return any(not (fact.is_accused(at) and fact.is_accused(now)) for at, fact in known)
         if self.past.fitted(node, since, now):
             return True
         home = self._neighbours(node)
@@ -306,7 +307,9 @@ class Checker:
         forsaken = not any(
             self.past.always_fitted(one, since, now) and self._has_joined(one, since, run) for one in home
         )
-        return forsaken or (node in relaying and self._is_frozen(home, since, now))
+        everybody = {owner.instance for owner in self.owners.values() if owner.member}
+        frozen = self._is_frozen(home, since, now) or self._is_frozen(everybody, since, now)
+        return forsaken or (node in relaying and frozen)
 
     def _relaying(self, notes: Mapping[str, Any]) -> set[str]:
         return {

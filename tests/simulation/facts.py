@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.domain.failover import Card
-from podway.domain.health import Severity, Verdict
+from podway.domain.health import Severity, Verdict, is_accused
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Fact:
         if self.verdict is None:
             return False
         held_until = self.verdict.held_until
-        return bool(self.verdict.evidence) or (held_until is not None and now < held_until)
+        return is_accused(self.verdict) or (held_until is not None and now < held_until)
 
 
 @dataclass

@@ -22,7 +22,8 @@ def make_peace(world: World) -> None:
     world.calls.chance = 0.0
     world.quiet = True
     for agent in world.agents.values():
-        agent.works = True
+        agent.works = agent.relays = True
+        agent.lies = False
     for (table, destination), (maker, _) in sorted(world.checker.makers.items()):
         if maker != OURS and POD_CIDR.contains(destination) and _is_foreign(world, table, destination):
             world.ec2.delete_route(RouteTableId=table, DestinationCidrBlock=str(destination))
@@ -44,7 +45,7 @@ def _is_foreign(world: World, table: str, destination: Prefix) -> bool:
 def check_peace(world: World) -> None:
     """I5: everything that can be reached is, by what the last run saw, and another run changes nothing."""
     writes, calls = world.table.writes, world.checker.checked["writes"]
-    done = len(world.outcomes)
+    done, alarms = len(world.outcomes), world.alarms.calls
     world.run_for(900)
     last = world.outcomes[done:]
     if not last or any(one.busy for one in last):
@@ -54,7 +55,10 @@ def check_peace(world: World) -> None:
             raise Broken(f"I5: there is no rest: {one}")
     if world.checker.checked["writes"] != calls or world.table.writes != writes:
         raise Broken(f"I5: {world.table.writes - writes} writes to the store where nothing happens")
+    if world.alarms.calls != alarms:
+        raise Broken("I5: alarms are made or removed where nothing happens")
     _check_nodes(world)
+    _check_alarms(world)
     _check_cards(world)
     _check_memory(world)
 
@@ -103,6 +107,13 @@ def _check_cards(world: World) -> None:
                 raise Broken(f"I5: {destination} in {table} is not on the card of {owner.instance}")
             if card is not None and card.claim is not None and on_card:
                 raise Broken(f"I5: {owner.instance} still bears the claim of {card.claim}")
+
+
+def _check_alarms(world: World) -> None:
+    """Exactly those who relay have an alarm."""
+    relaying = {node for node, card in world.table.cards.items() if any(one.weight for one in card.routes)}
+    if world.alarms.standing.keys() != relaying:
+        raise Broken(f"I5: alarms on {sorted(world.alarms.standing)}, but {sorted(relaying)} relay")
 
 
 def _check_memory(world: World) -> None:

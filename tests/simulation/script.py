@@ -93,7 +93,9 @@ def _fail_silently(world: World, rng: Random) -> None:
     if not _nodes(world):
         return
     node = rng.choice(_nodes(world))
-    for _ in range(rng.choice((1, 1, 3))):
+    times = rng.choice((1, 1, 3))
+    world.fired["a node flaps"] += times > 1
+    for _ in range(times):
         _ail(world, node, rng, broken=rng.random() < 0.7)
 
 
@@ -102,13 +104,13 @@ def _ail(world: World, node: str, rng: Random, *, broken: bool) -> None:
 
     def fall() -> None:
         if broken and node in world.agents:
-            world.agents[node].works = False
+            world.agents[node].works = world.agents[node].relays = False
         world.ailing[node, name] = True
         world.alarm(node, AlarmValue.ALARM, name)
 
     def recover() -> None:
         if node in world.agents:
-            world.agents[node].works = True
+            world.agents[node].works = world.agents[node].relays = True
         world.ailing.pop((node, name), None)
         world.alarm(node, AlarmValue.OK, name)
 
@@ -129,6 +131,24 @@ def _agent_dies(world: World, rng: Random) -> None:
         agent = world.agents[rng.choice(sorted(world.agents))]
         agent.works = False
         world.scheduler.after(rng.uniform(10, 300), lambda: setattr(agent, "works", True))
+
+
+def _relays_nothing(world: World, rng: Random) -> None:
+    """Its kernel drops what it should relay, and only its peers can tell."""
+    forwarders = sorted(node for node, card in world.table.cards.items() if card.watchers)
+    if forwarders:
+        agent = world.agents.get(rng.choice(forwarders))
+        if agent is not None:
+            agent.relays = False
+            world.scheduler.after(rng.uniform(30, 300), lambda: setattr(agent, "relays", True))
+
+
+def _lies(world: World, rng: Random) -> None:
+    """A node that suspects everybody whom it may: one voice, and no more."""
+    if world.agents:
+        agent = world.agents[rng.choice(sorted(world.agents))]
+        agent.lies = True
+        world.scheduler.after(rng.uniform(60, 400), lambda: setattr(agent, "lies", False))
 
 
 def _drain(world: World, rng: Random) -> None:
@@ -226,6 +246,8 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a node fails": (4, _fail_silently),
     "the monitor breaks": (1, _monitor_breaks),
     "an agent dies": (2, _agent_dies),
+    "a node relays nothing": (3, _relays_nothing),
+    "an agent lies": (1, _lies),
     "a node drains": (3, _drain),
     "a route is deleted by hand": (1, _delete_by_hand),
     "a route is taken by hand": (1, _take_by_hand),

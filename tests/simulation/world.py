@@ -20,6 +20,7 @@ from podway.app.ports import AgentReport, Cloud, Store
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
+from podway.domain.alarms import alarm_name
 from podway.domain.model import describe
 from podway.domain.signals import (
     AgentReported,
@@ -58,6 +59,12 @@ class Agent:
     subnet: str
     generation: int = 0
     works: bool = True
+    """Whether the agent does: its kernel goes on without it."""
+    relays: bool = True
+    """Whether its kernel relays what is not its own: what peers probe."""
+    lies: bool = False
+    """It suspects everybody that it may: it is broken, or in somebody else's hands."""
+    suspects: frozenset[str] = frozenset()
     heartbeat: datetime | None = None
 
 
@@ -105,6 +112,10 @@ class World:
     quiet: bool = False
     ailing: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Alarms that are on: node and alarm."""
+    at_work: int = 0
+    """Functions that run just now."""
+    newest: int = 0
+    """Number of the newest signal that was handed to a function."""
     strangers: list[str] = field(default_factory=list)
     """Interfaces that belong to nobody of the cluster."""
 
@@ -218,12 +229,17 @@ class World:
                 self.scheduler.after(retries[0], lambda: self.invoke(name, work, retries[1:]))
 
         def body() -> None:
+            self.fired["two functions at once"] += self.at_work > 0
+            self.at_work += 1
             try:
                 work()
             except PodwayError:
+                self.fired["function failed and was invoked again"] += bool(retries)
                 again()
             except Exception as error:  # noqa: BLE001  (a bug: it ends the simulation)
                 self.errors.append(error)
+            finally:
+                self.at_work -= 1
 
         self.scheduler.begin(run, body)
         if dies is not None:
@@ -284,6 +300,13 @@ class World:
 
     def deliver(self, signal: Signal, *functions: str) -> None:
         """Hand a signal to functions as EventBridge does: late, doubled, out of order, or not at all."""
+        number = next(self._count)
+
+        def hand_over(function: str) -> None:
+            self.fired["event out of order"] += number < self.newest
+            self.newest = max(self.newest, number)
+            self.invoke(function, partial(self._react, function, signal))
+
         for function in functions:
             if self.rng.random() < self.odds.lost:
                 self.fired["event lost"] += 1
@@ -297,9 +320,7 @@ class World:
                 if self.rng.random() < self.odds.late:
                     self.fired["event late"] += 1
                     delay += self.rng.uniform(20, 300)
-                self.scheduler.after(
-                    delay, partial(self.invoke, function, partial(self._react, function, signal))
-                )
+                self.scheduler.after(delay, partial(hand_over, function))
 
     def event_id(self) -> str:
         return f"event {next(self._count)}"
@@ -317,7 +338,11 @@ class World:
             self.deliver(signal, "failover")
 
     def alarm(self, node: str, value: AlarmValue, name: str = "check") -> None:
-        """CloudWatch says so of a node."""
+        """CloudWatch says so of a node: ``check`` is our own alarm, where there is one."""
+        ours = alarm_name("sim", node)
+        if name in ("check", ours) and node in self.alarms.standing:
+            name = ours
+            self.alarms.turn(node, value)
         self.say(f"alarm {name} of {node}: {value}")
         at = self.scheduler.now().replace(microsecond=0)
         self.deliver(AlarmChanged(self.event_id(), at, name, (node,), value), "failover")
@@ -360,15 +385,22 @@ class World:
         known, now = self.table.maps.get(agent.subnet), self.scheduler.now()
         there = known is not None and any(one.id == agent.node for one in known.members)
         news = known is not None and there and known.generation > agent.generation
+        before, agent.suspects = agent.suspects, self._probe(agent)
         old = agent.heartbeat is None or now - agent.heartbeat > timedelta(minutes=5)
-        if not news and not old:
+        if not news and not old and agent.suspects == before:
             return
         if known is not None and there:
             agent.generation = known.generation
         if self.rng.random() < self.calls.chance:
+            agent.suspects = before
             return  # the report did not get through: the next poll's will
         agent.heartbeat = now
-        self.table.reports[agent.node] = AgentReport(agent.node, agent.subnet, agent.generation, now)
+        suspects = tuple(sorted(agent.suspects))
+        self.table.reports[agent.node] = AgentReport(
+            agent.node, agent.subnet, agent.generation, now, suspects
+        )
+        if agent.suspects != before:
+            self._tell(agent, suspects, tuple(sorted(before - agent.suspects)))
         if news:
             report = AgentReported(
                 self.event_id(),
@@ -379,6 +411,35 @@ class World:
                 cause="acknowledged",
             )
             self.deliver(report, "lifecycle")
+
+    def _probe(self, agent: Agent) -> frozenset[str]:
+        """The forwarders that it watches and through which nothing comes, by its own word."""
+        known = self.table.maps.get(agent.subnet)
+        watched = [one for one, watchers in known.watches if agent.node in watchers] if known else []
+        return frozenset(one for one in watched if agent.lies or not self._relays(one))
+
+    def _relays(self, node: str) -> bool:
+        instance = self.region.state.instances.get(node)
+        runs = instance is not None and instance.state == "running"
+        return runs and (node not in self.agents or self.agents[node].relays)
+
+    def _tell(self, agent: Agent, suspects: tuple[str, ...], cleared: tuple[str, ...]) -> None:
+        self.say(f"{agent.node} suspects {', '.join(suspects) or 'nobody'}")
+        self.fired["peers suspect"] += bool(suspects)
+        self.deliver(
+            AgentReported(
+                self.event_id(),
+                self.scheduler.now().replace(microsecond=0),
+                agent.node,
+                suspects,
+                cleared,
+                agent.subnet,
+                agent.generation,
+                "suspicion",
+            ),
+            "failover",
+            "lifecycle",
+        )
 
     # The schedule
 

@@ -1,13 +1,18 @@
-"""What the handlers of single events share: read the event, react to it, log and count."""
+"""What the handlers share: read the event, react to it, log and count. Called by ``functions``.
+
+Metrics have one dimension, the cluster, and those of a route table a second; names are in docs/operations.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from podway.adapters.correlation import correlate
 from podway.wire.batches import signals_of
 from podway.wire.events import Dropped
 
@@ -15,10 +20,12 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from podway.app.failover import Outcome
-    from podway.domain.signals import Signal
+    from podway.app.report import Outcome as Reconciled
+    from podway.domain.signals import Hint, Signal
 
-logger = Logger()
-metrics = Metrics()
+SERVICE, NAMESPACE = "podway", "Podway"
+logger = Logger(service=SERVICE)
+metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 def account_of(context: LambdaContext) -> str:
@@ -26,29 +33,100 @@ def account_of(context: LambdaContext) -> str:
     return context.invoked_function_arn.split(":")[4]
 
 
+def caused_by(event_id: str) -> None:
+    """Have every line and every hint from here on name the event."""
+    correlate(event_id)
+    logger.append_keys(correlation_id=event_id)
+
+
 def react_to(
-    event: Mapping[str, object], context: LambdaContext, react: Callable[[Signal], tuple[Outcome, ...]]
+    event: Mapping[str, object],
+    context: LambdaContext,
+    react: Callable[[Signal], tuple[Outcome, ...]],
+    *,
+    cluster: Callable[[], str],
 ) -> dict[str, int]:
     """React to every signal of *event*; raises what a retry of the same event can mend."""
+    metrics.add_dimension("Cluster", cluster())
     moved = dropped = waves = 0
     for signal in signals_of(event, account=account_of(context)):
         if isinstance(signal, Dropped):
             dropped += 1
             logger.debug("dropped", reason=signal.reason, detail=signal.detail, event_id=signal.event_id)
             continue
+        caused_by(signal.event_id)
         for outcome in react(signal):
             moved += len(outcome.moved)
             waves = max(waves, outcome.waves)
-            logger.info(
-                "moved",
-                event_id=signal.event_id,
-                answer=outcome.answer,
-                moved=[
-                    f"{one.route.table} {one.route.destination} → {one.standby.node}" for one in outcome.moved
-                ],
-                stayed={why.name: count for why, count in outcome.stayed.items() if count},
-                waves=outcome.waves,
-            )
+            _tell(outcome, signal)
     metrics.add_metric("EventsDropped", MetricUnit.Count, dropped)
     metrics.add_metric("RoutesMoved", MetricUnit.Count, moved)
     return {"moved": moved, "waves": waves, "dropped": dropped}
+
+
+def _tell(outcome: Outcome, signal: Signal) -> None:
+    """A line about each node, and how fast its routes moved."""
+    logger.info(
+        "moved",
+        event_id=signal.event_id,
+        answer=outcome.answer,
+        moved=[f"{one.route.table} {one.route.destination} → {one.standby.node}" for one in outcome.moved],
+        stayed={why.name: count for why, count in outcome.stayed.items() if count},
+        waves=outcome.waves,
+        calls=outcome.calls,
+    )
+    if outcome.calls:
+        took = datetime.now(UTC) - signal.at
+        metrics.add_metric("FailoverSeconds", MetricUnit.Seconds, max(took.total_seconds(), 0.0))
+        metrics.add_metric("FailoverWaves", MetricUnit.Count, outcome.waves)
+        metrics.add_metric("FailoverCalls", MetricUnit.Count, outcome.calls)
+
+
+def tell_run(outcome: Reconciled, hints: tuple[Hint, ...], *, cluster: str, now: datetime) -> None:
+    """What a run of reconcile did and found, as one line and as metrics."""
+    logger.info(
+        "another run is at work" if outcome.busy else "reconciled",
+        applied=len(outcome.applied),
+        failed=[f"{table}: {step}: {error}" for table, step, error in outcome.failed],
+        steps_left=outcome.steps_left,
+        routes=outcome.routes,
+        budget=outcome.budget,
+        joined=outcome.joined,
+        drifted=[f"{table} {destination}" for table, destination in outcome.drifted],
+        unhealthy=outcome.unhealthy,
+        warnings=outcome.warnings,
+        hints=len(hints),
+        causes=sorted({one.cause or one.event_id for one in hints}),
+    )
+    age = max((now - one.at for one in hints), default=timedelta(0))
+    metrics.add_metric("OldestHintSeconds", MetricUnit.Seconds, max(age.total_seconds(), 0.0))
+    if outcome.busy:
+        return
+    counts = {
+        "RouteCalls": len(outcome.applied) + len(outcome.failed),
+        "RouteCallsFailed": len(outcome.failed),
+        "Throttles": outcome.throttled,
+        "StepsLeft": outcome.steps_left,
+        "DriftFound": len(outcome.drifted) + len(outcome.checks),
+        "DriftRepaired": outcome.repaired + len(outcome.checks),
+        "Holes": outcome.holes,
+        "FrozenSubnets": len(outcome.frozen),
+        "UnhealthyNodes": len(outcome.unhealthy),
+        "LimitsNear": sum(bool(one.warning) for one in outcome.pressures),
+        "LimitsReached": sum(one.is_alarming for one in outcome.pressures),
+        "Warnings": len(outcome.warnings),
+    }
+    for name, count in counts.items():
+        metrics.add_metric(name, MetricUnit.Count, count)
+    for table, routes in outcome.routes.items():
+        _tell_table(table, routes, outcome.budget.get(table, 0), cluster=cluster)
+
+
+def _tell_table(table: str, routes: int, budget: int, *, cluster: str) -> None:
+    """A line of its own, since its dimensions are others."""
+    told = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    told.add_dimension("Cluster", cluster)
+    told.add_dimension("RouteTable", table)
+    told.add_metric("Routes", MetricUnit.Count, routes)
+    told.add_metric("RouteBudget", MetricUnit.Count, budget)
+    told.flush_metrics()

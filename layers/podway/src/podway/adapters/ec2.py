@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters.aws_errors import aws_errors
-from podway.app.errors import NeedsOperator, RouteIsGone, TableIsGone
+from podway.adapters.correlation import cause
+from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone
 from podway.domain.addressing import Prefix
 from podway.domain.members import Instance
 from podway.domain.model import (
@@ -20,6 +22,7 @@ from podway.domain.model import (
     RouteState,
     RouteTable,
     Step,
+    describe,
 )
 from podway.domain.signals import InstanceState
 from podway.domain.survey import Survey, VpcSubnet
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
     from podway.adapters.quotas import RouteQuota
+
+_LOG = logging.getLogger("podway.ec2")
+"""A child of the handlers' logger, whose keys and form it takes."""
 
 FORWARDER_TAG = "podway:forwarder"
 TABLE_TAG = "podway:cluster"
@@ -106,7 +112,16 @@ class Ec2Cloud:
         return self._instance(found[0]) if found else None
 
     def apply(self, table: str, step: Step) -> None:
-        """One step, one call."""
+        """One step, one call, one line in the log with the event that caused it."""
+        told = {"route_table": table, "step": describe(step), "correlation_id": cause()}
+        try:
+            self._apply(table, step)
+        except PodwayError as error:
+            _LOG.warning("route call failed", extra={**told, "error": f"{type(error).__name__}: {error}"})
+            raise
+        _LOG.info("route call", extra=told)
+
+    def _apply(self, table: str, step: Step) -> None:
         destination = _destination_key(step.destination), str(step.destination)
         where = {"RouteTableId": table, destination[0]: destination[1]}
         client: Any = self._client  # the destination's name depends on its family, which types cannot say

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -32,5 +33,5 @@ class Threads:
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="call")
 
     def start(self, call: Callable[[], T]) -> Future[T]:
-        """The call, under way in a thread."""
-        return self._pool.submit(call)
+        """The call, under way in a thread, in the context of whoever starts it."""
+        return self._pool.submit(copy_context().run, call)

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from podway.adapters.aws_errors import aws_errors
+from podway.adapters.correlation import cause
 from podway.domain.signals import Hint
 from podway.wire.batches import HintBody
 
@@ -26,7 +27,7 @@ class HintQueue:
 
     def hint(self, reason: str) -> None:
         """Ask for a reconcile. Each hint has an id of its own, so that none is taken for another."""
-        hint = Hint(str(uuid.uuid4()), self._clock.now(), reason)
+        hint = Hint(str(uuid.uuid4()), self._clock.now(), reason, cause())
         with aws_errors():
             self._client.send_message(
                 QueueUrl=self._url,

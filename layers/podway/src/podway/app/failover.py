@@ -57,6 +57,8 @@ class Outcome:
     failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
     waves: int = 1
     """Sequential waves of AWS calls from the event to the last replacement."""
+    calls: int = 0
+    """Replacements that were asked for."""
 
 
 class Failover:
@@ -224,6 +226,7 @@ class Failover:
             if not decision.moves:
                 break
             outcome.waves += 1
+            outcome.calls += len(decision.moves)
             again = self._replace(outcome, decision.moves)
             refused |= {move.standby.network_interface for move in again}
             pending = replace(card, routes=tuple(move.route for move in again))

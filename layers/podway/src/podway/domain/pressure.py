@@ -24,6 +24,11 @@ class Pressure:
     share: float
 
     @property
+    def is_alarming(self) -> bool:
+        """At 95 % and more."""
+        return self.share >= ALERT
+
+    @property
     def warning(self) -> str:
         """What to say of it; empty below 80 %."""
         if self.share < WARN:

@@ -130,6 +130,8 @@ class Hint:
     event_id: str
     at: datetime
     reason: str
+    cause: str = ""
+    """The event that led to it; empty when it is one itself."""
 
 
 Signal = StateChanged | HandoverAsked | Launched | AlarmChanged | RoutesEdited | AgentReported | Hint

@@ -64,10 +64,11 @@ class HintBody(BaseModel):
     hint: str = Field(min_length=1)
     at: AwareDatetime
     reason: str
+    cause: str = ""
 
     @classmethod
     def of(cls, hint: Hint) -> HintBody:
-        return cls(hint=hint.event_id, at=hint.at, reason=hint.reason)
+        return cls(hint=hint.event_id, at=hint.at, reason=hint.reason, cause=hint.cause)
 
 
 def signals_of(event: Mapping[str, object], *, account: str | None) -> tuple[Signal | Dropped, ...]:
@@ -145,7 +146,7 @@ def _hint(record: object, account: str | None) -> Hint | Dropped:
         body = _json_object(message.body)
         if "hint" in body:
             ours = HintBody.model_validate(body)
-            return Hint(ours.hint, ours.at, ours.reason)
+            return Hint(ours.hint, ours.at, ours.reason, ours.cause)
     except ValidationError as error:
         return Dropped(DropReason.MALFORMED, faults_of(error))
     match parse_event(body, account=account):

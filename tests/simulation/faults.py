@@ -1,0 +1,36 @@
+"""Every kind of fault that the simulation injects. A fault that does not fire proves nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from tests.simulation.script import DEEDS
+
+FAULTS: Mapping[str, str] = {
+    "event lost": "an event never arrives",
+    "event doubled": "an event arrives twice",
+    "event late": "an event arrives minutes late",
+    "event out of order": "an event arrives after a younger one",
+    "EC2: throttled": "EC2 refuses a call for being one too many",
+    "EC2: broken": "EC2 answers with a 500",
+    "EC2: unreachable": "a call does not reach EC2",
+    "EC2: lost reply": "EC2 does what it is asked to, and its answer never arrives",
+    "EC2: stale": "EC2 shows how things were seconds ago",
+    "store refuses": "the store refuses a call",
+    "store's reply lost": "the store does what it is asked to, and its answer never arrives",
+    "function killed": "a function is killed between two calls",
+    "function failed and was invoked again": "a function gives up, and Lambda invokes it again",
+    "two functions at once": "functions run at the same time",
+    "two reconciles at once": "reconcile runs twice at the same time",
+    "a node flaps": "a node fails and recovers again and again",
+    "peers suspect": "peers find that a node relays nothing",
+    "hook extended": "a node may not die yet, because it relays still",
+    **{name: name for name in DEEDS},
+}
+"""By the name under which it is counted: what happens."""
+
+
+def missing(fired: Counter[str]) -> list[str]:
+    """The kinds that have not fired."""
+    return sorted(name for name in FAULTS if not fired[name])

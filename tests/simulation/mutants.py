@@ -1,0 +1,115 @@
+"""Worse control planes: each leaves out one of the rules that DESIGN.md says must not be left out.
+
+The checker has to catch every one of them, or it proves nothing about the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from podway.app import failover, reconcile
+from podway.domain.addressing import Prefix
+from podway.domain.failover import Card, Decision, decide
+from podway.domain.health import Severity, Verdict
+from podway.domain.model import Cluster, Create, Delete, Plan, Replace, Step, TablePlan
+from podway.domain.planner import plan
+
+from tests.simulation.store import SimStore
+from tests.simulation.world import RULES, Mutant
+
+
+def _delete_first(cluster: Cluster, *, improve: int | None = None) -> Plan:
+    """What has to be another is removed and made anew, and what has to go goes first."""
+    made = plan(cluster, improve=improve)
+    return replace(made, route_tables=tuple(map(_with_deletes_first, made.route_tables)))
+
+
+def _with_deletes_first(table: TablePlan) -> TablePlan:
+    steps: list[Step] = []
+    for step in table.steps:
+        if isinstance(step, Replace):
+            steps += [Delete(step.destination, step.was), Create(step.destination, step.network_interface)]
+        else:
+            steps.append(step)
+    return replace(table, steps=tuple(sorted(steps, key=lambda step: not isinstance(step, Delete))))
+
+
+def _without_looking(
+    card: Card,
+    severity: Severity,
+    *,
+    targets: Mapping[tuple[str, Prefix], str],
+    verdicts: Iterable[Verdict],
+    now: datetime,
+    refused: Collection[str] = (),
+) -> Decision:
+    """As if every route on the card pointed at the dead node still."""
+    del targets
+    pointing = {(one.table, one.destination): card.network_interface for one in card.routes}
+    return decide(card, severity, targets=pointing, verdicts=verdicts, now=now, refused=refused)
+
+
+class _Overwriting(SimStore):
+    """Cards are rewritten whatever has happened to them since they were read."""
+
+    def put_card(self, card: Card) -> bool:
+        def overwrite() -> bool:
+            present = self.table.cards.get(card.node)
+            return self.table.put_card(replace(card, version=present.version if present else 0))
+
+        return self._call("card", card.node, overwrite)
+
+
+def _cards_late() -> tuple[tuple[str, Any], ...]:
+    write: Callable[..., frozenset[str]] = reconcile._Run._write_cards
+    apply: Callable[..., Any] = reconcile._Run._apply
+
+    def remember(run: Any, *given: Any) -> frozenset[str]:
+        _late[id(run)] = given
+        return frozenset()
+
+    def apply_first(run: Any, *given: Any) -> Any:
+        done = apply(run, *given)
+        write(run, *_late.pop(id(run)))
+        return done
+
+    return (
+        ("podway.app.reconcile._Run._write_cards", remember),
+        ("podway.app.reconcile._Run._apply", apply_first),
+    )
+
+
+_late: dict[int, tuple[Any, ...]] = {}
+
+
+def _nothing(*_: Any, **__: Any) -> tuple[()]:
+    return ()
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "delete before create": Mutant(
+        patches=(
+            ("podway.app.reconcile.plan", _delete_first),
+            ("podway.app.apply.verify_transition", _nothing),  # which would not believe such a plan
+        )
+    ),
+    "failover without compare-and-set": Mutant(patches=((f"{failover.__name__}.decide", _without_looking),)),
+    "reconcile without epoch check": Mutant(
+        store=_Overwriting, patches=(("podway.app.reconcile.is_claimed", lambda *_, **__: False),)
+    ),
+    "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
+    "a claim without expiry": Mutant(patches=((f"{failover.__name__}.CLAIM_LASTS", timedelta(days=3650)),)),
+    "cards after routes": Mutant(patches=_cards_late()),
+}
+
+
+def hunt(name: str, *, play: Callable[..., Any], seeds: Iterable[int]) -> Iterator[Any]:
+    """The stories of the mutant, up to the first in which it is caught."""
+    for seed in seeds:
+        story = play(seed, mutant=MUTANTS[name])
+        yield story
+        if story.broken:
+            return
