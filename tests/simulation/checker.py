@@ -76,6 +76,9 @@ class Checker:
                 run.notes.setdefault("lost", set()).add(about)
                 self._refresh(about)
             case "card":
+                before, after = self.past.latest(about), self.store.cards.get(about)
+                if before.is_claimed(now) and (after is None or after.claim is None):
+                    run.notes.setdefault("overwrote", set()).add(about)
                 self._refresh(about)
                 run.notes.setdefault("told", {})[about] = now
             case "verdict":
@@ -228,6 +231,8 @@ class Checker:
             raise Broken(f"I6: {destination} in {table} goes to {owner.subnet}, whose nodes do not hold it")
         if not others:
             return  # it carries nothing but its own
+        if owner.instance in run.notes.get("overwrote", ()):
+            raise Broken(f"I6: {destination} in {table} goes to {owner.instance}, which somebody relieves")
         since = run.notes["since"]
         if not is_failover(run):
             since = run.notes["told"].get(owner.instance, since) - STALE

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from podway.adapters.quotas import RouteQuota
 
 _LOG = logging.getLogger("podway.ec2")
-"""A child of the handlers' logger, whose keys and form it takes."""
+"""A child of the handlers' logger, whose keys and form it takes; silent where there is none."""
+_LOG.addHandler(logging.NullHandler())
 
 FORWARDER_TAG = "podway:forwarder"
 TABLE_TAG = "podway:cluster"
