@@ -1,0 +1,24 @@
+"""Another block, end to end: real agents, the functions, the referee, packets."""
+
+from __future__ import annotations
+
+import pytest
+from podway.domain.addressing import Prefix
+
+from tests.lab.unrest import ask_apart
+
+pytestmark = pytest.mark.fabric
+
+
+def test_a_node_that_fills_its_block_gets_the_buddy_and_pods_go_on_in_it() -> None:
+    found = ask_apart("tests.lab.filling", [], 280)
+
+    assert found["complete"], found
+    first, second = map(Prefix.parse, found["blocks"])
+    assert [str(first)] == found["before"]
+    assert found["ready"] == [True, True]
+    assert found["others"] == [1, 1]
+    held = [sum(block.contains(Prefix.of_address(pod)) for pod in found["pods"]) for block in (first, second)]
+    assert held == [5, 3]
+    assert found["lost"] == 0
+    assert found["breaches"] == []
