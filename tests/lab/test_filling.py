@@ -10,7 +10,7 @@ from tests.lab.unrest import ask_apart
 pytestmark = pytest.mark.fabric
 
 
-def test_a_node_that_fills_its_block_gets_the_buddy_and_pods_go_on_in_it() -> None:
+def test_a_node_that_fills_its_block_gets_another_and_pods_go_on_in_it() -> None:
     found = ask_apart("tests.lab.filling", [], 280)
 
     assert found["complete"], found
