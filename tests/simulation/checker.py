@@ -236,7 +236,9 @@ class Checker:
         since = run.notes["since"]
         if not is_failover(run):
             since = run.notes["told"].get(owner.instance, since) - STALE
-        if not self._may_relay(owner.instance, since, now, run):
+        # a dead node's block is owed nothing: a route for the rest of a prefix may carry its next hop's own
+        owed = any(fact.lives() for one in others for _, fact in self.past.between(one.id, since, now))
+        if owed and not self._may_relay(owner.instance, since, now, run):
             known = [f"{at:%H:%M:%S} {fact}" for at, fact in self.past.between(owner.instance, since, now)]
             raise Broken(
                 f"I6: {change.action} {destination} in {table}: {run.name} gives it to {owner.instance},"
