@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import podway.loading
 from podway import bootstrap
 from podway.handling import logger, metrics, react_to
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+podway.loading.done()
 
 
 @logger.inject_lambda_context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import podway.loading
 from aws_lambda_powertools.metrics import MetricUnit
 from podway import bootstrap
 from podway.domain.signals import Hint
@@ -13,6 +14,8 @@ from podway.wire.batches import hints
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+podway.loading.done()
 
 
 @logger.inject_lambda_context

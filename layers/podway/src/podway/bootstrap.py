@@ -1,34 +1,40 @@
 """The only place that builds clients and puts the parts together.
 
 Everything is built on first use and kept for the life of the process, so that handlers import
-with an empty environment and a warm function pays nothing.
+with an empty environment and a warm function pays nothing. What failover does not need is imported where
+it is needed: while a cold failover loads modules, packets are lost. For the same reason clients come from
+botocore itself (boto3 would load its S3 transfers), and those of services that are seldom called are built
+with their first call.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
-from podway.adapters.autoscaling import AutoScalingHooks
-from podway.adapters.cloudwatch import NodeAlarms
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.machine import CALLS_AT_ONCE, SystemClock, Threads
 from podway.adapters.queue import HintQueue
 from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
-from podway.app.lifecycle import Lifecycle
-from podway.app.reconcile import Reconcile, Rules
 from podway.config import Settings
+from podway.loading import undisturbed
 
 if TYPE_CHECKING:
+    import boto3
+
+    from podway.adapters.autoscaling import AutoScalingHooks
+    from podway.app.lifecycle import Lifecycle
     from podway.app.operator import Operator
+    from podway.app.reconcile import Reconcile
 
 RECONCILE_TIMEOUT = timedelta(seconds=120)
 """The function's timeout in template.yaml; the lease outlives it by a little."""
@@ -49,10 +55,33 @@ def settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
+_BUILDING = threading.RLock()
+"""botocore's sessions are not made to build clients on several threads at once."""
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
 @cache
 def _client(service: str) -> Any:
-    factory: Any = boto3.client  # typed per service name only
-    return factory(service, config=_CALLS)
+    with _BUILDING:
+        return _session().create_client(service, config=_CALLS)
+
+
+class _OnFirstCall:
+    """Stands for a client that is built with its first call."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_client(self._service), name)
+
+
+def _later(service: str) -> Any:
+    return _OnFirstCall(service)
 
 
 @cache
@@ -66,7 +95,7 @@ def _cloud() -> Ec2Cloud:
     return Ec2Cloud(
         _client("ec2"),
         cluster=chosen.cluster,
-        quota=RouteQuota(_client("service-quotas"), fixed=chosen.route_quota),
+        quota=RouteQuota(_later("service-quotas"), fixed=chosen.route_quota),
         node_tag=chosen.node_tag,
         reserve=chosen.route_reserve,
     )
@@ -79,30 +108,35 @@ def _store() -> DynamoStore:
 
 @cache
 def _hints() -> HintQueue:
-    return HintQueue(_client("sqs"), url=settings().queue_url, clock=_clock())
+    return HintQueue(_later("sqs"), url=settings().queue_url, clock=_clock())
 
 
 @cache
 def _hooks() -> AutoScalingHooks:
-    return AutoScalingHooks(_client("autoscaling"))
+    from podway.adapters.autoscaling import AutoScalingHooks  # noqa: PLC0415  (failover starts without)
+
+    return AutoScalingHooks(_later("autoscaling"))
 
 
 @cache
 def failover() -> Failover:
     """The failover use case over AWS."""
-    return Failover(
-        cloud=_cloud(),
-        store=_store(),
-        hints=_hints(),
-        clock=_clock(),
-        parallel=Threads(),
-        hold_down=timedelta(seconds=settings().hold_down_seconds),
-    )
+    with undisturbed():
+        return Failover(
+            cloud=_cloud(),
+            store=_store(),
+            hints=_hints(),
+            clock=_clock(),
+            parallel=Threads(),
+            hold_down=timedelta(seconds=settings().hold_down_seconds),
+        )
 
 
 @cache
 def lifecycle() -> Lifecycle:
     """The lifecycle use case over AWS."""
+    from podway.app.lifecycle import Lifecycle  # noqa: PLC0415  (failover starts without)
+
     return Lifecycle(
         cloud=_cloud(), store=_store(), failover=failover(), hints=_hints(), hooks=_hooks(), clock=_clock()
     )
@@ -111,6 +145,9 @@ def lifecycle() -> Lifecycle:
 @cache
 def reconcile() -> Reconcile:
     """The reconcile use case over AWS."""
+    from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (failover starts without)
+    from podway.app.reconcile import Reconcile, Rules  # noqa: PLC0415  (as above)
+
     chosen = settings()
     rules = Rules(
         cluster=chosen.cluster,
@@ -125,7 +162,7 @@ def reconcile() -> Reconcile:
         store=_store(),
         hints=_hints(),
         clock=_clock(),
-        alarms=NodeAlarms(_client("cloudwatch"), cluster=chosen.cluster),
+        alarms=NodeAlarms(_later("cloudwatch"), cluster=chosen.cluster),
         hooks=_hooks(),
         rules=rules,
     )
@@ -134,6 +171,7 @@ def reconcile() -> Reconcile:
 def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | None = None) -> Operator:
     """The operator's use cases over AWS, or over whatever answers at *endpoint_url*; built anew."""
     from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
+    from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
     from podway.app.operator import Cluster, Operator  # noqa: PLC0415  (as above)
 
@@ -176,5 +214,17 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
 
 def forget() -> None:
     """Build everything anew on next use: another environment was put in place."""
-    for built in (settings, _client, _clock, _cloud, _store, _hints, _hooks, failover, lifecycle, reconcile):
+    for built in (
+        settings,
+        _session,
+        _client,
+        _clock,
+        _cloud,
+        _store,
+        _hints,
+        _hooks,
+        failover,
+        lifecycle,
+        reconcile,
+    ):
         built.cache_clear()

@@ -112,7 +112,7 @@ class DynamoStore(FastStore):
         if item is None:
             return None
         packed = PackedSnapshot(
-            generation=int(item["generation"]), checksum=item["checksum"], body=item["body"].value
+            generation=int(item["generation"]), checksum=item["checksum"], body=item["body"]
         )
         try:
             return items.read_snapshot(unpack(packed, cluster=self._cluster, subnet=subnet))

@@ -7,19 +7,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
 from podway.adapters import items
 from podway.adapters.aws_errors import aws_errors
 from podway.app.errors import Superseded
 from podway.app.operator import Lease
 from podway.app.ports import Remark
+from podway.wire.attributes import plain_item, spelt_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-_SERIALIZE = TypeSerializer().serialize
-_DESERIALIZE = TypeDeserializer().deserialize
 
 
 class DynamoLedger:
@@ -31,10 +27,10 @@ class DynamoLedger:
 
     def lease(self) -> Lease:
         """Strongly consistent."""
-        key = {name: _SERIALIZE(value) for name, value in items.LEASE.items()}
+        key = spelt_item(items.LEASE)
         with aws_errors():
             found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
-        item = {name: _DESERIALIZE(value) for name, value in found.items()}
+        item = plain_item(found)
         return Lease(item.get("owner"), _moment(item.get("expires")), _moment(item.get("began")))
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
@@ -44,11 +40,11 @@ class DynamoLedger:
             with aws_errors():
                 self._client.update_item(
                     TableName=self._table,
-                    Key={name: _SERIALIZE(value) for name, value in items.LEASE.items()},
+                    Key=spelt_item(items.LEASE),
                     UpdateExpression="SET #owner = :owner, #expires = :until",
                     ConditionExpression="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
                     ExpressionAttributeNames={"#owner": "owner", "#expires": "expires"},
-                    ExpressionAttributeValues={name: _SERIALIZE(value) for name, value in values.items()},
+                    ExpressionAttributeValues=spelt_item(values),
                 )
         except Superseded:
             return False
@@ -68,13 +64,13 @@ class DynamoLedger:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": _SERIALIZE(pk)},
+            ExpressionAttributeValues=spelt_item({":pk": pk}),
         )
         with aws_errors():
             for page in pages:
                 for item in page["Items"]:
-                    yield {name: _DESERIALIZE(value) for name, value in item.items()}
+                    yield plain_item(item)
 
 
-def _moment(seconds: Decimal | None) -> datetime | None:
+def _moment(seconds: Decimal | int | None) -> datetime | None:
     return datetime.fromtimestamp(float(seconds), tz=UTC) if seconds else None

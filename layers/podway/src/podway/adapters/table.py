@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
 from podway.adapters.aws_errors import aws_errors
+from podway.wire.attributes import plain_item, spelt_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     Item = Mapping[str, Any]
 
-_SERIALIZE = TypeSerializer().serialize
-_DESERIALIZE = TypeDeserializer().deserialize
-
 
 def spelt(item: Item) -> dict[str, Any]:
     """Values as DynamoDB takes them."""
-    return {name: _SERIALIZE(value) for name, value in item.items()}
+    return spelt_item(item)
 
 
 def read(item: Item) -> dict[str, Any]:
     """Values as DynamoDB gives them."""
-    return {name: _DESERIALIZE(value) for name, value in item.items()}
+    return plain_item(item)
 
 
 class Table:

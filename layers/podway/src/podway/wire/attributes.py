@@ -1,7 +1,8 @@
-"""DynamoDB's spelling of values (``{"S": "text"}``), read without the AWS SDK.
+"""DynamoDB's spelling of values (``{"S": "text"}``), read and written without boto3.
 
-Streams deliver it to the handlers as it is, and importing the SDK for it would cost the agent and
-a cold start more than these lines. Numbers become int where they are whole, else Decimal.
+Streams deliver it to the handlers as it is, and importing boto3 for it (which loads its S3 transfers and
+multiprocessing) would cost the agent and a cold start more than these lines. Numbers become int where they
+are whole, else Decimal.
 """
 
 from __future__ import annotations
@@ -33,6 +34,21 @@ def plain_value(attribute: object) -> Any:
     if reader is None:
         raise BadAttribute("unknown attribute type")
     return reader(value)
+
+
+def spelt_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """*item* as DynamoDB takes it. Raises TypeError for a value that it has no type for."""
+    return {name: spelt_value(value) for name, value in item.items()}
+
+
+def spelt_value(value: object) -> dict[str, Any]:
+    """*value* with its type. Raises TypeError; floats are none of DynamoDB's, they would lose digits."""
+    if value is None:
+        return {"NULL": True}
+    for kind, letter, write in _SPELT:
+        if isinstance(value, kind):
+            return {letter: write(value)}
+    raise TypeError(f"DynamoDB has no type for {type(value).__name__}")
 
 
 def _a(kind: type[Any], value: object) -> Any:
@@ -85,3 +101,14 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "NS": _several(_number),
     "BS": _several(_binary),
 }
+
+_SPELT: tuple[tuple[type[Any] | tuple[type[Any], ...], str, Callable[[Any], Any]], ...] = (
+    (bool, "BOOL", bool),  # before int, of which it is a kind
+    (str, "S", str),
+    ((int, Decimal), "N", str),
+    (bytes, "B", bytes),
+    (Mapping, "M", spelt_item),
+    ((list, tuple), "L", lambda value: [spelt_value(one) for one in value]),
+    ((set, frozenset), "SS", sorted),
+)
+"""The first kind that fits; sets are of text here."""
