@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from podway_agent.prober import WAYS, Prober
+from podway_agent.suspicion import Standing
 
 if TYPE_CHECKING:
     from podway_agent.endpoint import Metric
@@ -39,10 +40,13 @@ def status(prober: Prober) -> dict[str, Any]:
     """What ``podway-agent status`` prints of probing."""
     return {
         "forwarders": {
-            node: f"suspected: {standing.suspected}" if standing.suspected else str(standing.last)
-            for node, standing in sorted(prober.standings.items())
+            one.node: _said(prober.standings.get(one.node, Standing())) for one in prober.told.watched
         },
         "suspects": sorted(prober.suspects),
         "doubts_itself": prober.doubtful,
         "trouble": prober.trouble,
     }
+
+
+def _said(standing: Standing) -> str:
+    return f"suspected: {standing.suspected}" if standing.suspected else str(standing.last)

@@ -92,7 +92,8 @@ class Prober:
     trouble: str = ""
     """Why probes could not be sent last time; empty when they could."""
     _duty: Duty = field(default_factory=Duty)
-    _told: Duty = field(default_factory=Duty)
+    told: Duty = field(default_factory=Duty)
+    """The newest duty, to be taken up at once."""
     _stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class Prober:
 
     def take(self, duty: Duty) -> None:
         """Probe so from the next round on; from any thread."""
-        self._told = duty
+        self.told = duty
         os.eventfd_write(self._bell, 1)
 
     def stop(self) -> None:
@@ -150,7 +151,7 @@ class Prober:
 
     def change_duty(self) -> None:
         """Take up what was last told, if that is something else."""
-        duty = self._told
+        duty = self.told
         if duty == self._duty:
             return
         if not self._duty.watched:  # probers must not march in step

@@ -1,0 +1,73 @@
+"""Failover by probing, with real packets: what must move the routes does, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+from podway_agent.suspicion import Finding
+
+from tests.lab.trials import FAULTS, HARMLESS
+
+pytestmark = pytest.mark.fabric
+
+ZOMBIES = {"forwarding off", "FORWARD drop"}
+"""They answer, and relay nothing: an instance status check is content with them."""
+
+
+@cache
+def play() -> subprocess.CompletedProcess[str]:
+    """All trials, played once in one lab, whatever comes of it."""
+    command = [sys.executable, "-m", "tests.lab.trials", *FAULTS, *HARMLESS, "join"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def trials() -> dict[str, dict[str, Any]]:
+    """What came of each trial."""
+    played = play()
+    assert played.returncode == 0, played.stdout + played.stderr
+    return {said["trial"]: said for said in map(json.loads, played.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_routes_leave_a_forwarder_that_relays_no_more(fault: str) -> None:
+    """Routes moved and traffic flows again, or the trial had failed."""
+    said = trials()[fault]
+
+    assert said["lost"] > 0, "the fault never happened"
+    assert said["outage_ms"] >= said["lost"] / 2
+    assert said["findings"] == [Finding.IDLE if fault in ZOMBIES else Finding.DEAD]
+
+
+@pytest.mark.parametrize("trouble", HARMLESS)
+def test_routes_stay_while_the_forwarder_relays(trouble: str) -> None:
+    said = trials()[trouble]
+
+    assert (said["moved"], said["lost"], said["suspects"]) == (False, 0, [])
+
+
+def test_a_prober_that_is_cut_off_doubts_itself_and_says_nothing() -> None:
+    said = trials()["prober cut off"]
+
+    assert said["victim_doubts"] == 1, "the fault never happened"
+    assert said["victim_suspects"] == []
+
+
+def test_a_prober_that_loses_its_own_probes_is_alone_with_its_suspicion() -> None:
+    said = trials()["one prober unheard"]
+
+    assert len(said["victim_suspects"]) == 1, "the fault never happened"
+
+
+def test_a_forwarder_whose_agent_is_frozen_gets_no_new_block_and_keeps_its_traffic() -> None:
+    said = trials()["join"]
+
+    assert (said["moved"], said["lost"], said["early"]) == (False, 0, False)
+
+
+def test_nobody_broke_an_invariant() -> None:
+    assert trials()["referee"]["breaches"] == []
