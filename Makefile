@@ -6,10 +6,11 @@ SHELL := bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 BUILDS ?= .aws-sam
+MACHINE ?= $(shell uname -m)
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build agent bench simulate soak clean
+.PHONY: help setup check format test demo build agent image bench simulate soak clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ build: $(STAMP) ## Build functions and layers for both architectures with the SA
 
 agent: $(STAMP) ## Build dist/podway-agent.pyz: the node agent in one file, for Python 3.11 to 3.13
 	@$(PYTHON) node_agent/zipapp/build.py dist/podway-agent.pyz
+
+image: agent ## Build dist/podway-agent-$(MACHINE).tar, the agent's container image, without a container engine
+	@$(PYTHON) node_agent/image/build.py dist/podway-agent.pyz dist/podway-agent-$(MACHINE).tar $(MACHINE)
 
 bench: $(STAMP) ## Measure, write docs/bench (ONLY="name ...": some sections)
 	@$(PYTHON) -m tests.bench $(ONLY)

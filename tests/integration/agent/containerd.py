@@ -86,6 +86,11 @@ class Containerd:
             )
         self.runtime = Runtime(socket)
         self.runtime.network_fault()  # waits until it listens
+        self.load(image)
+
+    def load(self, image: Path) -> None:
+        """Make an image known. Raises CalledProcessError."""
+        socket = self.home / "socket"
         subprocess.run(
             [*("ctr", "--address", socket, "--namespace", "k8s.io"), *IMPORT, image],
             check=True,

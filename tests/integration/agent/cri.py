@@ -21,8 +21,13 @@ CGROUP = f"podway-test-{os.getpid()}"
 """Parent of all pods' control groups."""
 VARINT, BYTES = 0, 2
 
-Field: TypeAlias = "int | str | Mapping[int, Field] | list[Mapping[int, Field]]"
+Field: TypeAlias = "int | str | Mapping[int, Field] | list[str] | list[Mapping[int, Field]]"
 Message: TypeAlias = Mapping[int, Field]
+
+ON_THE_HOST = 2
+"""NamespaceMode NODE."""
+READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+"""What a kubelet has made read-only in every container that is not privileged."""
 
 
 def _varint(value: int) -> bytes:
@@ -124,6 +129,22 @@ class Runtime:
         (identity,) = all_of(self._call("RunPodSandbox", {1: config}), 1)
         return self._status(identity.decode())
 
+    def run_on_host(
+        self, name: str, container: Mapping[str, Any], *, folders: Mapping[str, Path], log: Path
+    ) -> None:
+        """Start a pod with the node's own network, and in it *container*, as a DaemonSet describes it.
+
+        *folders* are its volumes by name. What it prints goes to *log*. Raises grpc.RpcError.
+        """
+        metadata: Message = {1: name, 2: f"uid-{name}", 3: "kube-system"}
+        own_network: Message = {1: {1: ON_THE_HOST}}
+        pod: Message = {1: metadata, 3: str(log.parent), 8: {1: f"/{CGROUP}", 2: own_network}}
+        (identity,) = all_of(self._call("RunPodSandbox", {1: pod}), 1)
+        config = container_config(container, folders, log=log.name)
+        created = self._call("CreateContainer", {1: identity.decode(), 2: config, 3: pod})
+        (made,) = all_of(created, 1)
+        self._call("StartContainer", {1: made.decode()})
+
     def _status(self, identity: str) -> Sandbox:
         answer = self._call("PodSandboxStatus", {1: identity, 2: 1})
         (address,) = all_of(answer, 1, 5, 1)
@@ -149,3 +170,33 @@ def _entry(data: bytes) -> tuple[bytes, bytes]:
     assert isinstance(key, bytes)
     assert isinstance(value, bytes)
     return key, value
+
+
+def container_config(container: Mapping[str, Any], folders: Mapping[str, Path], *, log: str) -> Message:
+    """A container of a pod's description, as a kubelet says it to the runtime."""
+    confined = container["securityContext"]
+    powers: Message = {1: confined["capabilities"]["add"], 2: confined["capabilities"]["drop"]}
+    mounts: list[Message] = [
+        {1: one["mountPath"], 2: str(folders[one["name"]]), 3: int(one.get("readOnly", False))}
+        for one in container["volumeMounts"]
+    ]
+    security: Message = {
+        1: powers,
+        2: int(confined["privileged"]),
+        3: {1: ON_THE_HOST},
+        5: {1: confined["runAsUser"]},
+        7: int(confined["readOnlyRootFilesystem"]),
+        11: int(not confined["allowPrivilegeEscalation"]),
+        14: READ_ONLY,
+        15: {1: 0},  # the runtime's default filter of system calls
+    }
+    variables: list[Message] = [{1: name, 2: value} for name, value in container.get("env", {}).items()]
+    return {
+        1: {1: container["name"]},
+        2: {1: container["image"]},
+        4: container["args"],
+        6: variables,
+        7: mounts,
+        10: log,
+        15: {2: security},
+    }

@@ -16,7 +16,6 @@ from tests.lab.conftest import _namespaces, pytest_configure
 
 __all__ = ["_namespaces", "pytest_configure"]
 
-BUILD = Path("node_agent/zipapp/build.py")
 VERSIONS = ("3.11", "3.12", "3.13")
 SETTINGS = {
     "PODWAY_AGENT_CLUSTER": "demo",
@@ -46,14 +45,6 @@ def runs(python: Path) -> bool:
 
 
 PYTHONS = interpreters()
-
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file, for this machine's kind only: that halves the downloads."""
-    target = tmp_path_factory.mktemp("zipapp") / "podway-agent.pyz"
-    subprocess.run([sys.executable, str(BUILD), str(target), os.uname().machine], check=True, timeout=280)
-    return target
 
 
 def surroundings(library: Path) -> dict[str, str]:
