@@ -1,0 +1,242 @@
+"""Alarms follow forwarders, deaths are put off until routes have left, and route calls keep to EC2's pace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain
+from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, HOOK_PATIENCE, clear_checks, keep_alarms
+from podway.domain.cards import forwarders
+from podway.domain.health import Evidence, Severity, accuse
+from podway.domain.model import Create
+from podway.domain.pacing import BURST, REFILL, RESERVE
+from podway.domain.peers import PEERS
+from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, InstanceState, LifecycleHook
+
+from tests.unit.app.cluster import Play, instance
+
+TIGHT = 5
+
+
+def settled() -> Play:
+    play = Play(quota=TIGHT)
+    play.settle()
+    return play
+
+
+def hook_of(node: str) -> LifecycleHook:
+    return LifecycleHook("workers", "podway-terminate", "token", node)
+
+
+def ask(play: Play, node: str) -> None:
+    play.lifecycle.react(
+        HandoverAsked(f"hook {node}", play.clock.now(), (node,), HandoverReason.TERMINATE_HOOK, hook_of(node))
+    )
+
+
+def drain_all_of_b(play: Play, *spared: str) -> None:
+    evidence = Evidence("handover:drain", Severity.HANDOVER, play.clock.now())
+    for node in {"i-b1", "i-b2", "i-b3"}.difference(spared):
+        play.store.change_verdict(node, "subnet-b", partial(accuse, evidence=evidence))
+
+
+# alarms
+
+
+def test_exactly_the_forwarders_have_an_alarm() -> None:
+    play = settled()
+
+    assert play.alarms.standing.keys() == forwarders(play.store.cards.values())
+    assert 0 < len(play.alarms.standing) < 6, "cost follows forwarders, not nodes"
+
+
+def test_a_node_that_its_alarm_holds_down_keeps_it_until_it_is_ok() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.alarms.turn(busy, AlarmValue.ALARM)
+
+    for _ in range(4):
+        play.reconcile()
+        play.agents_acknowledge()
+    during = busy in play.alarms.standing
+    play.clock.go_on(seconds=1)
+    play.alarms.turn(busy, AlarmValue.OK)
+    play.reconcile()
+
+    assert busy not in forwarders(play.store.cards.values()), "reconcile sees an alarm whose event got lost"
+    assert during
+    assert busy not in play.alarms.standing
+
+
+@pytest.mark.parametrize("error", [TryAgain("busy"), NeedsOperator("refused")], ids=repr)
+def test_where_cloudwatch_does_not_say_no_alarm_is_made_or_removed_and_routes_are_kept(
+    error: PodwayError,
+) -> None:
+    play = settled()
+    standing, calls = dict(play.alarms.standing), play.alarms.calls
+    play.alarms.trouble = error
+    play.cloud.enter(play.forwarder_of("subnet-b", "rtb-a"), InstanceState.TERMINATED)
+
+    outcome = play.reconcile()
+
+    assert outcome.applied
+    assert (play.alarms.standing, play.alarms.calls) == (standing, calls)
+    assert any("alarms cannot be read" in one for one in outcome.warnings)
+
+
+def test_many_new_forwarders_get_their_alarms_over_several_runs() -> None:
+    play = Play()
+    wanted = {f"i-{number}" for number in range(ALARMS_PER_RUN + 5)}
+
+    keep_alarms(play.alarms, wanted=wanted, seen=())
+    first = len(play.alarms.standing)
+    keep_alarms(play.alarms, wanted=wanted, seen=play.alarms.standing)
+
+    assert first == ALARMS_PER_RUN
+    assert play.alarms.standing.keys() == wanted
+
+
+# source/dest checks
+
+
+def test_checks_are_cleared_only_where_they_are_on_and_so_many_at_a_time() -> None:
+    play = Play()
+    many = tuple(instance(f"a{number}") for number in range(1, CHECKS_PER_RUN + 3))
+    off = instance("b1", source_dest_check=False)
+
+    cleared, warnings = clear_checks(play.cloud, (off, *many))
+
+    assert len(cleared) == len(play.cloud.checks_cleared) == CHECKS_PER_RUN
+    assert "eni-b1" not in play.cloud.checks_cleared
+    assert warnings == []
+
+
+# hooks
+
+
+def test_a_hook_waits_while_somebody_elses_routes_cannot_leave_and_is_completed_when_they_have() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    drain_all_of_b(play, busy)
+
+    ask(play, busy)
+    play.clock.go_on(seconds=60)
+    play.reconcile()
+    waiting = (list(play.hooks.completed), len(play.hooks.extended))
+    for node in {"i-b1", "i-b2", "i-b3"} - {busy}:
+        play.failover.withdraw(node, "handover:drain", as_of=play.clock.now())
+    play.clock.go_on(seconds=120)
+    for _ in range(2):
+        play.reconcile()
+
+    assert waiting == ([], 2), "begged for time at once, and by the run after it"
+    assert busy not in forwarders(play.store.cards.values())
+    assert play.hooks.completed == [hook_of(busy)]
+    assert play.store.hooks == {}
+
+
+def test_a_hook_does_not_wait_for_ever() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    drain_all_of_b(play, busy)
+    ask(play, busy)
+
+    play.clock.go_on(seconds=HOOK_PATIENCE.total_seconds() + 1)
+    play.agents_acknowledge()
+    outcome = play.reconcile()
+
+    assert play.hooks.completed == [hook_of(busy)]
+    assert any(busy in one and "nobody takes over" in one for one in outcome.warnings)
+
+
+def test_a_hand_over_that_ec2_interrupts_is_retried_and_the_hook_waits() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.cloud.fail_after = {len(play.cloud.writes) + len(play.cloud.checks_cleared): TryAgain()}
+
+    with pytest.raises(TryAgain):
+        ask(play, busy)
+    pending = dict(play.store.hooks)
+    ask(play, busy)
+
+    assert pending.keys() == {busy}
+    assert play.hooks.completed == [hook_of(busy)]
+
+
+def test_a_strangers_hook_is_neither_completed_nor_remembered() -> None:
+    play = settled()
+
+    ask(play, "i-stranger")
+
+    assert (play.hooks.completed, play.hooks.extended, play.store.hooks) == ([], [], {})
+
+
+# peers
+
+
+def test_suspicions_that_the_stream_lost_are_found_in_the_agents_items() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    watchers = play.store.cards[busy].watchers
+    for watcher in watchers:
+        play.store.reports[watcher] = replace(
+            play.store.reports[watcher], suspects=(busy,), heartbeat=play.clock.now()
+        )
+
+    play.reconcile()
+    suspected = play.store.found_verdicts[busy]
+    for watcher in watchers:
+        play.store.reports[watcher] = replace(
+            play.store.reports[watcher], suspects=(), heartbeat=play.clock.now() + timedelta(seconds=5)
+        )
+    play.clock.go_on(seconds=10)
+    play.reconcile()
+
+    assert len(watchers) == 2, "the subnet has no more"
+    assert PEERS in suspected.evidence
+    assert busy not in play.targets()["rtb-a"]
+    assert play.store.found_verdicts[busy].evidence == {}
+    assert play.store.found_verdicts[busy].held_until is not None
+
+
+def test_one_nodes_lies_move_nothing() -> None:
+    play = settled()
+    everybody = tuple(play.store.cards)
+    before = play.targets()
+    play.store.reports["i-b1"] = replace(play.store.reports["i-b1"], suspects=everybody)
+
+    play.reconcile()
+
+    assert play.targets() == before
+    assert not any(PEERS in one.evidence for one in play.store.found_verdicts.values())
+
+
+# pace
+
+
+def test_reconcile_keeps_to_ec2s_pace_and_leaves_a_reserve_for_failovers() -> None:
+    play = Play(nodes=tuple(f"{letter}{number}" for letter in "ab" for number in range(1, 25)))
+    play.reconcile()
+    play.agents_acknowledge()
+    began = play.clock.now()
+
+    outcome = play.reconcile()
+
+    creates = sum(isinstance(step, Create) for _, step in outcome.applied)
+    assert creates > BURST - RESERVE
+    assert play.clock.now() - began >= (creates - BURST + RESERVE) * REFILL
+
+
+def test_calls_that_ec2_refused_for_being_too_many_are_counted() -> None:
+    play = Play()
+    play.reconcile()
+    play.agents_acknowledge()
+    play.cloud.fail_after = {len(play.cloud.writes) + len(play.cloud.checks_cleared): Throttled("too many")}
+
+    outcome = play.reconcile()
+
+    assert outcome.throttled == 1
+    assert play.hints.reasons, "the next run goes on where the table stands"
