@@ -182,6 +182,28 @@ def test_an_ok_withdraws_its_own_alarms_evidence_and_the_hold_down_doubles_with_
     assert pauses == [HOLD_DOWN, 2 * HOLD_DOWN, 4 * HOLD_DOWN]
 
 
+def test_evidence_older_than_what_its_source_said_since_moves_nothing() -> None:
+    play, busy = ready()
+    long_ago = play.clock.now()
+    play.clock.go_on(seconds=60)
+    alarm(play, busy, AlarmValue.ALARM)
+    alarm(play, busy, AlarmValue.OK)
+    play.clock.go_on(hours=1)
+    play.settle()
+    back = play.forwarder_of("subnet-b", "rtb-a")
+    event = AlarmChanged("late", long_ago, "check", (back,), AlarmValue.ALARM)
+    play.store.change_verdict(
+        back,
+        "subnet-b",
+        lambda one: replace(one, withdrawn={"alarm:check": long_ago + timedelta(seconds=1)}),
+    )
+
+    (outcome,) = play.failover.react(event)
+
+    assert outcome.stayed[Still.OUTDATED] > 0
+    assert not outcome.moved
+
+
 def test_insufficient_data_says_nothing() -> None:
     play, busy = ready()
 

@@ -106,6 +106,23 @@ def test_more_than_half_failing_by_hearsay_moves_nothing_but_ec2s_word_does() ->
     assert takers(decided(*hearsay[:2], severity=Severity.INDIRECT)) == {"i-2"}
 
 
+def test_more_than_half_of_the_cluster_failing_by_hearsay_moves_nothing_either() -> None:
+    card = replace(CARD, cluster_size=7)
+    elsewhere = [replace(verdict(f"i-{number}"), subnet="subnet-b") for number in (11, 12, 13)]
+
+    def decided_for(*verdicts: Verdict, size: int = 7, severity: Severity = Severity.INDIRECT) -> Decision:
+        return decide(
+            replace(card, cluster_size=size), severity, targets=POINTING, verdicts=verdicts, now=NOW
+        )
+
+    frozen = decided_for(verdict("i-1"), *elsewhere)
+
+    assert {one.why for one in frozen.unmoved} == {Still.CLUSTER_FROZEN}
+    assert takers(decided_for(verdict("i-1"), *elsewhere, size=8)) == {"i-2"}, "half is not more than half"
+    assert takers(decided_for(verdict("i-1"), *elsewhere, size=0)) == {"i-2"}, "an old card knows no size"
+    assert takers(decided_for(*elsewhere, severity=Severity.DEFINITIVE)) == {"i-2"}
+
+
 @pytest.mark.parametrize(
     ("claim", "claimed"),
     [

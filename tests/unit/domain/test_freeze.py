@@ -57,6 +57,22 @@ def test_more_than_half_suspect_leaves_the_present_forwarders_alone_and_serves_w
     assert serving(frozen.cluster) == {"i-0", "i-2"}
 
 
+def test_a_monitor_that_breaks_everywhere_freezes_subnets_in_which_few_are_suspect() -> None:
+    others = tuple(
+        Node(f"i-{number}", "subnet-b", f"eni-{number}", (Prefix(4, SUPERNET.last + 1 + 64 * number, 26),))
+        for number in (10, 11, 12)
+    )
+    few = after(SUSPECT, OK, OK)
+    many = tuple(replace(node, health=SUSPECT) for node in others)
+
+    frozen = freeze(replace(few, nodes=(*few.nodes, *many)))
+    calm = freeze(replace(few, nodes=(*few.nodes, *many[:1], *others[1:])))
+
+    assert frozen.subnets == {"subnet-a": Still.CLUSTER_FROZEN, "subnet-b": Still.FROZEN}
+    assert "i-0" in serving(frozen.cluster), "a present forwarder stays one"
+    assert calm.subnets == {}
+
+
 def test_a_plan_for_a_frozen_subnet_deletes_and_moves_nothing() -> None:
     (table,) = plan(freeze(after(SUSPECT, SUSPECT, SUSPECT)).cluster, improve=0).route_tables
 
