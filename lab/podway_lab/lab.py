@@ -46,6 +46,8 @@ FUNCTIONS = "podway"
 """The functions as the region's call log and the referee know them."""
 POLL_SECONDS = 0.5
 """How often the lab's agents look at the store; on real nodes 2 s while joining or forwarding."""
+CROWD = 30
+"""Nodes from which on agents look less often, and hosts are told their neighbours."""
 
 
 ROUGH = Mischief(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
@@ -113,7 +115,9 @@ class Lab:
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         plan = self.plan
-        self.fabric = stack.enter_context(Fabric()) if self.with_fabric else None
+        nodes = sum(len(subnet.nodes) for subnet in plan.subnets)
+        poll = max(POLL_SECONDS, nodes / CROWD)
+        self.fabric = stack.enter_context(Fabric(crowded=nodes >= CROWD)) if self.with_fabric else None
         self.ec2 = StrictEC2(settings=self._settings())
         self.identities = Identities(self.ec2.settings.account)
         self.server = stack.enter_context(
@@ -131,9 +135,9 @@ class Lab:
         bootstrap.forget()
         self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, stands.table)
         self.fleet: Fleet | PaperFleet = (
-            Fleet(self.region, self.fabric, poll_seconds=POLL_SECONDS)
+            Fleet(self.region, self.fabric, poll_seconds=poll)
             if self.fabric
-            else PaperFleet(self.region, poll_seconds=POLL_SECONDS)
+            else PaperFleet(self.region, poll_seconds=poll)
         )
         stack.callback(self.fleet.close)
         self.mirror = Mirror(self.ec2, self.fabric, self.fleet)

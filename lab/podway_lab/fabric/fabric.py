@@ -9,6 +9,7 @@ from typing import Self
 
 from podway_lab.fabric.host import Host, answer_every_probe
 from podway_lab.fabric.namespace import Namespace, new_namespace, this_namespace
+from podway_lab.fabric.neighbours import introduce
 from podway_lab.fabric.router import NextHops, Router
 from podway_lab.fabric.scratch import Scratch
 from podway_lab.fabric.switch import Segment, Switch
@@ -28,13 +29,19 @@ class Fabric:
 
     endpoint = ENDPOINT
 
-    def __init__(self, home: Namespace | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self, home: Namespace | None = None, directory: Path | None = None, *, crowded: bool = False
+    ) -> None:
         """Turn *home* into the router. *directory* takes the hosts' files; a temporary one if not given.
+
+        *crowded*: there will be some thirty hosts or more, which must be told of their neighbours; a dead
+        one's silence is then all that tells of it, without errors of address resolution.
 
         Raises CommandFailed or OSError where the kernel lacks something; see `entry` for asking first.
         """
         self.home = home or this_namespace()
         self.hosts: dict[str, Host] = {}
+        self._crowded = crowded
         self._lock = threading.RLock()
         self._scratch = Scratch() if directory is None else None
         self.directory = self._scratch.path if self._scratch else Path(directory or ".")
@@ -85,6 +92,8 @@ class Fabric:
                     directory=self.directory / instance_id,
                 )
                 host.boot()
+                if self._crowded:
+                    introduce(host, (one for one in self.hosts.values() if one.port.segment == segment))
             except BaseException:
                 inside.close()
                 raise
