@@ -19,9 +19,8 @@ def measure(page: Page) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     page.say(
-        f"3 zones of 20 nodes: a real agent, a metadata service and a pod on each. {os.cpu_count()} cores, on"
-        f" which {os.getloadavg()[1] - 2:.0f} other processes wanted to run meanwhile (load average of the last"
-        " five minutes, less two for the lab)."
+        f"3 zones of 20 nodes: a real agent, a metadata service and a pod on each. {os.cpu_count()} cores;"
+        f" load average of the last five minutes {os.getloadavg()[1]:.0f}, others' work included."
     )
     page.table("phase", "seconds since the start")
     for phase in list(found)[:3]:
