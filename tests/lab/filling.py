@@ -60,7 +60,7 @@ def fill() -> dict[str, Any]:
             "ready": [block.ready for block in then],
             "others": others,
             "pods": [pod.address for pod in pods],
-            "lost": sum(ping(far, pod.address, count=2).lost for pod in pods),
+            "lost": sum(ping(far, pod.address, count=2, timeout=10).lost for pod in pods),
             "breaches": [str(breach) for breach in lab.review()],
         }
 

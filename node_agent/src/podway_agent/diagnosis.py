@@ -88,6 +88,8 @@ class Facts:
     nft_trouble: str = ""
     conflist: tuple[Prefix, ...] | None = None
     """The blocks that our CNI configuration names."""
+    contained: bool = False
+    """Whether this is a container: of the node's programs only those are seen that are mounted."""
     missing_plugins: tuple[str, ...] = ()
     missing_programs: tuple[str, ...] = ()
     usage: Usage = NOTHING
@@ -333,7 +335,7 @@ def _network(facts: Facts, settings: Settings) -> Said:
         )
     if facts.missing_plugins:
         yield Finding(
-            Level.FAULT,
+            Level.DOUBT if facts.contained else Level.FAULT,
             "CNI",
             f"plugins not found: {', '.join(facts.missing_plugins)}",
             "install containernetworking-plugins where the runtime looks (/opt/cni/bin, /usr/lib/cni)",

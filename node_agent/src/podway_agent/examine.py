@@ -28,7 +28,7 @@ from podway_agent.programs import ADMIN_PATH, run_program
 from podway_agent.routing import KernelRoute, Link
 from podway_agent.settings import Settings
 from podway_agent.store import Cloud, DynamoDbStore, StoreAway
-from podway_agent.sysctl import wanted_switches
+from podway_agent.sysctl import PROC, wanted_switches
 from podway_agent.usage import addresses_in_use, fullest
 
 PLUGIN_DIRECTORIES = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni"
@@ -223,11 +223,13 @@ def _look_at_network(facts: Facts, settings: Settings) -> Facts:
     """The runtime's directory, the plugins, and how full the blocks are."""
     path = ":".join((os.environ.get("PATH", ""), ADMIN_PATH))
     lacking = _absent(PLUGINS, PLUGIN_DIRECTORIES)
+    contained = settings.sysctl_dir != PROC
     facts = replace(
         facts,
         conflist=cni.blocks_named(settings.cni_conf_dir),
         missing_plugins=lacking,
-        missing_programs=_absent(("iptables",), path),
+        contained=contained,
+        missing_programs=() if contained else _absent(("iptables",), path),
         others=replace(facts.others, configurations=configurations(settings.cni_conf_dir)),
     )
     if facts.snapshot is None or facts.identity is None:

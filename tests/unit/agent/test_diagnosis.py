@@ -91,6 +91,7 @@ def test_a_healthy_node_has_only_good_news_and_what_cannot_be_seen() -> None:
         ({"others": Others(strangers=(OWN,))}, "DOUBT", "takes pods outside 100.64.0.0/26 for strangers"),
         ({"others": Others(configurations=("05-cilium.conf", "10-podway.conflist"))}, "FAULT", "05-cilium"),
         ({"missing_plugins": ("ptp",)}, "FAULT", "plugins not found: ptp"),
+        ({"missing_plugins": ("ptp",), "contained": True}, "DOUBT", "plugins not found: ptp"),
         ({"missing_programs": ("iptables",)}, "DOUBT", "portmap cannot do without iptables"),
         ({"conflist": None}, "FAULT", "although the node is ready"),
         ({"conflist": None, "snapshot": snapshot(SIBLING)}, "NOTE", "not ready for pods"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from podway_agent.__main__ import main
 from podway_agent.agent import Agent
 from podway_agent.disk import StateDirectory
@@ -45,3 +47,14 @@ def test_every_command_is_documented_and_no_other(capsys: pytest.CaptureFixture[
     assert offered is not None
 
     assert set(offered[1].split(",")) == set(re.findall(r"^- `podway-agent ([a-z]+)", PAGE, re.MULTILINE))
+
+
+def test_every_example_can_be_read_by_what_it_is_for() -> None:
+    blocks = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
+    documents = [list(yaml.safe_load_all(text)) for language, text in blocks if language == "yaml"]
+    files = [text for language, text in blocks if language == "sh" and "agent.toml <<EOF" in text]
+
+    assert [len(one) for one in documents] == [2, 1]
+    (file,) = files
+    told = file.partition("agent.toml <<EOF\n")[2].partition("EOF")[0]
+    assert Settings.model_validate(tomllib.loads(told)).cluster == "demo"
