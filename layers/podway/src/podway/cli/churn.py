@@ -22,6 +22,9 @@ OUTAGE_HOURS = 6
 TURNOVER = 0.04
 """Share of the nodes replaced every hour (Spot, deployments)."""
 
+ROUNDS = 6
+"""An hour goes by in rounds of ten minutes, as long as a freed block rests by default."""
+
 HOURS_A_YEAR = 8766
 
 
@@ -70,17 +73,19 @@ class Buddies:
         return self._pool.place(str(zone), self._length)
 
     def leave(self, block: Prefix) -> None:
-        """The block rests until the hour is over: longer than any quarantine by default."""
+        """The block rests until the round is over: the quarantine by default."""
         self._pool.leave(block)
         self._resting.append(block)
 
-    def hour(self, number: int) -> None:
-        """End an hour; every day the empty halves go back."""
+    def rest(self) -> None:
+        """A round is over."""
         for block in self._resting:
             self._pool.rested(block)
         self._resting.clear()
-        if not number % 24:
-            self._pool.trim()
+
+    def day(self) -> None:
+        """A day is over: empty halves go back."""
+        self._pool.trim()
 
     def supernets(self) -> set[tuple[Prefix, str]]:
         """What the tables have anchors for."""
@@ -113,8 +118,11 @@ class NextFit:
         """The block is free."""
         self._taken[(block.value - self._scene.pod_cidr.value) // self._size] = 0
 
-    def hour(self, number: int) -> None:
-        """Nothing to do."""
+    def rest(self) -> None:
+        """Nothing to do: nobody makes blocks rest."""
+
+    def day(self) -> None:
+        """Nothing to do: nothing is given back."""
 
     def supernets(self) -> set[tuple[Prefix, str]]:
         """None: there is nothing to aggregate by."""
@@ -163,6 +171,8 @@ class Outcome:
     changes: int = 0
     peak: int = 0
     moves: int = 0
+    most_supernets: int = 0
+    """Of all zones together: with anchors, the routes of a table that serves them all."""
 
     def percentile(self, share: float) -> int:
         """Of the routes needed."""
@@ -183,34 +193,65 @@ def live(
     members: list[list[Prefix]] = [[] for _ in range(scene.zones)]
     before: set[tuple[Prefix, str]] = set()
     for hour, wanted in enumerate(sizes(scene, hours, random)):
-        for zone, size in enumerate(wanted):
-            _resize(outcome, policy, members[zone], zone, size, random)
-        policy.hour(hour)
+        for leaving, joining in _rounds(members, wanted, random):
+            _leave(outcome, policy, members, leaving, random)
+            _join(outcome, policy, members, joining)
+            policy.rest()
+        if not hour % 24:
+            policy.day()
         outcome.peak = max(outcome.peak, sum(map(len, members)))
         blocks = sorted((block, zone) for zone, several in enumerate(members) for block in several)
         tables = range(scene.zones) if scene.zones > 1 else (-1,)
         outcome.routes.append(max(fewest_routes(blocks, own) for own in tables))
         now = policy.supernets()
         outcome.changes += len(now ^ before) if before else 0
+        outcome.most_supernets = max(outcome.most_supernets, len(now))
         before = now
         tick()
     return outcome
 
 
-def _resize(
-    outcome: Outcome, policy: Buddies | NextFit, members: list[Prefix], zone: int, size: int, random: Random
+def _rounds(
+    members: Sequence[Sequence[Prefix]], wanted: Sequence[int], random: Random
+) -> Iterator[tuple[list[int], list[int]]]:
+    """An hour in rounds: the zones of the nodes that leave in each, and of those that join, in any order.
+
+    All zones scale at the same time, so their nodes come and go mixed.
+    """
+    leaving: list[int] = []
+    joining: list[int] = []
+    for zone, (some, size) in enumerate(zip(members, wanted, strict=True)):
+        gone = max(int(len(some) * TURNOVER), len(some) - size)
+        leaving += [zone] * gone
+        joining += [zone] * (size - len(some) + gone)
+    random.shuffle(leaving)
+    random.shuffle(joining)
+    for number in range(ROUNDS):
+        yield leaving[number::ROUNDS], joining[number::ROUNDS]
+
+
+def _leave(
+    outcome: Outcome,
+    policy: Buddies | NextFit,
+    members: Sequence[list[Prefix]],
+    leaving: Sequence[int],
+    random: Random,
 ) -> None:
-    """Replace some nodes of the zone, then grow or shrink it."""
-    leaving = max(int(len(members) * TURNOVER), len(members) - size)
-    for _ in range(leaving):
-        at = random.randrange(len(members))
-        members[at], members[-1] = members[-1], members[at]
-        policy.leave(members.pop())
+    for zone in leaving:
+        some = members[zone]
+        at = random.randrange(len(some))
+        some[at], some[-1] = some[-1], some[at]
+        policy.leave(some.pop())
         outcome.moves += 1
-    while len(members) < size:
+
+
+def _join(
+    outcome: Outcome, policy: Buddies | NextFit, members: Sequence[list[Prefix]], joining: Sequence[int]
+) -> None:
+    for zone in joining:
         block = policy.join(zone)
         if block is None:
-            outcome.failed += size - len(members)
-            return
-        members.append(block)
-        outcome.moves += 1
+            outcome.failed += 1
+        else:
+            members[zone].append(block)
+            outcome.moves += 1

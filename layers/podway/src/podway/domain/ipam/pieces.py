@@ -91,13 +91,24 @@ class Pieces:
         self.take(best[0], length)
         return best[0]
 
-    def largest(self) -> Piece | None:
-        """The largest free piece, the lowest among equals; None when nothing is free."""
+    def largest(self, *, top: bool = False) -> Piece | None:
+        """The largest free piece, the lowest (or *top*) among equals; None when nothing is free."""
         for length in range(self._root[1], self._width + 1):
             first = self._first(length)
             if first is not None:
-                return first, length
+                return (max(self._sets[length]) if top else first), length
         return None
+
+    def inside(self, value: int, length: int) -> list[Piece]:
+        """The free pieces inside the given one."""
+        last = value + (1 << (self._width - length))
+        return [
+            (piece, longer)
+            for longer, pieces in self._sets.items()
+            if longer >= length
+            for piece in sorted(pieces)
+            if value <= piece < last
+        ]
 
     def moved(self, root: Piece) -> Pieces:
         """The same free pieces in a range twice or half as wide."""

@@ -6,8 +6,9 @@ The policy (each step only when the one before found nothing):
 2. the biggest supernet of its subnet, lowest address first: strays drain and upper halves empty;
 3. a supernet doubles in place, or the subnet gets another one where there is most room
    (first supernets lie far apart: sparse allocation as in RFC 3531, so that they can double);
-4. every subnet gives back empty supernets and halves;
-5. space is borrowed inside another subnet's supernet, at the price of one longer route.
+4. every subnet gives back empty supernets and halves, also halves in which only others borrow;
+5. space is borrowed at the top end of another subnet's supernet, at the price of one longer route;
+   borrowed space doubles in place too.
 """
 
 from __future__ import annotations
@@ -214,7 +215,39 @@ class Pool:
             while (half := self._empty_half(extent)) and extent.used < below * self._size(extent):
                 freed.append(self._prefix(half))
                 self._give_back(extent, half)
+        self._unite()
         return freed
+
+    def _unite(self) -> None:
+        """Make one supernet of any two of a subnet that are buddies: one route less."""
+        for extents in self.extents.values():
+            longest_first = sorted(extents, key=lambda extent: -extent.piece[1])
+            for extent in longest_first:
+                while extent in extents and (other := self._sibling(extent)) is not None:
+                    self._absorb(extent, other)
+
+    def _sibling(self, extent: Extent) -> Extent | None:
+        value, length = extent.piece
+        around = self.cidr.length if extent.lender is None else extent.lender.piece[1] + 1
+        if length <= around:
+            return None
+        buddy = (value ^ (1 << (self.width - length)), length)
+        same = (e for e in self.extents[extent.subnet] if e.piece == buddy and e.lender is extent.lender)
+        return next(same, None)
+
+    def _absorb(self, extent: Extent, other: Extent) -> None:
+        value, length = extent.piece
+        self._resize(extent, (min(value, other.piece[0]), length - 1))
+        for piece in other.free.inside(*other.piece):
+            extent.free.give(*piece)
+        extent.used += other.used
+        extent.lent += other.lent
+        for borrower in self._all():
+            if borrower.lender is other:
+                borrower.lender = extent
+        self.extents[extent.subnet].remove(other)
+        if extent.lender is not None:
+            extent.lender.lent -= 1
 
     def close_empty(self) -> None:
         """Give back every supernet that nobody uses, but each subnet's last."""
@@ -223,18 +256,34 @@ class Pool:
                 self._close_if_empty(extent)
 
     def _size(self, extent: Extent) -> int:
-        return 1 << (self.width - extent.piece[1])
+        return self._size_of(extent.piece)
 
     def _empty_half(self, extent: Extent) -> Piece | None:
-        """The half that can go: the upper one if both could. An empty supernet keeps its last block."""
+        """The half that can go: the upper one if both could. An empty supernet keeps its last block.
+
+        What others borrow in a half does not hold it: it becomes their own when the half goes.
+        """
         value, length = extent.piece
         if length >= self.width or length >= self._shortest(extent):
             return None
         upper = (value + (1 << (self.width - length - 1)), length + 1)
         for half in (upper, (value, length + 1)):
-            if extent.free.holder(*half):
+            if extent.free.holder(*half) or (extent.lent and self._is_lent_or_free(extent, half)):
                 return half
         return None
+
+    def _is_lent_or_free(self, extent: Extent, half: Piece) -> bool:
+        lent = [borrower.piece for borrower in self._borrowers(extent, half)]
+        pieces = [*extent.free.inside(*half), *lent]
+        return bool(lent) and sum(1 << (self.width - length) for _, length in pieces) == self._size_of(half)
+
+    def _borrowers(self, extent: Extent, half: Piece) -> list[Extent]:
+        """Who borrows from the extent inside that half."""
+        value, size = half[0], self._size_of(half)
+        return [e for e in self._all() if e.lender is extent and value <= e.piece[0] < value + size]
+
+    def _size_of(self, piece: Piece) -> int:
+        return 1 << (self.width - piece[1])
 
     def _shortest(self, extent: Extent) -> int:
         """Supernets without a block stop shrinking at the size of a first one."""
@@ -244,11 +293,17 @@ class Pool:
         return min(self.cidr.length + SPREAD + shares.bit_length(), self.width)
 
     def _give_back(self, extent: Extent, half: Piece) -> None:
-        extent.free.take(*half)
+        pieces = [half] if extent.free.holder(*half) else extent.free.inside(*half)
+        for piece in pieces:
+            extent.free.take(*piece)
+        for borrower in self._borrowers(extent, half):
+            borrower.lender = None
+            extent.lent -= 1
         value, length = extent.piece
         other = (value if half[0] != value else value + (1 << (self.width - length - 1)), length + 1)
         self._resize(extent, other)
-        (extent.lender.free if extent.lender else self.free).give(*half)
+        for piece in pieces:
+            (extent.lender.free if extent.lender else self.free).give(*piece)
 
     def _close_if_empty(self, extent: Extent) -> None:
         """An empty supernet goes back at once, unless it is its subnet's last."""
@@ -269,19 +324,39 @@ class Pool:
         return self._grown(subnet, length)
 
     def _borrowed(self, subnet: str, length: int) -> Prefix | None:
-        """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once."""
+        """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once.
+
+        At its top end: the lender fills its own from the bottom, so the half may go one day.
+        """
+        if self._double_borrowed(subnet, length):
+            return self._inside(subnet, length)
         offers = [
             (largest, extent)
             for owner, extents in self.extents.items()
             if owner != subnet
             for extent in extents
-            if extent.lender is None and (largest := extent.free.largest()) and largest[1] <= length
+            if extent.lender is None and (largest := extent.free.largest(top=True)) and largest[1] <= length
         ]
         if not offers:
             return None
-        (value, shortest), lender = min(offers, key=lambda offer: (offer[0][1], offer[0][0]))
+        (value, shortest), lender = min(offers, key=lambda offer: (offer[0][1], -offer[0][0]))
         wanted = min(max(self._next_length(subnet), shortest), length)
+        value += self._size_of((value, shortest)) - self._size_of((value, wanted))
         lender.free.take(value, wanted)
         lender.lent += 1
         self._open(subnet, (value, wanted), lender)
         return self._inside(subnet, length)
+
+    def _double_borrowed(self, subnet: str, length: int) -> bool:
+        """Borrow the buddy of what is borrowed, if that is no more than would be borrowed anyway."""
+        longest = self._next_length(subnet) - 1
+        for extent in self._biggest_first(self.extents.get(subnet, ())):
+            value, old = extent.piece
+            lender = extent.lender
+            if lender is None or old > length or old < longest or old - 1 <= lender.piece[1]:
+                continue
+            buddy = value ^ (1 << (self.width - old))
+            if lender.free.take(buddy, old):
+                self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
+                return True
+        return False
