@@ -60,5 +60,11 @@ simulate: $(STAMP) ## Simulate the control plane under faults (SEEDS=200; FIRST=
 soak: $(STAMP) ## Play the long seeded tests, go on where a run was cut, write docs/soak (ONLY="name ...")
 	@$(PYTHON) -m tests.soak $(ONLY)
 
+solver: $(STAMP) ## Install OR-tools too (270 MB), for `make corpus` and for the optimality gaps of `make bench`
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/solver.txt
+
+corpus: solver ## Let CP-SAT prove the optima that tests/oracle/corpus.json keeps
+	@$(PYTHON) -m tests.oracle.corpus
+
 clean: ## Remove what was built or cached here
 	@rm -rf .aws-sam build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

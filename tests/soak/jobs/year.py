@@ -53,8 +53,8 @@ def report(cases: Sequence[Case]) -> list[str]:
     columns = "history, policy, peak use, p50, p99, max, not placed, joins and leaves, supernets at most"
     names = [*columns.split(", "), "changes of supernets a day"]
     lines = [
-        f"Three zones, {SCENE.places:,} places, {SCENE.nodes:,} nodes on average, {DAYS} days. Routes: the fewest",
-        "to other subnets in the worst table, hour by hour, with don't-cares (the friendliest count there is).",
+        f"Three zones, {SCENE.places:,} places, {SCENE.nodes:,} nodes on average, {DAYS} days. Routes: the",
+        "fewest to other subnets in the worst table, hour by hour, with don't-cares (the friendliest count).",
         "",
         f"| {' | '.join(names)} |",
         "|---" * len(names) + "|",
