@@ -56,7 +56,7 @@ def test_from_running_to_ready_takes_two_reconciles_also_for_the_first_node_of_a
 
 
 def test_a_block_is_not_handed_out_before_its_forwarders_have_acknowledged_it() -> None:
-    play = Play()
+    play = Play(quota=5)
     play.settle()
     play.cloud.add(instance("b4"))
     play.reconcile()

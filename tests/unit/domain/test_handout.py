@@ -71,7 +71,34 @@ def test_a_block_is_handed_out_when_it_is_covered_and_its_forwarders_know_it() -
 def test_a_block_waits_for_the_next_hop_and_the_first_standby_of_its_route(laggard: str) -> None:
     found = ready(acknowledged=KNOWN | {laggard: 4})
 
-    assert found == {node: node == laggard for node in BLOCKS}, "its own block it knows anyway"
+    assert found == dict.fromkeys(BLOCKS, False)
+
+
+@pytest.mark.parametrize("laggard", ["i-0", "i-1"])
+def test_nobody_waits_for_who_would_stand_by_for_a_direct_route(laggard: str) -> None:
+    direct = PlannedRoute(BLOCKS["i-2"], "i-2", "eni-2", RouteKind.DIRECT, standbys=(laggard,))
+    table = replace(PLAN.route_tables[0], routes=(PLANNED, direct))
+    tables = (replace(TABLES[0], routes=(ANCHOR, Route(BLOCKS["i-2"], "eni-2", owned=True))), TABLES[1])
+
+    found = ready(tables=tables, acknowledged=KNOWN | {laggard: 4}, plan=replace(PLAN, route_tables=(table,)))
+
+    assert found == {"i-0": False, "i-1": False, "i-2": True}
+
+
+def test_a_block_waits_for_its_own_node_also_when_it_is_its_second_one() -> None:
+    assert not ready(acknowledged=KNOWN | {"i-2": 4})["i-2"]
+
+
+def test_who_has_only_its_own_direct_route_need_not_poll_fast() -> None:
+    direct = PlannedRoute(BLOCKS["i-2"], "i-2", "eni-2", RouteKind.DIRECT, standbys=("i-1",))
+    table = replace(PLAN.route_tables[0], routes=(direct,))
+    cluster = replace(
+        CLUSTER, route_tables=(replace(TABLES[0], routes=(Route(BLOCKS["i-2"], "eni-2", owned=True),)),)
+    )
+
+    (first, _) = make_maps(cluster, replace(PLAN, route_tables=(table,)), MEMBERS, {})
+
+    assert first.forwarders == ()
 
 
 def test_nobody_waits_for_a_second_standby() -> None:

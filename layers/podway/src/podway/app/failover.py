@@ -40,6 +40,9 @@ CLAIM_LASTS = timedelta(seconds=60)
 ROUNDS = 3
 """How often a move is tried when standbys turn out to be dead too."""
 
+MOST_NAMED = 64
+"""Nodes of which one report may speak: a watcher has a handful of them, and each costs a read."""
+
 PATIENCE = timedelta(seconds=15)
 """How long a call may wait for its turn: half of what the function may run."""
 
@@ -115,7 +118,7 @@ class Failover:
         """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
         cards = {
             node: self._parallel.start(partial(self._store.card, node))
-            for node in (*report.suspects, *report.cleared)
+            for node in (*report.suspects, *report.cleared)[:MOST_NAMED]
         }
         verdicts = self._parallel.start(self._store.verdicts)
         outcomes: list[Outcome] = []

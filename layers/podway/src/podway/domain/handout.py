@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from podway.domain.addressing import Prefix
 from podway.domain.members import HeldBlock, Member
-from podway.domain.model import Cluster, Node, NodeState, Plan, RouteTable
+from podway.domain.model import Cluster, Node, NodeState, Plan, RouteKind, RouteTable
 from podway.domain.routing import eligible
 from podway.domain.survey import longest_match
 
@@ -52,8 +52,8 @@ def hand_out(
     """The members with every block marked ready that may be used now.
 
     A block is ready once it is matched, in every table that must carry it, by a route to its own node
-    or to an eligible one of its subnet, and that node and the route's first standby have acknowledged
-    the block. Ready stays ready: pods live on it.
+    or to an eligible one of its subnet, and its own node, that one and the first standby have acknowledged
+    the block. Nobody stands by for a direct route: it dies with its node. Ready stays ready: pods live on it.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}
@@ -61,6 +61,7 @@ def hand_out(
         (table.table, route.destination): route.standbys[:1]
         for table in plan.route_tables
         for route in table.routes
+        if route.kind is RouteKind.AGGREGATED  # nobody takes over a direct route
     }
     tables = tuple(tables)
 
@@ -74,7 +75,7 @@ def hand_out(
                 return False
             if hop.id != member.id and not eligible(hop):
                 return False
-            knowing = {hop.id, *standbys.get((table.id, route.destination), ())} - {member.id}  # type: ignore[arg-type]  # matched routes have a Prefix
+            knowing = {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
             if any(acknowledged.get(one, 0) < block.since for one in knowing):
                 return False
         return True
@@ -155,8 +156,10 @@ def _watched(
 def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> tuple[set[Prefix], set[str]]:
     """Destinations whose route points, or will point, at these nodes, and the nodes that poll fast.
 
-    Those are next hops and first standbys: a block waits for their acknowledgement.
+    Those are forwarders and their first standbys: a block waits for their acknowledgement. Whoever has
+    nothing but its own direct routes is none, or a table without aggregates would have everybody poll fast.
     """
+    anchors = {prefix for subnet in cluster.subnets for prefix in subnet.supernets}
     by_interface = {node.network_interface: node.id for node in nodes.values()}
     destinations: set[Prefix] = set()
     forwarders: set[str] = set()
@@ -164,12 +167,15 @@ def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> t
         for present in table.routes:
             if present.owned and present.target in by_interface and isinstance(present.destination, Prefix):
                 destinations.add(present.destination)
-                forwarders.add(by_interface[present.target])
+                hop = by_interface[present.target]
+                if not any(block.contains(present.destination) for block in nodes[hop].blocks):
+                    forwarders.add(hop)
     for planned in plan.route_tables:
         for route in planned.routes:
             if route.next_hop in nodes:
                 destinations.add(route.destination)
-                forwarders.update({route.next_hop, *route.standbys[:1]})
+                if route.kind is RouteKind.AGGREGATED or route.destination in anchors:
+                    forwarders.update({route.next_hop, *route.standbys[:1]})
     return destinations, forwarders & nodes.keys()
 
 

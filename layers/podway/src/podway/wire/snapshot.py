@@ -74,7 +74,7 @@ class Snapshot(_Part):
     elsewhere: tuple[Cidr, ...] = ()
     """Space inside ``reachable_here`` that another subnet owns: leaves by the VPC router."""
     forwarders: tuple[str, ...] = ()
-    """Nodes of the subnet that are next hops for blocks of others: they poll fast."""
+    """Nodes of the subnet that relay for others, and who stands by for them: they poll fast."""
     members: tuple[Member, ...] = ()
     watches: tuple[Watch, ...] = ()
     """Since 1.1: who probes through whom. A suspicion counts only from an assigned watcher."""
