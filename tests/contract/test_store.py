@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -12,13 +13,14 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.app.errors import Superseded
-from podway.app.ports import ClaimAnswer, Store
+from podway.app.ports import ClaimAnswer, PendingHook, Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Standby
 from podway.domain.handout import MapMember, SubnetMap
-from podway.domain.health import Evidence, Severity, accuse, withdraw
+from podway.domain.health import Evidence, Severity, Verdict, accuse, withdraw
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
+from podway.domain.signals import LifecycleHook
 from podway_lab.stack.template import Place, Template
 
 from tests.fakes.store import FakeStore
@@ -216,3 +218,51 @@ def test_a_verdict_that_has_changed_since_it_was_read_is_not_forgotten(store: St
     assert kept == {NODE: calm}
     assert calm.withdrawn == {"alarm:x": LATER}
     assert store.verdicts() == {}
+
+
+def test_whoever_has_just_seen_a_verdict_changes_it_unless_it_has_changed_since(store: Store) -> None:
+    one, other = (Evidence(f"alarm:{name}", Severity.INDIRECT, START) for name in "ab")
+
+    first = store.change_verdict(
+        NODE, "subnet-a", partial(accuse, evidence=one), seen=Verdict(NODE, "subnet-a")
+    )
+    second = store.change_verdict(
+        NODE, "subnet-a", partial(accuse, evidence=other), seen=Verdict(NODE, "subnet-a")
+    )
+    third = store.change_verdict(NODE, "subnet-a", partial(accuse, evidence=one), seen=second)
+
+    assert first.evidence.keys() == {"alarm:a"}
+    assert second.evidence.keys() == {"alarm:a", "alarm:b"}, "what was seen is old, and nothing is lost"
+    assert third == second == store.verdicts()[NODE]
+
+
+def test_a_card_is_shown_as_it_stands(store: Store) -> None:
+    store.put_card(CARD)
+
+    assert store.card(NODE) == replace(CARD, version=1)
+    assert store.card(OTHER) is None
+
+
+def test_tokens_are_debited_from_one_bucket_for_each_kind_and_come_back_with_time(store: Store) -> None:
+    def full_after(kind: str, count: int, now: datetime) -> float:
+        wait = store.take_tokens(kind, count, now=now) - now
+        return round(wait.total_seconds(), 3)
+
+    assert full_after("ReplaceRoute", 10, START) == 2.0
+    assert full_after("ReplaceRoute", 5, START) == 3.0
+    assert full_after("CreateRoute", 1, START) == 0.2
+    assert full_after("ReplaceRoute", 1, START + timedelta(seconds=1)) == 2.2
+    assert full_after("ReplaceRoute", 1, START + timedelta(hours=1)) == 0.2
+
+
+def test_a_hook_waits_since_it_was_kept_first_until_it_is_dropped(store: Store) -> None:
+    hook = LifecycleHook("workers", "podway", "token", NODE)
+
+    store.keep_hook(hook, now=START)
+    store.keep_hook(replace(hook, token="another"), now=LATER)
+    waiting = store.recall().hooks
+    store.drop_hook(NODE)
+    store.drop_hook(NODE)
+
+    assert waiting == {NODE: PendingHook(replace(hook, token="another"), START)}
+    assert store.recall().hooks == {}

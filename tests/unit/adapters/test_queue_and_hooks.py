@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from podway.adapters.autoscaling import AutoScalingHooks
+from podway.adapters.correlation import correlate
 from podway.adapters.machine import SystemClock, Threads
 from podway.adapters.queue import HintQueue
 from podway.adapters.quotas import RouteQuota
@@ -38,7 +41,8 @@ class Client:
             raise ClientError({"Error": {"Code": code, "Message": message}}, "Call")
         return self.answer
 
-    send_message = complete_lifecycle_action = get_service_quota = _call
+    send_message = complete_lifecycle_action = record_lifecycle_action_heartbeat = _call
+    get_service_quota = _call
 
 
 def queue(client: Any) -> HintQueue:
@@ -81,6 +85,31 @@ def test_a_completed_hook_lets_the_group_go_on() -> None:
 
     assert client.given[0]["LifecycleActionResult"] == "CONTINUE"
     assert client.given[0]["LifecycleActionToken"] == "token"
+
+
+def test_an_extended_hook_waits_longer() -> None:
+    client = Client()
+
+    hooks(client).extend(HOOK)
+    hooks(Client(refusal=("ValidationError", "No active Lifecycle Action found with token x"))).extend(HOOK)
+
+    assert client.given == [
+        {"AutoScalingGroupName": HOOK.group, "LifecycleHookName": HOOK.name, "LifecycleActionToken": "token"}
+    ]
+
+
+def test_a_hint_names_the_event_that_caused_it_also_from_a_thread() -> None:
+    client = Client()
+    told = copy_context()
+    told.run(correlate, "the event")
+
+    told.run(Threads(1).start, partial(queue(client).hint, "i-1 failed")).result()
+
+    (received,) = hints(
+        {"Records": [{"messageId": "1", "body": client.given[0]["MessageBody"]}]}, account=None
+    )
+    assert isinstance(received.says, Hint)
+    assert received.says.cause == "the event"
 
 
 def test_a_hook_that_waits_no_longer_is_success_and_any_other_refusal_is_not() -> None:

@@ -103,6 +103,29 @@ def test_hints_start_one_reconcile_and_what_is_none_starts_none(lab: Lab, name: 
     assert ("reconciled" in invocation.printed) == (name == "queue-hints")
 
 
+def test_a_run_tells_of_its_tables_its_limits_and_what_caused_it(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = load("queue-hints")
+    ours = next(one for one in event["Records"] if "hint" in json.loads(one["body"]))
+    ours["body"] = json.dumps(json.loads(ours["body"]) | {"cause": "the first event"})
+
+    invocation = invoke(lab.delivery, "ReconcileFunction", event)
+
+    printed = invocation.printed + capsys.readouterr().out
+    told = metrics(printed)
+    assert told.keys() >= {"Routes", "RouteBudget", "Holes", "FrozenSubnets", "UnhealthyNodes", "Throttles"}
+    assert told.keys() >= {"DriftFound", "DriftRepaired", "LimitsNear", "LimitsReached", "OldestHintSeconds"}
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    dimensions = [
+        tuple(one["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) for one in lines if "_aws" in one
+    ]
+    assert max(map(len, dimensions)) <= 3, "few dimensions"
+    (line,) = (one for one in lines if one.get("message") == "reconciled")
+    assert line["correlation_id"] == "the first event"
+    assert "the first event" in line["causes"]
+
+
 def test_handlers_import_with_an_empty_environment() -> None:
     code = (
         "import importlib.util, sys\n"
