@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import netlink, routing
+from podway_agent import filter_events, netlink, routing
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.netlink import Message, Watch
 
@@ -91,9 +91,11 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._watch = Watch(GROUPS)
+        self._filters = filter_events.watch()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._next_look = 0.0
         self._drifted_at: float | None = None
+        self._filters_drifted = False
         self._retry = SHORTEST_RETRY
 
     def deliver(self, snapshot: Snapshot) -> None:
@@ -112,10 +114,11 @@ class Loop:
         while not self._stopping:
             self.step(self.pause())
         self._watch.close()
+        self._filters.close()
 
     def step(self, pause: float) -> None:
         """Wait up to *pause* seconds for something to happen, and do what is then due."""
-        select.select([self._watch.fileno(), self._bell], [], [], pause)
+        select.select([self._watch.fileno(), self._filters.fileno(), self._bell], [], [], pause)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         self.ticked = self.clock()
@@ -129,7 +132,8 @@ class Loop:
             self._converge(look=True, news=False)
         elif self._drifted_at is not None and self._settled():
             # a fault of the filters is only found by looking at them: it must not be forgotten here
-            self._converge(look=self.outcome is None or not self.outcome.is_complete, news=False)
+            amiss = self.outcome is None or not self.outcome.is_complete
+            self._converge(look=amiss or self._filters_drifted, news=False)
 
     def pause(self) -> float:
         """Seconds until something is due by itself."""
@@ -152,9 +156,11 @@ class Loop:
     def _listen(self) -> None:
         """Note whether the kernel's events concern us."""
         events, lost = self._watch.read()
-        if lost:
-            self.counters.overflows += 1
-        if self._drifted_at is None and (lost or any(map(self.concerns, events))):
+        notices, missed = self._filters.read()
+        self.counters.overflows += lost + missed
+        filters = missed or any(map(filter_events.concerns_filters, notices))
+        self._filters_drifted = self._filters_drifted or filters
+        if self._drifted_at is None and (lost or filters or any(map(self.concerns, events))):
             self._drifted_at = self.clock()
 
     def concerns(self, event: Message) -> bool:
@@ -197,6 +203,7 @@ class Loop:
         """Bring the kernel to the snapshot, say what came of it, and plan the next look."""
         assert self._snapshot is not None  # only called with one
         self._drifted_at = None
+        self._filters_drifted = self._filters_drifted and not look
         resets = self.dataplane.switches.resets.total()
         before, self.outcome = self.outcome, self.dataplane.converge(self._snapshot, look=look)
         resets = self.dataplane.switches.resets.total() - resets

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
-NETLINK_ROUTE = 0
+NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_CAP_ACK = 10
@@ -184,8 +184,8 @@ class Netlink:
 class Watch:
     """A netlink socket for events."""
 
-    def __init__(self, groups: Sequence[int]) -> None:
-        self._socket = _open(strict=False)
+    def __init__(self, groups: Sequence[int], family: int = NETLINK_ROUTE) -> None:
+        self._socket = _open(strict=False, family=family)
         self._socket.setblocking(False)
         for group in groups:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
@@ -217,8 +217,8 @@ class Watch:
         return bool(select.select([self], [], [], seconds)[0])
 
 
-def _open(*, strict: bool) -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+def _open(*, strict: bool, family: int = NETLINK_ROUTE) -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     if strict:
         opened.settimeout(ANSWER_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import deque
 
 ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 """Looked through after PATH, which need not hold the administrator's programs."""
@@ -11,18 +12,25 @@ SECONDS = 15
 NOT_FOUND = 127
 
 
+STARTED: deque[int] = deque(maxlen=64)
+"""Process numbers of those that we started last: the kernel marks what they changed with them."""
+
+
 def run_program(program: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run *program* with *text* as its input. One that is not there, or does not end, counts as failed."""
     environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:{ADMIN_PATH}"}
+    pipe = subprocess.PIPE
+    command = [program, *arguments]
     try:
-        return subprocess.run(  # noqa: S603  (callers name fixed programs; no shell)
-            [program, *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            env=environment,
-        )
+        with subprocess.Popen(  # noqa: S603  (callers name fixed programs; no shell)
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        ) as process:
+            STARTED.append(process.pid)
+            try:
+                out, complaint = process.communicate(text, timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess([program, *arguments], NOT_FOUND, "", str(error))
+        return subprocess.CompletedProcess(command, NOT_FOUND, "", str(error))
+    return subprocess.CompletedProcess(command, process.returncode, out, complaint)
