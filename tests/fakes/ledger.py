@@ -8,6 +8,7 @@ from datetime import datetime
 
 from podway.app.operator import Lease
 from podway.app.ports import Remark
+from podway.domain.trust import NodeIdentity
 
 from tests.fakes.store import FakeStore
 
@@ -26,6 +27,14 @@ class FakeLedger:
 
     def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
         return (one for one in self.store.history if since <= one.at <= until)
+
+
+@dataclass
+class FakeIdentities:
+    nodes: tuple[NodeIdentity, ...] = ()
+
+    def of_members(self) -> tuple[NodeIdentity, ...]:
+        return self.nodes
 
 
 @dataclass

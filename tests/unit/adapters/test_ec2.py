@@ -96,6 +96,17 @@ def test_tables_of_other_subnets_and_other_clusters_are_none_of_ours(region: Reg
     assert [one.id for one in region.survey().route_tables] == [ours]
 
 
+def test_a_table_of_a_members_subnet_without_the_clusters_tag_is_told_apart(region: Region) -> None:
+    region.launch(region.subnets[0])
+    bare = region.table(subnet=region.subnets[0])
+    tagged = region.table(OURS)
+
+    survey = region.survey()
+
+    assert {one.id for one in survey.route_tables} == {bare, tagged}
+    assert survey.untagged_tables == (bare,)
+
+
 def test_a_gateways_table_is_left_out_and_named(region: Region) -> None:
     region.launch(region.subnets[0])
     table = region.table(OURS)

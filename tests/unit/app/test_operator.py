@@ -15,8 +15,9 @@ from podway.domain.model import Health, Route, RouteKind, RouteOrigin
 from podway.domain.overview import Ownership
 from podway.domain.review import DRAINED
 from podway.domain.signals import HandoverAsked, HandoverReason, InstanceState
+from podway.domain.trust import NodeIdentity
 
-from tests.fakes.ledger import FakeBus, FakeLedger
+from tests.fakes.ledger import FakeBus, FakeIdentities, FakeLedger
 from tests.unit.app.cluster import POD_CIDR, QUARANTINE, Play, instance
 
 PATIENCE = timedelta(seconds=5)
@@ -32,12 +33,14 @@ class Desk:
         self.play.reconcile()
         self.ledger = FakeLedger(self.play.store)
         self.bus = FakeBus()
+        self.identities = FakeIdentities()
         self.pauses: list[float] = []
         self.operator = Operator(
             cluster=Cluster("demo", (POD_CIDR,), QUARANTINE),
             cloud=self.play.cloud,
             store=self.play.store,
             alarms=self.play.alarms,
+            identities=self.identities,
             ledger=self.ledger,
             bus=self.bus,
             hints=self.play.hints,
@@ -165,6 +168,15 @@ def test_history_begins_where_it_is_asked_to() -> None:
 
 
 # drain and undrain
+
+
+def test_a_check_names_by_what_others_may_speak_as_a_node() -> None:
+    desk = Desk()
+    desk.identities.nodes = (NodeIdentity("i-a1", "nodes", {"Statement": []}, hops=2),)
+
+    (doubt,) = desk.operator.check()
+
+    assert doubt.subject == "i-a1"
 
 
 def test_a_drain_is_an_event_and_is_over_when_nothing_is_relayed() -> None:

@@ -172,6 +172,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
     """The operator's use cases over AWS, or over whatever answers at *endpoint_url*; built anew."""
     from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (a function's start must not pay for the command)
+    from podway.adapters.identities import NodeIdentities  # noqa: PLC0415  (as above)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
     from podway.app.operator import Cluster, Operator  # noqa: PLC0415  (as above)
 
@@ -207,6 +208,9 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         hints=hints,
         clock=clock,
         alarms=NodeAlarms(client("cloudwatch"), cluster=chosen.cluster),
+        identities=NodeIdentities(
+            client("ec2"), client("iam"), cluster=chosen.cluster, node_tag=chosen.node_tag
+        ),
         failover=failing_over,
         pause=time.sleep,
     )

@@ -96,6 +96,7 @@ class Ec2Cloud:
             vpc_cidrs=tuple(sorted(cidr for one in vpcs for cidr in _vpc_cidrs(one))),
             route_tables=managed,
             excluded_tables=excluded,
+            untagged_tables=self._untagged(tables, managed),
         )
 
     def route_tables(self) -> tuple[RouteTable, ...]:
@@ -229,6 +230,13 @@ class Ec2Cloud:
                 continue
             managed.append(self._table(table, tuple(sorted(steered)), quota=self._quota.value()))
         return tuple(managed), excluded
+
+    def _untagged(
+        self, tables: Iterable[Mapping[str, Any]], managed: tuple[RouteTable, ...]
+    ) -> tuple[str, ...]:
+        ours = {table.id for table in managed}
+        bare = (one["RouteTableId"] for one in tables if not self._is_tagged(one))
+        return tuple(sorted(ours.intersection(bare)))
 
     def _is_tagged(self, table: Mapping[str, Any]) -> bool:
         return {"Key": TABLE_TAG, "Value": self._cluster} in table.get("Tags", [])

@@ -15,6 +15,7 @@ from typing import Protocol
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.failover import Failover
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Memory, Remark, Store
+from podway.app.report import conflict_text, table_warnings
 from podway.domain.addressing import Prefix
 from podway.domain.adoption import Adopted, NotAdopted, Release, adopt, release
 from podway.domain.freeze import freeze
@@ -25,6 +26,7 @@ from podway.domain.overview import Heard, Overview, Sight, overview
 from podway.domain.planner import plan
 from podway.domain.review import DRAINED
 from podway.domain.survey import Standing, Survey, make_cluster, mark_owned
+from podway.domain.trust import Doubt, NodeIdentity, doubts
 
 RELEASED = "released"
 """Who holds the lease of a cluster that was given back."""
@@ -69,6 +71,14 @@ class Bus(Protocol):
 
     def ask_drain(self, instances: Iterable[str]) -> None:
         """Have the lifecycle function hand over what these instances relay."""
+        ...
+
+
+class Identities(Protocol):
+    """Whom the nodes speak as."""
+
+    def of_members(self) -> tuple[NodeIdentity, ...]:
+        """Every instance with the cluster's tag."""
         ...
 
 
@@ -127,12 +137,14 @@ class Operator:
         hints: Hints,
         clock: Clock,
         alarms: Alarms,
+        identities: Identities,
         failover: Failover,
         pause: Callable[[float], None],
     ) -> None:
         self._cluster, self._cloud, self._store, self._ledger = cluster, cloud, store, ledger
         self._bus, self._hints, self._clock = bus, hints, clock
-        self._alarms, self._failover, self._pause = alarms, failover, pause
+        self._alarms, self._identities = alarms, identities
+        self._failover, self._pause = failover, pause
 
     # Reading
 
@@ -150,6 +162,10 @@ class Operator:
     def history(self, since: datetime) -> tuple[Remark, ...]:
         """Who moved where, when, why, from *since* until now."""
         return tuple(self._ledger.history(since, self._clock.now()))
+
+    def check(self) -> tuple[Doubt, ...]:
+        """By what another than a node may speak as the node."""
+        return doubts(self._identities.of_members())
 
     def _roll(self, survey: Survey, memory: Memory) -> Roll:
         targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
@@ -204,11 +220,8 @@ class Operator:
                 frozen={subnet: str(why) for subnet, why in frozen.subnets.items()},
                 warnings=(
                     *planned.warnings,
-                    *(
-                        f"{one.table}: {one.destination} was ours and now leads to {one.target}: left alone"
-                        for one in owned.conflicts
-                    ),
-                    *(f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()),
+                    *(conflict_text(one, cluster) for one in owned.conflicts),
+                    *table_warnings(survey, cluster.name),
                 ),
             )
         )

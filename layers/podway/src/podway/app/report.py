@@ -76,7 +76,14 @@ def note_drift(outcome: Outcome, survey: Survey, memory: Memory, owned: Owned, c
     outcome.drifted = sorted(missing | taken)
     outcome.repaired = len(missing & made)
     outcome.warnings += [conflict_text(one, cluster) for one in owned.conflicts]
-    outcome.warnings += [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
+    outcome.warnings += table_warnings(survey, cluster.name)
+
+
+def table_warnings(survey: Survey, cluster: str) -> list[str]:
+    """Tables that cannot be managed, or only as long as nothing fails."""
+    excluded = [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
+    bare = f"no tag podway:cluster={cluster}: no role may write there, and no failover looks there"
+    return [*excluded, *(f"{table}: {bare}" for table in survey.untagged_tables)]
 
 
 def conflict_text(conflict: Conflict, cluster: Cluster) -> str:

@@ -16,7 +16,13 @@ from collections.abc import Sequence
 import click
 
 from podway.cli.offline import explain_command, plan_command, validate_command
-from podway.cli.reading import history_command, nodes_command, routes_command, status_command
+from podway.cli.reading import (
+    check_command,
+    history_command,
+    nodes_command,
+    routes_command,
+    status_command,
+)
 from podway.cli.simulate import simulate_command
 from podway.cli.steering import adopt_command, drain_command, release_command, undrain_command
 
@@ -43,6 +49,7 @@ for _command in (
     explain_command,
     simulate_command,
     status_command,
+    check_command,
     nodes_command,
     routes_command,
     history_command,

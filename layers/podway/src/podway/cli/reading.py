@@ -1,4 +1,4 @@
-"""The commands that read a running cluster: ``status``, ``nodes``, ``routes``, ``history``."""
+"""The commands that read a running cluster: ``status``, ``check``, ``nodes``, ``routes``, ``history``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PERIOD = re.compile(r"(\d{1,6})([smhd])")
+
+
+@click.command("check")
+@over_aws
+@output
+def check_command(operator: Operator, output: str) -> int:
+    """Tell by what another than a node may speak as the node.
+
+    Reads the trust policy of the nodes' roles and how their IMDS answers. Exit status 1 if there are doubts.
+    """
+    found = operator.check()
+    if output == "json":
+        click.echo(json.dumps([{"subject": one.subject, "doubt": one.what} for one in found], indent=2))
+    else:
+        for one in found:
+            click.echo(f"{one.subject}: {one.what}")
+        click.echo(f"{len(found)} doubts")
+    return int(bool(found))
 
 
 @click.command("status")

@@ -43,6 +43,8 @@ class Survey:
     route_tables: tuple[RouteTable, ...]
     excluded_tables: Mapping[str, str] = field(default_factory=dict)
     """Tables of members' subnets that cannot be managed, and why."""
+    untagged_tables: tuple[str, ...] = ()
+    """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
 
 
 @dataclass(frozen=True, slots=True)
