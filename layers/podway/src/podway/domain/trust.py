@@ -47,9 +47,7 @@ def doubts(nodes: Iterable[NodeIdentity]) -> tuple[Doubt, ...]:
         if node.tokens_required is False:
             found.add((node.instance, "IMDS answers without a session token (HttpTokens is not required)"))
         if node.hops is not None and node.hops > 1:
-            found.add(
-                (node.instance, f"IMDS's answers make {node.hops} hops, and may reach pods")
-            )
+            found.add((node.instance, f"IMDS's answers make {node.hops} hops, and may reach pods"))
     return tuple(Doubt(subject, what) for subject, what in sorted(found))
 
 
