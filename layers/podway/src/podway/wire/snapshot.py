@@ -123,7 +123,20 @@ def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | 
         raise SnapshotRefused("generation of the body is not that of the item")
     if cluster not in (None, snapshot.cluster) or subnet not in (None, snapshot.subnet):
         raise SnapshotRefused(f"it is of cluster {snapshot.cluster}, subnet {snapshot.subnet}")
+    _lighten(snapshot)
     return snapshot
+
+
+def _lighten(snapshot: Snapshot) -> None:
+    """Let all members share one set of the fields that were given, and all blocks another.
+
+    pydantic keeps such a set with every value: half of what a big snapshot takes of a node's memory,
+    and nobody asks (it serves ``exclude_unset`` only).
+    """
+    given: dict[type[_Part], set[str]] = {kind: set(kind.model_fields) for kind in (Member, Block)}
+    for member in snapshot.members:
+        for part in (member, *member.blocks):
+            object.__setattr__(part, "__pydantic_fields_set__", given[type(part)])
 
 
 class _Schema(_Part):
