@@ -122,10 +122,14 @@ class Runtime:
                 return "" if said.get(2) else bytes(said.get(4, b"not ready")).decode()
         return "the runtime says nothing of a network"
 
-    def run(self, name: str) -> Sandbox:
-        """Start a pod; what the kubelet calls first for each. Raises grpc.RpcError."""
+    def run(self, name: str, *, ports: Mapping[int, int] | None = None) -> Sandbox:
+        """Start a pod, with *ports* of the host led to its own; what the kubelet calls first for each.
+
+        Raises grpc.RpcError.
+        """
         metadata: Message = {1: name, 2: f"uid-{name}", 3: "default"}
-        config: Message = {1: metadata, 2: name, 8: {1: f"/{CGROUP}"}}
+        mappings: list[Message] = [{2: inner, 3: outer} for outer, inner in (ports or {}).items()]
+        config: Message = {1: metadata, 2: name, 5: mappings, 8: {1: f"/{CGROUP}"}}
         (identity,) = all_of(self._call("RunPodSandbox", {1: config}), 1)
         return self._status(identity.decode())
 

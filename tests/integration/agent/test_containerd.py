@@ -98,11 +98,14 @@ def inside(sandbox: Sandbox) -> Namespace:
     return Namespace(os.open(sandbox.namespace, os.O_RDONLY | os.O_CLOEXEC))
 
 
-def accepts(source: Namespace, target: Namespace, at: str) -> bool:
-    """Whether a TCP connection from *source* to *target*, which is *at* that address, stands."""
-    with target.listen(at, 8080), source.open_socket(socket.AF_INET, socket.SOCK_STREAM) as asking:
+def accepts(source: Namespace, target: Namespace, at: str, *, by: tuple[str, int] | None = None) -> bool:
+    """Whether a TCP connection from *source* to *target*, *at* its own address or *by* another, stands."""
+    with (
+        target.listen(at, 8080 if by else 0) as server,
+        source.open_socket(socket.AF_INET, socket.SOCK_STREAM) as asking,
+    ):
         asking.settimeout(5)
-        return asking.connect_ex((at, 8080)) == 0
+        return asking.connect_ex(by or server.getsockname()) == 0
 
 
 def test_pods_of_two_zones_talk_once_their_nodes_are_ready(cluster: Cluster, image: Path) -> None:
@@ -115,7 +118,7 @@ def test_pods_of_two_zones_talk_once_their_nodes_are_ready(cluster: Cluster, ima
         for name in NODES:
             cluster.tell(name[0], str(block(name)))
             soon(partial(has_network, started[name]))
-        a2, b2 = (started[name].runtime.run("pod") for name in NODES)
+        a2, b2 = (started[name].runtime.run("pod", ports={8081: 8080}) for name in NODES)
 
         with inside(a2) as here, inside(b2) as there:
             assert (ping(here, b2.address).lost, ping(there, a2.address).lost) == (0, 0)
@@ -123,6 +126,7 @@ def test_pods_of_two_zones_talk_once_their_nodes_are_ready(cluster: Cluster, ima
             assert ping(here, b2.address, size=8900).lost == 0
             assert accepts(here, there, b2.address)
             assert accepts(there, here, a2.address)
+            assert accepts(there, here, a2.address, by=(address("a2"), 8081)), "a port of the node"
 
 
 def test_a_block_more_is_filled_while_pods_live_and_all_are_reached(cluster: Cluster, image: Path) -> None:
