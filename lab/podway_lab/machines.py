@@ -130,16 +130,15 @@ class Fleet:
     def reboot(self, instance: str) -> None:
         """The instance starts anew with what it has on disk; pods and addresses in use are gone."""
         self.halt(instance)
-        home = self._fabric.directory / instance
-        shutil.rmtree(home / ADDRESSES, ignore_errors=True)
         self.boot(instance)
 
     def halt(self, instance: str) -> None:
-        """The instance falls silent, with all that runs on it; twice is fine."""
+        """The instance falls silent, with all that runs on it and all that is on /run; twice is fine."""
         machine = self.machines.pop(instance, None)
         if machine is not None:
             self._fabric.detach(instance)
             machine.metadata.stop()
+            shutil.rmtree(self._fabric.directory / instance / ADDRESSES, ignore_errors=True)
 
     def close(self) -> None:
         """End what serves the machines; the fabric ends the machines themselves."""

@@ -15,11 +15,12 @@ from itertools import product
 
 from podway.domain.addressing import Prefix
 
-from podway_lab import background, troubles  # noqa: F401  (their sentences are known once they are loaded)
+from podway_lab import background, operations, troubles  # noqa: F401  (their sentences are known once they are loaded)
 from podway_lab.background import Background
 from podway_lab.fabric.probes import Trace, ping, trace
 from podway_lab.fabric.sweep import matrix, sweep
 from podway_lab.lab import Lab
+from podway_lab.operations import Noted
 from podway_lab.report import Handled, Loss, Report
 from podway_lab.scenario import BadScenario, Scenario, Sentence
 from podway_lab.stack.functions import Invocation
@@ -42,6 +43,9 @@ class Player:
         self.store_away = -1
         """Mark in the call log from when the agents were last cut off from the store."""
         self.began = time.monotonic()
+        self.it = ""
+        """The node that was named last."""
+        self.noted = Noted()
 
     def play(self, scenario: Scenario) -> bool:
         """Whether everything that was expected came true; stops at the first thing that did not."""
@@ -107,11 +111,15 @@ class Player:
             raise NeedsPackets
 
     def chosen(self, text: str) -> str:
-        """The node that *text* names: itself, or as "the forwarder of b" (whoever relays most there)."""
+        """The node that *text* names: itself, "the forwarder of b" (who relays most there), or "it" again."""
         if match := re.fullmatch(r"(?:the )?forwarder of (\S+)", text):
-            return self._forwarder_of(match[1])
+            self.it = self._forwarder_of(match[1])
+            return self.it
+        if text == "it":
+            return self.it
         if text not in self.lab.ids:
             raise NotSo(f"there is no node {text}")
+        self.it = text
         return text
 
     def carried(self) -> Iterator[tuple[str, str | None]]:
@@ -219,9 +227,10 @@ def _all_ready(player: Player, _: re.Match[str]) -> str:
 
 @says(r"node (?P<node>\S+) is ready")
 def _ready(player: Player, match: re.Match[str]) -> str:
-    if not player.lab.is_ready(match["node"]):
-        raise NotSo(f"{match['node']} is not ready")
-    return ""
+    node = player.chosen(match["node"])
+    if not player.lab.is_ready(node):
+        raise NotSo(f"{node} is not ready")
+    return node
 
 
 @says(r"show routes")

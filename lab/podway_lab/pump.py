@@ -11,6 +11,7 @@ from podway_lab.region.events import (
     AlarmState,
     Event,
     Metric,
+    Stamp,
     Stamps,
     alarm_change,
     custom,
@@ -40,6 +41,10 @@ class Pump:
     def close(self) -> None:
         """Say nothing any more."""
         self._closed.set()
+
+    def stamp(self) -> Stamp:
+        """For an event that somebody outside the region sends."""
+        return self._stamps.next()
 
     def send(self, event: Event) -> None:
         """Put one event on the bus."""

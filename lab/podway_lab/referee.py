@@ -129,9 +129,15 @@ class Referee:
             self._judge_addresses(members, write.at)
         if write.after is None:
             self._made_by.pop(key, None)
-        else:
+        elif not self._stays_ours(seen, self._made_by.get(key)):
             self._made_by[key] = write.caller
         self._judge_quota(seen)
+
+    def _stays_ours(self, seen: _Seen, maker: str | None) -> bool:
+        """Whether somebody pointed a route of ours at a node: drift. At anything else, it is his own."""
+        owner = seen.owners.get(seen.write.after.target.id) if seen.write.after else None
+        nodes = {member.id for member in self.members()}
+        return maker is not None and self.is_ours(maker) and owner is not None and owner.instance in nodes
 
     def _judge_cover(self, seen: _Seen, members: Iterable[Member]) -> None:
         for member in members:

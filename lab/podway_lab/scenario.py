@@ -13,7 +13,8 @@ A scenario is text that a person can read aloud::
     within 30s pods reach pods
     expect the referee found nothing
 
-The first three verbs describe the cluster and come before ``start``; ``play`` carries out the rest.
+The first three verbs describe the cluster, with ``tick`` and ``delivery`` (how often the schedule ticks, what
+happens to events on their way); they come before ``start``; ``play`` carries out the rest.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from podway_lab.lab import LabPlan, SubnetPlan
+from podway_lab.stack.delivery import Mischief
 
 
 class BadScenario(ValueError):
@@ -51,6 +53,11 @@ _QUOTA = re.compile(r"quota (?P<quota>\d+) reserve (?P<reserve>\d+)")
 _SUBNET = re.compile(
     r"subnet (?P<name>\S+) (?P<cidr>\S+) zone (?P<zone>\S+) nodes (?P<nodes>.+?)( foreign (?P<foreign>\d+))?"
 )
+_DELIVERY = re.compile(
+    r"delivery( doubles (?P<double>\d+)%)?( loses (?P<lose>\d+)%)?"
+    r"( delays (?P<delay>\d+)% up to (?P<longest>\d+)s)? seed (?P<seed>\d+)"
+)
+_TICK = re.compile(r"tick (?P<seconds>\d+)s")
 _WITHIN = re.compile(r"within (?P<seconds>\d+)s (?P<rest>.+)")
 
 
@@ -62,7 +69,7 @@ def parse(text: str) -> Scenario:
         line = " ".join(raw.partition("#")[0].split())
         if not line:
             continue
-        if line.split()[0] in {"cluster", "quota", "subnet"}:
+        if line.split()[0] in {"cluster", "quota", "subnet", "delivery", "tick"}:
             if sentences:
                 raise BadScenario(f"line {number}: {line!r} must come before the first deed")
             plan = _described(plan, line, number)
@@ -84,6 +91,10 @@ def _described(plan: LabPlan, line: str, number: int) -> LabPlan:
         return replace(plan, cluster=match["name"], pod_cidr=match["pods"], block_length=int(match["length"]))
     if match := _QUOTA.fullmatch(line):
         return replace(plan, quota=int(match["quota"]), reserve=int(match["reserve"]))
+    if match := _DELIVERY.fullmatch(line):
+        return replace(plan, mischief=_mischief(match))
+    if match := _TICK.fullmatch(line):
+        return replace(plan, tick=float(match["seconds"]))
     if match := _SUBNET.fullmatch(line):
         subnet = SubnetPlan(
             match["name"],
@@ -95,6 +106,17 @@ def _described(plan: LabPlan, line: str, number: int) -> LabPlan:
         _refuse_repetition(plan.subnets, subnet, number)
         return replace(plan, subnets=(*plan.subnets, subnet))
     raise BadScenario(f"line {number}: {line!r} describes nothing that is known here")
+
+
+def _mischief(match: re.Match[str]) -> Mischief:
+    share = {name: int(match[name] or 0) / 100 for name in ("double", "lose", "delay")}
+    return Mischief(
+        seed=int(match["seed"]),
+        duplicate=share["double"],
+        lose=share["lose"],
+        delay=share["delay"],
+        longest_delay=float(match["longest"] or 0),
+    )
 
 
 def _refuse_repetition(present: Iterable[SubnetPlan], new: SubnetPlan, number: int) -> None:

@@ -28,6 +28,7 @@ class StandingStack:
         self._resources: dict[str, tuple[str, str]] = {
             one["LogicalResourceId"]: (one["ResourceType"], one.get("PhysicalResourceId", ""))
             for one in described["StackResources"]
+            if "LogicalResourceId" in one  # moto lists what a condition left out, without a name
         }
 
     @cached_property

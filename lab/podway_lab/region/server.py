@@ -23,6 +23,7 @@ from podway_lab.region.alarms import AlarmWatch
 from podway_lab.region.answers import Asked, Reply, answer, error_code, given, json_body, read, refuse
 from podway_lab.region.changes import EventPut
 from podway_lab.region.fifo import SentBefore
+from podway_lab.region.hooks import LifecycleActions
 from podway_lab.region.identities import Identities, Identity, may
 from podway_lab.region.listening import DroppedConnection, Listening
 from podway_lab.region.model import StrictEC2
@@ -45,12 +46,14 @@ class RegionServer:
         self.identities = identities or Identities(self.ec2.settings.account)
         self._where = (host, port)
         self._listening: Listening | None = None
-        self._front = Front(self.ec2, self.identities)
+        self.actions = LifecycleActions()
+        """What Auto Scaling groups wait for."""
+        self._front = Front(self.ec2, self.identities, self.actions)
 
     def serve(self, ec2: StrictEC2) -> None:
         """From now on answers for *ec2*; what moto holds stays."""
         self.ec2 = ec2
-        self._front = Front(ec2, self.identities)
+        self._front = Front(ec2, self.identities, self.actions)
 
     def start(self) -> str:
         """Binds in the caller's network namespace, forgets what moto held, and returns the endpoint's URL."""
@@ -85,7 +88,7 @@ class RegionServer:
 class Front:
     """The WSGI application in front of moto's."""
 
-    def __init__(self, ec2: StrictEC2, identities: Identities) -> None:
+    def __init__(self, ec2: StrictEC2, identities: Identities, actions: LifecycleActions) -> None:
         self._ec2 = ec2
         self._identities = identities
         self._moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
@@ -98,6 +101,8 @@ class Front:
         self._ours: Mapping[str, Callable[[Asked, Identity], Mapping[str, Any]]] = {
             "servicequotas:GetServiceQuota": self._get_service_quota,
             "sts:GetCallerIdentity": self._get_caller_identity,
+            "autoscaling:CompleteLifecycleAction": lambda asked, _: actions.complete(given(asked)),
+            "autoscaling:RecordLifecycleActionHeartbeat": lambda asked, _: actions.extend(given(asked)),
         }
 
     def __call__(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:

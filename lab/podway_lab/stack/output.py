@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Any
 
+from podway.adapters.machine import CALL_THREADS
+
 _PAGES = threading.local()
 """The page of each thread; shared, because a logger made in one lab's time writes on in the next one's."""
 
@@ -19,6 +21,8 @@ class InvocationOutput:
 
     def __init__(self) -> None:
         self._outside: Any = sys.stdout
+        self._aside = io.StringIO()
+        """What is logged by a handler's own threads: nobody can say of which invocation."""
 
     def stand_in(self) -> None:
         self._outside = sys.stdout
@@ -39,7 +43,7 @@ class InvocationOutput:
         return page.getvalue()
 
     def write(self, text: str) -> int:
-        page = getattr(_PAGES, "page", None) or self._outside
+        page = getattr(_PAGES, "page", None) or (self._aside if _is_call() else self._outside)
         return int(page.write(text))
 
     def flush(self) -> None:
@@ -47,3 +51,8 @@ class InvocationOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outside, name)
+
+
+def _is_call() -> bool:
+    """Whether this thread is one of those on which handlers wait for several calls at once."""
+    return threading.current_thread().name.startswith(CALL_THREADS)

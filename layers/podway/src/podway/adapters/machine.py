@@ -12,6 +12,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 CALLS_AT_ONCE = 32
+CALL_THREADS = "call"
+"""What the names of threads begin with that wait for calls."""
 
 
 class SystemClock:
@@ -30,7 +32,7 @@ class Threads:
     """The Parallel port. Clients of botocore may be shared between threads."""
 
     def __init__(self, width: int = CALLS_AT_ONCE) -> None:
-        self._pool = ThreadPoolExecutor(width, thread_name_prefix="call")
+        self._pool = ThreadPoolExecutor(width, thread_name_prefix=CALL_THREADS)
 
     def start(self, call: Callable[[], T]) -> Future[T]:
         """The call, under way in a thread, in the context of whoever starts it."""
