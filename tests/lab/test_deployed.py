@@ -174,3 +174,28 @@ def test_mischief_is_on_by_default(lab: Lab) -> None:
 
     assert fired["duplicate"]
     assert fired["delay"]
+
+
+@pytest.mark.fabric
+@pytest.mark.parametrize("scenario", ["demo", "stopped"])
+def test_scenarios_come_true_with_the_stack_deployed_and_a_rough_bus(built: Built, scenario: str) -> None:
+    """All of them do so in the soak job of this name (docs/soak/deployed.md)."""
+    assert built.folder.exists()
+    command = [
+        sys.executable,
+        "-m",
+        "podway_lab",
+        "run",
+        "--deployed",
+        f"tests/scenarios/{scenario}.scenario",
+    ]
+
+    played = subprocess.run(command, capture_output=True, text=True, timeout=290, check=False)
+
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "no breach of I1 to I4" in played.stdout
+
+
+def test_without_a_python_of_lambda_s_version_it_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(NotEquipped, match=r"install one, then run 'make setup' again"):
+        find_tools(tmp_path)

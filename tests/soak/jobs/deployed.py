@@ -48,8 +48,8 @@ def report(cases: Sequence[Case]) -> list[str]:
         cells = (case[name] for name in ("scenario", "expectations", "left_out", "writes"))
         lines.append(f"| {' | '.join(map(str, cells))} | {told} | {case['seconds']} |")
     return [
-        "The stack is built and deployed by the SAM CLI; functions and layers run under Lambda's runtime;",
-        "events come through the deployed rules, queues and streams, twice, late and overtaken (docs/lab.md).",
+        "Built and deployed by the SAM CLI, under Lambda's own runtime; events come through the deployed",
+        "rules, queues and streams, twice, late and out of order (docs/lab.md).",
         "",
         *lines,
     ]
