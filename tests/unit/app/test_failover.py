@@ -282,6 +282,19 @@ def test_a_drain_moves_what_is_relayed_and_completes_the_hook_of_members_only() 
     )
 
 
+def test_maintenance_that_is_over_lets_the_node_relay_again() -> None:
+    play, busy = ready()
+    asked = HandoverAsked("maintenance", play.clock.now(), (busy,), HandoverReason.MAINTENANCE)
+    play.lifecycle.react(asked)
+    play.clock.go_on(seconds=60)
+
+    play.lifecycle.react(replace(asked, event_id="closed", at=play.clock.now(), is_over=True))
+    again = play.lifecycle.react(asked)
+
+    assert play.store.found_verdicts[busy].evidence == {}
+    assert not any(one.moved for one in again), "the late notice is outdated"
+
+
 def test_a_running_instance_is_let_in_only_if_it_is_a_member() -> None:
     play = Play(nodes=("a1",))
     now = play.clock.now()

@@ -14,7 +14,14 @@ from podway.domain.health import Evidence, Severity, accuse
 from podway.domain.model import Create
 from podway.domain.pacing import BURST, REFILL, RESERVE
 from podway.domain.peers import PEERS
-from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, InstanceState, LifecycleHook
+from podway.domain.signals import (
+    AgentReported,
+    AlarmValue,
+    HandoverAsked,
+    HandoverReason,
+    InstanceState,
+    LifecycleHook,
+)
 
 from tests.unit.app.cluster import Play, instance
 
@@ -172,6 +179,26 @@ def test_a_strangers_hook_is_neither_completed_nor_remembered() -> None:
     ask(play, "i-stranger")
 
     assert (play.hooks.completed, play.hooks.extended, play.store.hooks) == ([], [], {})
+
+
+# acknowledgements
+
+
+def test_only_awaited_acknowledgements_wake_reconcile() -> None:
+    play = settled()
+    play.hints.reasons.clear()
+    idle = [node for node, card in play.store.cards.items() if not card.is_awaited]
+    awaited = [node for node, card in play.store.cards.items() if card.is_awaited]
+
+    for node in (*idle, *awaited):
+        play.lifecycle.react(AgentReported(f"ack {node}", play.clock.now(), node, cause="acknowledged"))
+    acknowledged = list(play.hints.reasons)
+    play.lifecycle.react(AgentReported("wish", play.clock.now(), idle[0], cause="addresses"))
+    play.lifecycle.react(AgentReported("word", play.clock.now(), idle[0], cause="suspicion"))
+
+    assert idle
+    assert [reason.split()[0] for reason in acknowledged] == awaited
+    assert play.hints.reasons[len(acknowledged) :] == [f"{idle[0]} reported: addresses"]
 
 
 # peers

@@ -61,7 +61,9 @@ def test_a_relayed_route_is_on_its_next_hops_card_with_its_standbys_and_what_oth
         (CardRoute("rtb-b", SUPERNET, standby("i-1", "i-2"), 4.0),),
         cluster_size=3,
         watchers=("i-1", "i-2"),
+        is_awaited=True,
     )
+    assert [made[node].is_awaited for node in ("i-1", "i-2")] == [True, False], "the first standby"
 
 
 def test_everybody_has_a_card_and_a_direct_route_is_on_none() -> None:

@@ -25,7 +25,6 @@ DROPPED = {
     "cloudwatch-alarm-of-no-instance",
     "foreign-account-state-terminated",
     "health-issue-of-other-service",
-    "health-scheduled-change-closed",
     "unknown-ebs-volume",
     *(path.stem for path in EVENTS.glob("malformed-*.json")),
 }

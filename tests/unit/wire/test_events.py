@@ -56,6 +56,9 @@ def expected(name: str, event_id: str) -> object:
             event_id, AT, (NODE,), HandoverReason.TERMINATE_HOOK, hook("terminate")
         ),
         "health-scheduled-change": HandoverAsked(event_id, AT, (NODE, OTHER), HandoverReason.MAINTENANCE),
+        "health-scheduled-change-closed": HandoverAsked(
+            event_id, AT, (NODE,), HandoverReason.MAINTENANCE, is_over=True
+        ),
         "podway-drain": HandoverAsked(event_id, AT, (NODE,), HandoverReason.DRAIN),
         "cloudwatch-alarm-to-alarm": AlarmChanged(event_id, evaluated, ALARM, (NODE,), AlarmValue.ALARM),
         "cloudwatch-alarm-to-ok": AlarmChanged(
@@ -94,7 +97,6 @@ DROPPED = {
     "cloudwatch-alarm-of-no-instance": DropReason.IRRELEVANT,
     "foreign-account-state-terminated": DropReason.FOREIGN_ACCOUNT,
     "health-issue-of-other-service": DropReason.IRRELEVANT,
-    "health-scheduled-change-closed": DropReason.IRRELEVANT,
     "malformed-detail-is-text": DropReason.MALFORMED,
     "malformed-state-underscored-instance": DropReason.MALFORMED,
     "malformed-state-unheard-of": DropReason.MALFORMED,

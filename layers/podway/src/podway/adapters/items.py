@@ -92,6 +92,7 @@ def card_item(card: Card) -> dict[str, Any]:
         "subnet_size": card.subnet_size,
         "cluster_size": card.cluster_size,
         "watchers": list(card.watchers),
+        "is_awaited": card.is_awaited,
         "routes": [card_route_item(route) for route in card.routes],
         "version": card.version,
     }
@@ -126,6 +127,7 @@ def read_card(item: Item) -> Card:
         claim=read_claim(claim) if claim else None,
         cluster_size=int(item.get("cluster_size", 0)),
         watchers=tuple(item.get("watchers", ())),
+        is_awaited=bool(item.get("is_awaited", True)),
     )
 
 

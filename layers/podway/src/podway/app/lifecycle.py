@@ -52,7 +52,7 @@ class Lifecycle:
             case HandoverAsked():
                 return self.hand_over(signal)
             case AgentReported():
-                self._hints.hint(f"{signal.instance} reported: {signal.cause}")
+                self.hear(signal)
         return ()
 
     def welcome(self, instance: str) -> Welcome:
@@ -68,6 +68,20 @@ class Lifecycle:
         self._hints.hint(f"{instance} runs")
         return Welcome(member=True, check_cleared=member.source_dest_check)
 
+    def hear(self, report: AgentReported) -> None:
+        """Hint reconcile of what it should not wait a minute for.
+
+        A new map of a large subnet is acknowledged a thousand times, and few of these are awaited.
+        Suspicions are the failover function's to hear.
+        """
+        if report.cause == "suspicion":
+            return
+        if report.cause == "acknowledged":
+            card = self._store.card(report.instance)
+            if card is not None and not card.is_awaited:
+                return
+        self._hints.hint(f"{report.instance} reported: {report.cause}")
+
     def launched(self, launch: Launched) -> Welcome:
         """Welcome an instance that a launch hook holds, then let its group go on."""
         welcome = self.welcome(launch.hook.instance)
@@ -76,7 +90,12 @@ class Lifecycle:
 
     def hand_over(self, asked: HandoverAsked) -> tuple[Outcome, ...]:
         """Move relayed routes off nodes before they go; direct routes stay while the nodes live."""
-        evidence = Evidence(f"{HANDOVER}{asked.reason}", Severity.HANDOVER, asked.at)
+        source = f"{HANDOVER}{asked.reason}"
+        if asked.is_over:
+            for instance in asked.instances:
+                self._failover.withdraw(instance, source, as_of=asked.at)
+            return ()
+        evidence = Evidence(source, Severity.HANDOVER, asked.at)
         if asked.hook is None:
             return self._failover.fail_over_all(asked.instances, evidence, event=asked.event_id)
         try:

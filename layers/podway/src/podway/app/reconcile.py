@@ -119,7 +119,8 @@ class _Run:
         cluster = self._freeze(seen)
         planned = plan(cluster, improve=IMPROVEMENT)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
-        cards = make_cards(planned, cluster, watched=watched)
+        joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
+        cards = make_cards(planned, cluster, watched=watched, joining=joining)
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
         barred = self._write_cards(memory, cards, planned, roll)
         tables, late = self._apply(cluster, planned, memory, barred)

@@ -13,12 +13,15 @@ from podway.domain.model import Cluster, Node, Plan, PlannedRoute, RouteKind
 from podway.domain.watching import assign_watchers
 
 
-def make_cards(plan: Plan, cluster: Cluster, *, watched: Collection[str] = ()) -> tuple[Card, ...]:
+def make_cards(
+    plan: Plan, cluster: Cluster, *, watched: Collection[str] = (), joining: Collection[str] = ()
+) -> tuple[Card, ...]:
     """A card for every node: the routes through it that carry blocks of others, and all anchors.
 
     Both those that it should have and those that it still has: until a route has left, its node can
     die with it. A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
-    Who relays has watchers, and who is *watched* although it relays nothing any more.
+    Who relays has watchers, and who is *watched* although it relays nothing any more. Blocks wait for the
+    acknowledgement of next hops, of first standbys, and of the *joining* themselves.
     """
     nodes = {node.id: node for node in cluster.nodes}
     sizes = Counter(node.subnet for node in cluster.nodes)
@@ -35,6 +38,7 @@ def make_cards(plan: Plan, cluster: Cluster, *, watched: Collection[str] = ()) -
         weight = weigh.relayed(leaving.destination, hop)
         if weight or weigh.is_anchor(leaving.destination):
             routes[hop].append(replace(leaving, weight=weight))
+    standing_by = {one.standbys[0].node for held in routes.values() for one in held if one.standbys}
     relaying = {node for node, held in routes.items() if _relays(held)}
     watchers = assign_watchers(cluster, relaying.union(watched))
     return tuple(
@@ -46,6 +50,7 @@ def make_cards(plan: Plan, cluster: Cluster, *, watched: Collection[str] = ()) -
             tuple(routes[node.id]),
             cluster_size=len(cluster.nodes),
             watchers=watchers.get(node.id, ()),
+            is_awaited=bool(routes[node.id]) or node.id in standing_by or node.id in joining,
         )
         for node in cluster.nodes
     )

@@ -68,6 +68,8 @@ class Card:
     claim: Claim | None = None
     cluster_size: int = 0
     watchers: tuple[str, ...] = ()
+    is_awaited: bool = True
+    """Whether some block waits, or will wait, for its agent's acknowledgement."""
 
 
 def is_claimed(card: Card, *, now: datetime) -> bool:

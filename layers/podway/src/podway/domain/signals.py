@@ -74,6 +74,8 @@ class HandoverAsked:
     instances: tuple[str, ...]
     reason: HandoverReason
     hook: LifecycleHook | None = None
+    is_over: bool = False
+    """It was asked for before, and will not happen any more: the nodes may relay again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,10 +235,11 @@ def _terminate_hook(event: _Envelope) -> Understood:
 def _health(event: _Envelope) -> Understood:
     detail = _HealthDetail.model_validate(event.detail)
     instances = sorted({one.value for one in detail.entities if _INSTANCE.fullmatch(one.value)})
-    planned = detail.service == "EC2" and detail.category == "scheduledChange" and detail.status != "closed"
+    planned = detail.service == "EC2" and detail.category == "scheduledChange"
     if not planned or not instances:
         return Dropped(DropReason.IRRELEVANT, f"{detail.service} {detail.category} {detail.status}", event.id)
-    return HandoverAsked(event.id, event.time, tuple(instances), HandoverReason.MAINTENANCE)
+    over = detail.status == "closed"  # it is done, or was called off
+    return HandoverAsked(event.id, event.time, tuple(instances), HandoverReason.MAINTENANCE, is_over=over)
 
 
 def _drain(event: _Envelope) -> Understood:
