@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -16,14 +16,13 @@ from podway.adapters.quotas import RouteQuota
 from podway.app.errors import PodwayError
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
-from podway.app.ports import AgentReport, Cloud, Store
+from podway.app.ports import Cloud, Store
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.alarms import alarm_name
 from podway.domain.model import describe
 from podway.domain.signals import (
-    AgentReported,
     AlarmChanged,
     AlarmValue,
     InstanceState,
@@ -38,6 +37,7 @@ from podway_lab.region.operation import Settings
 
 from tests.fakes.store import FakeStore
 from tests.fakes.world import FakeAlarms
+from tests.simulation.agents import Agent, poll
 from tests.simulation.checker import OURS, Checker
 from tests.simulation.store import Calls, Noted, SimClient, SimStore
 from tests.simulation.tasks import Invocation, Scheduler, SideBySide
@@ -45,27 +45,8 @@ from tests.simulation.tasks import Invocation, Scheduler, SideBySide
 POD_CIDR = Prefix.parse("100.64.0.0/16")
 ACCOUNT_TAGS = [{"Key": "podway:cluster", "Value": "sim"}]
 RULES = Rules("sim", (POD_CIDR,), 26, timedelta(minutes=10), timedelta(seconds=60), timedelta(seconds=125))
-FAST, SLOW = 5.0, 30.0
-"""Seconds between an agent's polls."""
 RETRIES = (60.0, 120.0)
 """Seconds after which Lambda invokes a function again that failed on an event."""
-
-
-@dataclass
-class Agent:
-    """What a node's kernel and disk hold, and whether its agent works."""
-
-    node: str
-    subnet: str
-    generation: int = 0
-    works: bool = True
-    """Whether the agent does: its kernel goes on without it."""
-    relays: bool = True
-    """Whether its kernel relays what is not its own: what peers probe."""
-    lies: bool = False
-    """It suspects everybody that it may: it is broken, or in somebody else's hands."""
-    suspects: frozenset[str] = frozenset()
-    heartbeat: datetime | None = None
 
 
 @dataclass
@@ -333,7 +314,7 @@ class World:
         signal = StateChanged(self.event_id(), at, change.instance, InstanceState(change.state))
         if change.state == "running":
             self.deliver(signal, "lifecycle")
-            self.scheduler.after(self.rng.uniform(1, 10), lambda: self._poll(change.instance))
+            self.scheduler.after(self.rng.uniform(1, 10), lambda: poll(self, change.instance))
         elif change.state != "pending":
             self.deliver(signal, "failover")
 
@@ -365,81 +346,6 @@ class World:
         for long, short in names.items():
             text = text.replace(long, short)
         return text
-
-    # Agents
-
-    def _poll(self, node: str) -> None:
-        """An agent reads its subnet's map, programs the kernel and says so."""
-        instance = self.region.state.instances.get(node)
-        if instance is None or instance.state != "running":
-            return
-        agent = self.agents.setdefault(node, Agent(node, instance.subnet))
-        if agent.works:
-            self._program(agent)
-        known = self.table.maps.get(agent.subnet)
-        near = known is not None and (node in known.forwarders or agent.generation < known.generation)
-        pace = SLOW if self.quiet or not near else FAST
-        self.scheduler.after(pace * self.rng.uniform(0.8, 1.2), lambda: self._poll(node))
-
-    def _program(self, agent: Agent) -> None:
-        known, now = self.table.maps.get(agent.subnet), self.scheduler.now()
-        there = known is not None and any(one.id == agent.node for one in known.members)
-        news = known is not None and there and known.generation > agent.generation
-        before, agent.suspects = agent.suspects, self._probe(agent)
-        old = agent.heartbeat is None or now - agent.heartbeat > timedelta(minutes=5)
-        if not news and not old and agent.suspects == before:
-            return
-        if known is not None and there:
-            agent.generation = known.generation
-        if self.rng.random() < self.calls.chance:
-            agent.suspects = before
-            return  # the report did not get through: the next poll's will
-        agent.heartbeat = now
-        suspects = tuple(sorted(agent.suspects))
-        self.table.reports[agent.node] = AgentReport(
-            agent.node, agent.subnet, agent.generation, now, suspects
-        )
-        if agent.suspects != before:
-            self._tell(agent, suspects, tuple(sorted(before - agent.suspects)))
-        if news:
-            report = AgentReported(
-                self.event_id(),
-                now,
-                agent.node,
-                subnet=agent.subnet,
-                generation=agent.generation,
-                cause="acknowledged",
-            )
-            self.deliver(report, "lifecycle")
-
-    def _probe(self, agent: Agent) -> frozenset[str]:
-        """The forwarders that it watches and through which nothing comes, by its own word."""
-        known = self.table.maps.get(agent.subnet)
-        watched = [one for one, watchers in known.watches if agent.node in watchers] if known else []
-        return frozenset(one for one in watched if agent.lies or not self._relays(one))
-
-    def _relays(self, node: str) -> bool:
-        instance = self.region.state.instances.get(node)
-        runs = instance is not None and instance.state == "running"
-        return runs and (node not in self.agents or self.agents[node].relays)
-
-    def _tell(self, agent: Agent, suspects: tuple[str, ...], cleared: tuple[str, ...]) -> None:
-        self.say(f"{agent.node} suspects {', '.join(suspects) or 'nobody'}")
-        self.fired["peers suspect"] += bool(suspects)
-        self.deliver(
-            AgentReported(
-                self.event_id(),
-                self.scheduler.now().replace(microsecond=0),
-                agent.node,
-                suspects,
-                cleared,
-                agent.subnet,
-                agent.generation,
-                "suspicion",
-            ),
-            "failover",
-            "lifecycle",
-        )
 
     # The schedule
 

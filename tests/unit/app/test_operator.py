@@ -7,58 +7,21 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Superseded, TryAgain
-from podway.app.operator import Cluster, NoSuchNode, Operator
+from podway.app.operator import NoSuchNode
 from podway.domain.addressing import Prefix
 from podway.domain.adoption import Adopted, NotAdopted
 from podway.domain.health import Evidence, Severity
-from podway.domain.model import Health, Route, RouteKind, RouteOrigin
+from podway.domain.model import Health, RouteKind
 from podway.domain.overview import Ownership
 from podway.domain.review import DRAINED
 from podway.domain.signals import HandoverAsked, HandoverReason, InstanceState
 from podway.domain.trust import NodeIdentity
 
-from tests.fakes.ledger import FakeBus, FakeIdentities, FakeLedger
-from tests.unit.app.cluster import POD_CIDR, QUARANTINE, Play, instance
+from tests.unit.app.cluster import instance
+from tests.unit.app.desk import Desk
 
 PATIENCE = timedelta(seconds=5)
 BY_HAND = Prefix.parse("100.64.200.0/24")
-
-
-class Desk:
-    """An operator before a settled cluster; waiting lets time pass."""
-
-    def __init__(self, *, quota: int = 500) -> None:
-        self.play = Play(quota=quota)
-        self.play.settle()
-        self.play.reconcile()
-        self.ledger = FakeLedger(self.play.store)
-        self.bus = FakeBus()
-        self.identities = FakeIdentities()
-        self.pauses: list[float] = []
-        self.operator = Operator(
-            cluster=Cluster("demo", (POD_CIDR,), QUARANTINE),
-            cloud=self.play.cloud,
-            store=self.play.store,
-            alarms=self.play.alarms,
-            identities=self.identities,
-            ledger=self.ledger,
-            bus=self.bus,
-            hints=self.play.hints,
-            clock=self.play.clock,
-            failover=self.play.failover,
-            pause=self.wait,
-        )
-
-    def wait(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.play.clock.go_on(seconds=seconds)
-
-    def add(self, table: str, destination: Prefix, target: str, origin: str = "CreateRoute") -> None:
-        route = Route(destination, target, origin=RouteOrigin(origin))
-        self.play.cloud.edit(table, lambda one: replace(one, routes=(*one.routes, route)))
-
-
-# reading
 
 
 def test_a_settled_cluster_has_nothing_to_complain_of() -> None:
@@ -315,6 +278,27 @@ def test_a_release_removes_every_managed_route_and_nothing_else_for_good() -> No
     assert desk.play.cloud.table("rtb-a") == {BY_HAND: "nat-1"}
     assert desk.play.cloud.table("rtb-b") == {}
     assert not any(desk.play.store.records.values())
+
+
+def test_a_release_removes_the_alarms_on_nodes_and_says_when_it_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(quota=5)
+    alarms = desk.play.alarms
+    watched = tuple(sorted(alarms.standing))
+
+    def refuse(_: object) -> None:
+        raise NeedsOperator("not allowed")
+
+    with monkeypatch.context() as for_once:
+        for_once.setattr(alarms, "forget", refuse)
+        refused = desk.operator.release(patience=PATIENCE)
+    done = desk.operator.release(patience=PATIENCE)
+
+    assert watched
+    assert (refused.alarms, refused.alarms_left, refused.is_complete) == (watched, "not allowed", False)
+    assert done.is_complete
+    assert alarms.standing == {}
 
 
 def test_a_released_cluster_can_be_taken_back() -> None:

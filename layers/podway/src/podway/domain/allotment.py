@@ -52,22 +52,7 @@ def allot(
     member held rests while we remember it.
     """
     present = tuple(sorted(present, key=lambda member: member.id))
-    space = AddressSpace(
-        pod_cidrs=pod_cidrs,
-        supernets=tuple(sorted(Supernet(one, subnet) for subnet in supernets for one in supernets[subnet])),
-        blocks=tuple(
-            sorted(
-                Assigned(prefix, member.id, member.subnet) for member in present for prefix in member.prefixes
-            )
-        ),
-        resting=tuple(
-            sorted(
-                Resting(prefix, max((member.gone_at or now) + quarantine, now + timedelta(seconds=1)))
-                for member in resting
-                for prefix in member.prefixes
-            )
-        ),
-    )
+    space = _space(present, resting, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
     lengths = _lengths(pod_cidrs, block_length)
     wants = [
         Want(member.subnet, member.id, length, version)
@@ -86,6 +71,34 @@ def allot(
         ),
         supernets=_by_subnet(found.space.supernets),
         refused=found.refused,
+    )
+
+
+def _space(
+    present: Iterable[Member],
+    resting: Iterable[Member],
+    supernets: Mapping[str, tuple[Prefix, ...]],
+    *,
+    pod_cidrs: tuple[Prefix, ...],
+    now: datetime,
+    quarantine: timedelta,
+) -> AddressSpace:
+    """What is taken, by whom, and what rests until when."""
+    return AddressSpace(
+        pod_cidrs=pod_cidrs,
+        supernets=tuple(sorted(Supernet(one, subnet) for subnet in supernets for one in supernets[subnet])),
+        blocks=tuple(
+            sorted(
+                Assigned(prefix, member.id, member.subnet) for member in present for prefix in member.prefixes
+            )
+        ),
+        resting=tuple(
+            sorted(
+                Resting(prefix, max((member.gone_at or now) + quarantine, now + timedelta(seconds=1)))
+                for member in resting
+                for prefix in member.prefixes
+            )
+        ),
     )
 
 
