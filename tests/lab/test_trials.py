@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from functools import cache
 from typing import Any
 
 import pytest
 from podway_agent.suspicion import Finding
 
-from tests.lab.trials import FAULTS, HARMLESS
+from tests.lab.trials import FAULTS, HARMLESS, play_apart
 
 pytestmark = pytest.mark.fabric
 
@@ -20,17 +17,16 @@ ZOMBIES = {"forwarding off", "FORWARD drop"}
 
 
 @cache
-def play() -> subprocess.CompletedProcess[str]:
+def play() -> tuple[list[dict[str, Any]], str]:
     """All trials, played once in one lab, whatever comes of it."""
-    command = [sys.executable, "-m", "tests.lab.trials", *FAULTS, *HARMLESS, "join"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return play_apart(*FAULTS, *HARMLESS, "join")
 
 
 def trials() -> dict[str, dict[str, Any]]:
     """What came of each trial."""
-    played = play()
-    assert played.returncode == 0, played.stdout + played.stderr
-    return {said["trial"]: said for said in map(json.loads, played.stdout.splitlines())}
+    said, wrong = play()
+    assert not wrong, (wrong, said)
+    return {one["trial"]: one for one in said}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +30,8 @@ from podway_lab.fabric.traffic import Figures, Flow, Traffic
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.machines import Fleet, Machine, wait_until
 
+RELAYED_ANSWERED = 'podway_agent_probes_total{way="relayed",result="answered"}'
+RELAYED_LOST = 'podway_agent_probes_total{way="relayed",result="lost"}'
 PATIENCE = 60.0
 """Seconds until something that must come is given up; never what is measured."""
 OBSERVED = 3.0
@@ -242,6 +246,42 @@ class Stage:
             figures = flow.look()
         return {"trial": "join", "lost": figures.lost, "moved": moved, "early": early}
 
+    def stay_well(self, seconds: float) -> dict[str, Any]:
+        """Keep every CPU busy for a while, with traffic both ways: nothing may move."""
+        before, mark = self.routes(), self.lab.ec2.calls.mark()
+        spinning = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)
+        ]
+        try:
+            with self.flow(self.targets()[0]) as there, self.back() as back:
+                time.sleep(seconds)
+                lost = [flow.look().lost for flow in (there, back)]
+        finally:
+            for one in spinning:
+                one.kill()
+                one.wait()
+        writes = [call for call in self.lab.ec2.calls.made("*Route", since=mark) if not call.error]
+        said = [line for node in self.lab.nodes("a") for line in self.log(node)]
+        return {
+            "trial": "healthy",
+            "seconds": seconds,
+            "lost": sum(lost),
+            "moved": self.routes() != before,
+            "writes": len(writes),
+            "suspicions": sum(line["event"] == "forwarder suspected" for line in said),
+            "rounds": round(sum(self.metric(node, RELAYED_ANSWERED) for node in self.watchers())),
+            "misses": round(sum(self.metric(node, RELAYED_LOST) for node in self.watchers())),
+        }
+
+    @contextmanager
+    def back(self) -> Iterator[Flow]:
+        """1 kHz the other way."""
+        flow = self.traffic.start(self.lab.pod(self.targets()[0]), self.lab.pod("b1"), rate=RATE)
+        try:
+            yield flow
+        finally:
+            flow.stop()
+
     def way_to(self, node: str) -> str:
         """The next hop of packets from b to the node's block."""
         (block,) = self.block_of(node)
@@ -303,21 +343,36 @@ def stage() -> Iterator[Stage]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Play the trials named, or all faults in the seed's order."""
+    """Play the trials named, or each fault *rounds* times in the seed's order."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--healthy", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args(arguments)
-    names = asked.names or random.Random(asked.seed).sample(sorted(FAULTS), len(FAULTS))
+    chance = random.Random(asked.seed)
+    rounds = [chance.sample(sorted(FAULTS), len(FAULTS)) for _ in range(asked.rounds)]
+    names = asked.names or ([] if asked.healthy else [name for one in rounds for name in one])
     enter()
     with stage() as made:
-        for name in names:
-            said = made.fail(name) if name in FAULTS else made.join() if name == "join" else made.spare(name)
-            say(said)
-            if name != names[-1]:
+        if asked.healthy:
+            say(made.stay_well(asked.healthy))
+        for number, name in enumerate(names):
+            if number:
                 made.settle()
+            say(made.fail(name) if name in FAULTS else made.join() if name == "join" else made.spare(name))
         say({"trial": "referee", "breaches": [f"{one.invariant} {one.what}" for one in made.lab.review()]})
     return 0
+
+
+def play_apart(*arguments: str) -> tuple[list[dict[str, Any]], str]:
+    """What trials in a process of their own said, and what is wrong with that; nothing if all is well."""
+    command = [sys.executable, "-m", "tests.lab.trials", *arguments]
+    played = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = [json.loads(line) for line in played.stdout.splitlines()]
+    breaches = [breach for one in said for breach in one.get("breaches", ())]
+    wrong = played.stderr.strip().splitlines()[-1:] if played.returncode else breaches
+    return said, "; ".join(wrong) or ("ended early" if played.returncode else "")
 
 
 def say(said: dict[str, Any]) -> None:

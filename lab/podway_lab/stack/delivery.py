@@ -47,8 +47,8 @@ class Pace:
     """Between two ticks of a schedule; None keeps the template's."""
     queue: float = 0.1
     """Between two looks into an empty queue."""
-    stream: float = 0.2
-    """Between two looks at a quiet stream (Lambda: four a second)."""
+    stream: float = 0.25
+    """Between two looks at a quiet stream (as Lambda: four a second)."""
     retry: tuple[float, ...] = (1.0, 2.0)
     """Before each repetition of a failed event (Lambda: one minute, then two)."""
 
