@@ -38,7 +38,7 @@ def holds(cases: Sequence[Case]) -> str:
 def report(cases: Sequence[Case]) -> Iterator[str]:
     yield (
         f"From a forwarder's fault until UDP at {RATE:,} packets a second flows again through another one:"
-        " real agents probe, their words go through the table's stream to the functions, which move the routes."
+        " real agents probe, their words go by the table's stream to the functions, which move the routes."
     )
     yield ""
     yield "| fault | runs | median ms | best | worst | route moved, median ms | found |"
@@ -55,10 +55,10 @@ def report(cases: Sequence[Case]) -> Iterator[str]:
             )
     yield ""
     yield (
-        f"A median of {MOST_MS:,} ms is what is allowed. 600 to 800 ms of it are three probes 200 ms apart and"
-        " the wait for the last answer. The stream is looked at four times a second, as Lambda does. Calls to"
-        " EC2 take milliseconds in the lab, some 150 on AWS; these are no figures of AWS's. In `forwarding"
-        " off` the agent is frozen, too, or it would mend the fault at once."
+        f"A median of {MOST_MS:,} ms is what is allowed. 600 to 800 ms of it are three probes 200 ms apart"
+        " and the wait for the last answer. The stream is looked at four times a second, as Lambda does."
+        " Calls to EC2 take milliseconds in the lab, some 150 on AWS; these are no figures of AWS's. In"
+        " `forwarding off` the agent is frozen, too, or it would mend the fault at once."
     )
 
 

@@ -340,3 +340,54 @@ def test_a_count_that_fails_leaves_the_last_one_standing_and_is_said_once(
 
     assert world.courier.usage == Usage(used=10, room=61, blocks=1)
     assert [record.message for record in caplog.records].count("addresses in use not counted") == 1
+
+
+F, G = "i-0f", "i-0e"
+
+
+def told(world: World) -> list[tuple[str, tuple[str, ...], bool]]:
+    return [(item.cause, item.suspects, item.suspecting) for item in world.store.reports]
+
+
+def test_a_suspicion_is_written_at_once_and_taken_back_at_once(world: World) -> None:
+    settled(world)
+    moments = []
+    for suspects in ({F}, {F, G}, set[str]()):
+        world.courier.suspect(frozenset(suspects))
+        world.courier.step()
+        moments.append(len(world.store.reports))
+
+    assert moments == [1, 2, 3]
+    assert told(world) == [("suspicion", (F,), True), ("suspicion", (G, F), True), ("suspicion", (), False)]
+    assert {item.generation for item in world.store.reports} == {1}
+
+
+def test_a_heartbeat_repeats_the_suspicion_and_wakes_nobody(world: World) -> None:
+    settled(world)
+    world.courier.suspect(frozenset({F}))
+    world.pass_time(HEARTBEAT + 1)
+
+    assert told(world) == [("suspicion", (F,), True), ("heartbeat", (F,), True)]
+
+
+def test_a_suspicion_waits_for_a_store_that_is_away(world: World) -> None:
+    settled(world)
+    world.store.fault = StoreAway("gone")
+    world.courier.suspect(frozenset({F}))
+    world.pass_time(SLOW)
+    silence = list(world.store.reports)
+    world.store.fault = None
+    world.pass_time(SLOW * 2)
+
+    assert silence == []
+    assert told(world)[:1] == [("suspicion", (F,), True)]
+
+
+def test_what_the_last_process_suspected_is_repeated_and_no_news(world: World) -> None:
+    courier = replace(world.courier, suspects=frozenset({F}))
+    courier.step()
+    courier.kernel_holds(1)
+    courier.step()
+
+    assert [item.suspects for item in world.store.reports] == [(F,), (F,)]
+    assert "suspicion" not in {item.cause for item in world.store.reports}
