@@ -30,6 +30,8 @@ def enter(request: Request, identity: str, state: str, *, reason: str = "") -> I
     """Puts an instance into *state*, plans the next one, and tells it."""
     before = request.state.instances[identity]
     after = replace(before, state=state, due=None, reason=reason or before.reason)
+    if state == "pending" and before.state == "stopped":
+        after = replace(after, launched=request.at)  # EC2's LaunchTime: when it "was last launched"
     if state in _NEXT:
         lasts = request.settings.lifecycle.get(state, 0.0)
         if lasts < math.inf:

@@ -19,7 +19,15 @@ from podway.domain.signals import (
     StateChanged,
 )
 
-from tests.integration.control_plane.plane import POD_CIDR, QUARANTINE, US, KilledError, Plane, Trip
+from tests.integration.control_plane.plane import (
+    HOLD_DOWN,
+    POD_CIDR,
+    QUARANTINE,
+    US,
+    KilledError,
+    Plane,
+    Trip,
+)
 
 TIGHT = 4
 """A quota that leaves no room for direct routes: nodes must relay."""
@@ -214,3 +222,18 @@ def test_both_families_are_routed_and_fail_over_together() -> None:
     assert interface not in set(plane.table("a").values())
     assert plane.uncovered() == []
     assert plane.breaches() == []
+
+
+def test_a_node_that_was_started_again_is_believed_at_once() -> None:
+    plane = Plane(quota=TIGHT)
+    plane.settle()
+    busy = plane.busiest("b")
+    plane.failover.react(plane.stops(busy))
+    plane.clock.go_on(seconds=HOLD_DOWN.total_seconds() / 3)
+    plane.ec2.start_instances(InstanceIds=[plane.ids[busy]])
+
+    plane.reconcile()
+
+    verdict = plane.store.verdicts()[plane.ids[busy]]
+    assert verdict.evidence == {}, "younger than a read may be stale, but older than the start"
+    assert verdict.held_until is not None
