@@ -237,7 +237,13 @@ class Checker:
         if not is_failover(run):
             since = run.notes["told"].get(owner.instance, since) - STALE
         # a dead node's block is owed nothing: a route for the rest of a prefix may carry its next hop's own
-        owed = any(fact.lives() for one in others for _, fact in self.past.between(one.id, since, now))
+        # and neither is that of a node which has not joined yet
+        owed = any(
+            fact.lives()
+            for one in others
+            if self._has_joined(one.id, now, run)
+            for _, fact in self.past.between(one.id, since, now)
+        )
         if owed and not self._may_relay(owner.instance, since, now, run):
             known = [f"{at:%H:%M:%S} {fact}" for at, fact in self.past.between(owner.instance, since, now)]
             raise Broken(

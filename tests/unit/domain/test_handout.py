@@ -129,6 +129,16 @@ def test_a_route_to_who_may_not_relay_covers_only_the_nodes_own_block(changes: d
     assert (found["i-1"], found["i-2"]) == (False, False)
 
 
+def test_a_route_to_a_node_that_somebody_relieves_just_now_covers_only_the_nodes_own_block() -> None:
+    after = hand_out(MEMBERS, CLUSTER, PLAN, tables=TABLES, acknowledged=KNOWN, barred={"eni-0"})
+
+    assert {member.id: member.blocks[0].ready for member in after} == {
+        "i-0": True,
+        "i-1": False,
+        "i-2": False,
+    }
+
+
 def test_a_longer_route_to_a_stranger_uncovers_a_block() -> None:
     taken = (replace(TABLES[0], routes=(ANCHOR, Route(BLOCKS["i-1"], "eni-stranger"))), TABLES[1])
 

@@ -124,7 +124,7 @@ class _Run:
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
         barred = self._write_cards(memory, cards, planned, roll)
         tables, late = self._apply(cluster, planned, memory, barred)
-        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards)
+        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, barred)
         self._keep_up(memory, alarms, cards, cluster, tables)
         note_plan(self.outcome, seen, planned, allotment)
         note_drift(self.outcome, survey, memory, owned, cluster)
@@ -307,10 +307,11 @@ class _Run:
         members: tuple[Member, ...],
         tables: tuple[RouteTable, ...],
         cards: Iterable[Card],
+        barred: frozenset[str],
     ) -> None:
         """Blocks that may be used now: written, then told to the agents."""
         acknowledged = _acknowledged(memory, members)
-        after = hand_out(members, cluster, planned, tables=tables, acknowledged=acknowledged)
+        after = hand_out(members, cluster, planned, tables=tables, acknowledged=acknowledged, barred=barred)
         changed = [new for new, old in zip(after, members, strict=True) if new != old]
         if not changed:
             return

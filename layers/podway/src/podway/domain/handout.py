@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -48,12 +48,14 @@ def hand_out(
     *,
     tables: Iterable[RouteTable],
     acknowledged: Mapping[str, int],
+    barred: Collection[str] = (),
 ) -> tuple[Member, ...]:
     """The members with every block marked ready that may be used now.
 
     A block is ready once it is matched, in every table that must carry it, by a route to its own node
     or to an eligible one of its subnet, and its own node, that one and the first standby have acknowledged
-    the block. Nobody stands by for a direct route: it dies with its node. Ready stays ready: pods live on it.
+    the block. Nobody stands by for a direct route: it dies with its node. A *barred* next hop, whose routes
+    somebody moves just now, covers nothing but its own. Ready stays ready: pods live on it.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}
@@ -73,7 +75,7 @@ def hand_out(
             hop = by_interface.get(route.target) if route is not None else None
             if route is None or hop is None or hop.subnet != member.subnet:
                 return False
-            if hop.id != member.id and not eligible(hop):
+            if hop.id != member.id and (not eligible(hop) or hop.network_interface in barred):
                 return False
             knowing = {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
             if any(acknowledged.get(one, 0) < block.since for one in knowing):
