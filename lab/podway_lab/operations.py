@@ -26,6 +26,7 @@ from podway_lab.region.events import (
     spot_interruption,
     terminate_hook,
 )
+from podway_lab.region.faults import Kind
 from podway_lab.region.hooks import Action
 from podway_lab.region.state import Route
 from podway_lab.verbs import NotSo, says
@@ -97,7 +98,6 @@ def _stop(player: Player, match: re.Match[str]) -> str:
     instance, operator = player.lab.ids[node], player.lab.operator
 
     def deed() -> None:
-        note(player, node)
         operator.stop_instances(InstanceIds=[instance])
         if match["ended"]:
             operator.terminate_instances(InstanceIds=[instance])
@@ -196,18 +196,31 @@ def _moved_once(player: Player, _: re.Match[str]) -> str:
 
 @says(r"failovers took at most (?P<waves>\d+) waves, and (?P<calls>\d+) calls beyond their routes")
 def _frugal(player: Player, match: re.Match[str]) -> str:
+    """Their routes are those that carried blocks of others through the dead node, summed over the tables."""
     if not player.handled:
         raise NotSo("no failover function moved a route")
     for one in player.handled:
-        if one.waves > int(match["waves"]) or one.calls > one.routes + int(match["calls"]):
-            raise NotSo(f"{one.what}: {one.waves} waves, {one.calls} calls for {one.routes} routes")
-    return f"{len(player.handled)} failovers"
+        if one.waves > int(match["waves"]) or one.calls > one.carrying + int(match["calls"]):
+            raise NotSo(f"{one.what}: {one.waves} waves, {one.calls} calls for {one.carrying} routes")
+    return ", ".join(f"{one.waves} waves, {one.calls} calls for {one.carrying}" for one in player.handled)
 
 
 @says(r"the failover function is cold")
 def _cold(player: Player, _: re.Match[str]) -> str:
     player.lab.delivery.chill("FailoverFunction")
     return "" if player.lab.deployed else "its clients and use case are built anew"
+
+
+@says(r"the queue of hints goes away")
+def _queue_away(player: Player, _: re.Match[str]) -> str:
+    player.lab.ec2.faults.arm(Kind.BROKEN, action="sqs:ReceiveMessage")
+    return "no reconcile is woken"
+
+
+@says(r"the queue of hints comes back")
+def _queue_back(player: Player, _: re.Match[str]) -> str:
+    player.lab.ec2.faults.disarm(Kind.BROKEN)
+    return ""
 
 
 @says(r"all is quiet")

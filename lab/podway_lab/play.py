@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import product
 
 from podway.domain.addressing import Prefix
@@ -20,7 +21,7 @@ from podway_lab.background import Background
 from podway_lab.fabric.probes import Trace, ping, trace
 from podway_lab.fabric.sweep import matrix, sweep
 from podway_lab.lab import Lab
-from podway_lab.operations import Noted
+from podway_lab.operations import Noted, note
 from podway_lab.report import Handled, Loss, Report
 from podway_lab.scenario import BadScenario, Scenario, Sentence
 from podway_lab.stack.functions import Invocation
@@ -153,6 +154,7 @@ class Player:
         """Do something that must be followed by a failover of *node*, and measure it."""
         mark, lost = self.lab.ec2.calls.mark(), self.background.lost()
         before, started = len(self._failovers()), self.lab.ec2.clock()
+        note(self, node)
         if not self.relayed(node):
             deed()
             return "it relayed nothing"
@@ -163,10 +165,12 @@ class Player:
 
         if not self.lab.wait(lambda: bool(runs()) or not self.relayed(node), timeout=30):
             raise NotSo(f"nobody moved the routes of {node} within 30 s")
+        idle = partial(self.lab.delivery.is_idle, "FailoverFunction")
+        self.lab.wait(lambda: bool(runs()) or idle(), timeout=30)  # a run is on record when it has ended
         time.sleep(AFTERMATH)
         if not (ran := runs()):
             return "a reconcile that was on its way moved its routes first"
-        measured = self._measured(what, ran[0], mark, started)
+        measured = replace(self._measured(what, ran[0], mark, started), carrying=len(self.noted.routes))
         if self.background.flows:
             measured = replace(measured, lost=self.background.lost() - lost)
         self.handled.append(measured)

@@ -29,6 +29,8 @@ class Handled:
     """The longest chain of them of which each had to wait for the one before."""
     lost: int | None = None
     """Packets lost around it, of all flows; None without packets."""
+    carrying: int = 0
+    """Routes that led through the node and carried blocks of others when it happened, over all tables."""
 
 
 @dataclass(frozen=True, slots=True)

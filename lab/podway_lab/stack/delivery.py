@@ -142,6 +142,10 @@ class Delivery:
         """Runs one function on *event*, past all rules, and waits for it."""
         return self._functions[function].invoke(event)
 
+    def is_idle(self, function: str) -> bool:
+        """Whether no event of *function* waits or is being handled."""
+        return self._functions[function].idle
+
     def chill(self, function: str) -> None:
         """Ends the idle environments of *function*: its next events start cold."""
         self._functions[function].forget()
