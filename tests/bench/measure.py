@@ -6,6 +6,8 @@ import gc
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from math import log
 from random import Random
 from time import process_time
@@ -13,34 +15,42 @@ from time import process_time
 import netaddr
 from podway.cli.churn import Buddies, NextFit, Scene, live
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Health, Replace
+from podway.domain.model import Cluster, Health, Replace, TablePlan
 from podway.domain.planner import plan
 from podway.domain.transition import verify_transition
 
 from tests.bench.clusters import carried_out, churned, cluster
+from tests.oracle.corpus import Recorded, corpus, gap
+from tests.oracle.solver import solved
 
 
-def cpu(work: Callable[[], object], runs: int = 3) -> float:
+def cpu(work: Callable[[], object], runs: int = 5) -> float:
     """The least CPU time of some runs, in seconds."""
-    best = float("inf")
+    return cpu_of(runs, work)[0]
+
+
+def cpu_of(runs: int, *works: Callable[[], object]) -> list[float]:
+    """The least CPU time of each, in turns: a machine that slows down slows them all down."""
+    best = [float("inf")] * len(works)
     for _ in range(runs):
-        gc.collect()
-        start = process_time()
-        work()
-        best = min(best, process_time() - start)
+        for number, work in enumerate(works):
+            gc.collect()
+            start = process_time()
+            work()
+            best[number] = min(best[number], process_time() - start)
     return best
 
 
-def parsing(of: Cluster) -> float:
-    """What netaddr needs to parse the cluster's blocks, in seconds."""
+def parsing(of: Cluster) -> Callable[[], object]:
+    """What netaddr does to parse the cluster's blocks."""
     texts = [str(node.blocks[0]) for node in of.nodes]
-    return cpu(lambda: [netaddr.IPNetwork(text) for text in texts])
+    return lambda: [netaddr.IPNetwork(text) for text in texts]
 
 
-def merging(of: Cluster) -> float:
-    """What netaddr needs to merge them, already parsed."""
+def merging(of: Cluster) -> Callable[[], object]:
+    """What netaddr does to merge them, already parsed."""
     blocks = [netaddr.IPNetwork(str(node.blocks[0])) for node in of.nodes]
-    return cpu(lambda: netaddr.cidr_merge(blocks))
+    return lambda: netaddr.cidr_merge(blocks)
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,13 @@ class Planning:
 def planning(nodes: int, quota: int, *, weighted: bool = False, foreign: int = 0) -> Planning:
     """Time and memory of a fresh plan."""
     of = cluster(nodes, quota=quota, weighted=weighted, foreign=foreign)
-    seconds = cpu(lambda: plan(of, fresh=True))
+    seconds, parse, merge = cpu_of(5, lambda: plan(of, fresh=True), parsing(of), merging(of))
     gc.collect()
     tracemalloc.start()
     plan(of, fresh=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return Planning(nodes, quota, seconds, seconds / parsing(of), seconds / merging(of), peak / nodes)
+    return Planning(nodes, quota, seconds, seconds / parse, seconds / merge, peak / nodes)
 
 
 def exponent(found: list[Planning]) -> float:
@@ -93,36 +103,86 @@ def repair(nodes: int, quota: int) -> Repair:
     after = replace(settled, nodes=sick)
     steps = plan(after, improve=0).route_tables[0].steps
     assert all(isinstance(step, Replace) for step in steps)
-    seconds = cpu(lambda: plan(after, improve=0))
-    return Repair(nodes, seconds / parsing(after), len(steps), sum(r.next_hop == dead for r in routes))
+    seconds, parse = cpu_of(5, lambda: plan(after, improve=0), parsing(after))
+    return Repair(nodes, seconds / parse, len(steps), sum(r.next_hop == dead for r in routes))
+
+
+@dataclass(frozen=True)
+class Change:
+    """The steps from one table to another, and the number of entries that differ: no fewer would do."""
+
+    steps: int
+    differing: int
+    breaches: int
 
 
 @dataclass(frozen=True)
 class Churn:
-    """Calls after some joins and leaves."""
+    """What some joins and leaves cost, planned stably and afresh."""
 
     events: int
-    stable: int
-    fresh: int
-    least: int
-    breaches: int
+    stable: Change
+    fresh: Change
 
 
 def churn(events: int, nodes: int = 5000, quota: int = 500) -> Churn:
-    """Stable against fresh; *least* is the number of entries that differ, *breaches* of the steps."""
+    """Stable against fresh."""
     before = cluster(nodes, quota=quota)
     settled = carried_out(before, plan(before, fresh=True))
     after = churned(settled, events // 2, events - events // 2)
     stable = plan(after, improve=0).route_tables[0]
-    fresh = plan(after, fresh=True).route_tables[0]
-    present = {route.destination: route.target for route in after.route_tables[0].routes if route.owned}
-    wanted = {route.destination: route.network_interface for route in fresh.routes}
-    differing = len({place for place, _ in present.items() ^ wanted.items()})
-    found = [
-        *verify_transition(after, after.route_tables[0], stable.steps),
-        *verify_transition(after, after.route_tables[0], fresh.steps),
-    ]
-    return Churn(events, len(stable.steps), len(fresh.steps), differing, len(found))
+    return Churn(events, _change(after, stable), _change(after, plan(after, fresh=True).route_tables[0]))
+
+
+def _change(of: Cluster, made: TablePlan) -> Change:
+    table = of.route_tables[0]
+    present = {route.destination: route.target for route in table.routes if route.owned}
+    wanted = {route.destination: route.network_interface for route in made.routes}
+    differing = {place for place, _ in present.items() ^ wanted.items()}
+    return Change(len(made.steps), len(differing), len(verify_transition(of, table, made.steps)))
+
+
+@dataclass(frozen=True)
+class Optimality:
+    """The clusters of a kind next to CP-SAT's optima; gaps as shares of the optimum."""
+
+    kind: str
+    count: int
+    blocks: str
+    relay_more: int
+    worst: float
+    less_direct: float
+    times: float
+    times_now: float | None
+
+
+def optimality() -> list[Optimality]:
+    """By kind of cluster."""
+    found: dict[str, list[Recorded]] = {}
+    for one in corpus():
+        found.setdefault(one.kind, []).append(one)
+    return [_optimality(kind, several) for kind, several in found.items()]
+
+
+def _optimality(kind: str, several: list[Recorded]) -> Optimality:
+    gaps = [gap(one) for one in several]
+    clusters = [one.cluster() for one in several]
+    ours = sum(cpu(partial(plan, of, fresh=True), 3) for of in clusters)
+    more = [one.busiest / max(1.0, it.busiest) for one, it in zip(gaps, several, strict=True)]
+    sizes = [one.blocks for one in several]
+    now = None
+    if find_spec("ortools") is not None:
+        now = sum(cpu(partial(solved, of), 1) for of in clusters) / ours
+    return Optimality(
+        kind=kind,
+        count=len(several),
+        blocks=f"{min(sizes)}-{max(sizes)}",
+        relay_more=sum(share > 0 for share in more),
+        worst=max(more),
+        less_direct=sum(one.direct for one in gaps) / sum(one.direct for one in several),
+        times=sum(one.seconds for one in several) / ours,
+        times_now=now,
+    )
 
 
 @dataclass(frozen=True)
@@ -136,6 +196,7 @@ class Addresses:
     p99: int
     most: int
     failed: int
+    routes: list[int]
 
 
 def addresses(days: int, mean: int = 4650) -> list[Addresses]:
@@ -153,6 +214,7 @@ def addresses(days: int, mean: int = 4650) -> list[Addresses]:
                 outcome.percentile(0.99),
                 max(outcome.routes),
                 outcome.failed,
+                outcome.routes,
             )
         )
     return found

@@ -14,6 +14,7 @@ from podway.domain.model import (
     NodeState,
     Route,
     RouteOrigin,
+    RouteState,
     RouteTable,
     Subnet,
     TablePlan,
@@ -65,6 +66,45 @@ def test_an_empty_cluster_wants_nothing() -> None:
 
 def test_one_node_gets_its_anchor() -> None:
     assert hops(planned(cluster(node("a", 0)))) == {"100.64.0.0/20": "i-a0"}
+
+
+def test_one_subnet_alone_needs_its_anchor_in_its_own_table_and_all_routes_in_the_main_one() -> None:
+    of = replace(cluster(*(node("a", i) for i in range(3))), subnets=(Subnet("a", (NETS["a"],)),))
+    own = replace(of, route_tables=(replace(of.route_tables[0], subnets=("a",)),))
+
+    assert hops(planned(own)).keys() == {"100.64.0.0/20"}
+    assert planned(own).total_weight == 0
+    assert planned(of).direct_weight == planned(of).total_weight == 3
+
+
+def test_a_draining_forwarder_hands_over_what_it_relays_and_keeps_its_own() -> None:
+    of = settled(cluster(*(node("a", i) for i in range(6)), node("b", 0), quota=4))
+    draining = next(r.target for r in of.route_tables[0].routes if r.destination == NETS["a"])
+    nodes = tuple(
+        replace(n, state=NodeState.DRAINING) if n.network_interface == draining else n for n in of.nodes
+    )
+
+    made = planned(replace(of, nodes=nodes), fresh=False)
+
+    assert made.holes == ()
+    assert all(r.kind == "direct" for r in made.routes if r.network_interface == draining)
+    assert [step.destination for step in made.steps] == [NETS["a"]]
+
+
+def test_a_filtered_route_steers_nothing_and_an_advertised_one_takes_no_slot() -> None:
+    own = Prefix(4, NETS["a"].value, 26)
+    of = cluster(
+        node("a", 0),
+        quota=5,
+        routes=(
+            Route(own, "eni-foreign", state=RouteState.FILTERED),
+            Route(Prefix.parse("192.168.0.0/16"), "eni-server", origin=RouteOrigin.ADVERTISED),
+        ),
+    )
+
+    made = planned(of)
+
+    assert (made.holes, made.budget) == ((), {4: 4})
 
 
 def test_a_table_of_one_subnet_needs_no_more_than_the_anchor_of_its_own() -> None:
