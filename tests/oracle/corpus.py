@@ -21,7 +21,7 @@ from tests.oracle.medium import KINDS, medium
 from tests.oracle.solver import solved
 
 FILE = Path(__file__).with_name("corpus.json")
-EACH = 10
+EACH = 6
 """Clusters of a kind."""
 
 

@@ -1,4 +1,4 @@
-"""Clusters of one or two dozen blocks, from a seed: too many for brute force, few enough for CP-SAT."""
+"""Clusters of a dozen blocks and more, from a seed: too many for brute force, few enough for CP-SAT."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SUPERNETS = {
 
 
 def medium(kind: str, seed: int) -> Cluster:
-    """One table, 13 to 26 blocks (fewer with unequal capacities); adopted subnets have runs of neighbours."""
+    """One table, 13 to 18 blocks (fewer with unequal capacities); adopted subnets have runs of neighbours."""
     random = Random(f"medium/{kind}/{seed}")
     places = sorted(
-        random.sample(range(PLACES), random.randint(*((8, 12) if kind == "unequal" else (13, 26))))
+        random.sample(range(PLACES), random.randint(*((8, 10) if kind == "unequal" else (13, 18))))
     )
     adopted = kind.startswith("interleaved")
     nodes = []

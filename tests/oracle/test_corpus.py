@@ -1,4 +1,4 @@
-"""Fresh plans next to optima that CP-SAT proved: some dozen blocks, where brute force is no help."""
+"""Fresh plans next to optima that CP-SAT proved: more blocks than brute force can do."""
 
 from __future__ import annotations
 
