@@ -369,7 +369,8 @@ def play_apart(*arguments: str) -> tuple[list[dict[str, Any]], str]:
     """What trials in a process of their own said, and what is wrong with that; nothing if all is well."""
     command = [sys.executable, "-m", "tests.lab.trials", *arguments]
     played = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = [json.loads(line) for line in played.stdout.splitlines()]
+    lines = played.stdout.splitlines()
+    said = [json.loads(line) for line in lines if line.startswith('{"trial"')]  # functions may print, too
     breaches = [breach for one in said for breach in one.get("breaches", ())]
     wrong = played.stderr.strip().splitlines()[-1:] if played.returncode else breaches
     return said, "; ".join(wrong) or ("ended early" if played.returncode else "")
