@@ -12,6 +12,7 @@ from podway_agent.dataplane import Dataplane
 from podway_agent.duty import Duty
 from podway_agent.echo import EchoSocket
 from podway_agent.identity import Identity
+from podway_agent.netlink import Netlink
 from podway_agent.prober import Prober
 from podway_agent.suspicion import Finding
 from podway_lab.fabric.namespace import Namespace, new_namespace
@@ -61,7 +62,7 @@ def test_a_watcher_has_a_way_through_its_forwarder_and_an_address(node: Node) ->
 
 def test_a_second_time_there_is_nothing_to_do(node: Node) -> None:
     node.converge(watching("i-0b"))
-    with node.namespace.call(ways.Netlink) as kernel:
+    with node.namespace.call(Netlink) as kernel:
         present = ways.observed(kernel)
 
     assert ways.changes(wanted=node.dataplane.ways.wanted, present=present) == []
