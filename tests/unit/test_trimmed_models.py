@@ -19,6 +19,7 @@ LAYER = Path("layers/podway")
 ADAPTERS = LAYER / "src" / "podway" / "adapters"
 SERVICE_OF = {
     "autoscaling": "autoscaling",
+    "identities": "iam",
     "bus": "events",
     "cloudwatch": "cloudwatch",
     "dynamodb": "dynamodb",

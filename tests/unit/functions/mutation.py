@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -16,8 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from podway import bootstrap, handling
+from podway import bootstrap
 from podway.app.errors import TryAgain
+from podway_lab.stack.output import InvocationOutput
 
 from tests.unit.app.cluster import Play
 
@@ -99,7 +101,12 @@ class Bench:
     seen: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.handlers = {name: _load(name) for name in HANDLERS}
+        output = InvocationOutput()  # loggers keep the stream that they find when they are made
+        output.stand_in()
+        try:
+            self.handlers = {name: _load(name) for name in HANDLERS}
+        finally:
+            output.step_back()
 
     @contextmanager
     def in_place(self) -> Iterator[Bench]:
@@ -110,12 +117,14 @@ class Bench:
             "reconcile": lambda: SimpleNamespace(run=self._reconcile),
             "settings": lambda: SimpleNamespace(cluster="demo"),
         }
-        handling.logger.setLevel("CRITICAL")
+        logger = logging.getLogger("podway")
+        level = logger.level
+        logger.setLevel("CRITICAL")
         try:
             with patch.multiple(bootstrap, **built), redirect_stdout(io.StringIO()):
                 yield self
         finally:
-            handling.logger.setLevel("INFO")
+            logger.setLevel(level)
 
     def _reconcile(self, owner: str, *, deadline: Any) -> Any:
         del owner, deadline

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,7 +31,7 @@ from podway.domain.health import (
     withdraw,
 )
 from podway.domain.model import RouteTable
-from podway.domain.pacing import BURST, starts
+from podway.domain.pacing import RESERVE, starts
 from podway.domain.peers import PEERS, clear, suspect
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
@@ -239,13 +240,22 @@ class Failover:
     def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
         """One wave of replacements; returns those whose new target does not exist.
 
-        The first go out at once, heaviest first, and are debited beside; what goes beyond EC2's burst
-        waits for its turn, and is left to a retry when that is too far off.
+        The first go out at once, heaviest first: they are what reconcile leaves to failovers, and are
+        debited when they are out. Of more, what goes beyond EC2's burst waits for its turn, and is left to
+        a retry when that is too far off.
         """
-        debit = self._parallel.start(lambda: self._debit(len(moves)))
-        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves[:BURST]]
-        due = zip(moves[BURST:], debit.result()[BURST:], strict=True)
-        under_way += [(move, self._parallel.start(partial(self._apply_at, move, at))) for move, at in due]
+        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves[:RESERVE]]
+        if len(moves) > RESERVE:
+            due = zip(moves[RESERVE:], self._debit(len(moves))[RESERVE:], strict=True)
+            under_way += [(move, self._parallel.start(partial(self._apply_at, move, at))) for move, at in due]
+        again = self._gather(outcome, under_way)
+        if len(moves) <= RESERVE:
+            self._debit(len(moves))
+        return again
+
+    @staticmethod
+    def _gather(outcome: Outcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
+        """What became of the replacements; returns those whose new target does not exist."""
         again = []
         for move, future in under_way:
             try:
