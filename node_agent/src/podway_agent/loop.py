@@ -204,19 +204,23 @@ class Loop:
         assert self._snapshot is not None  # only called with one
         self._drifted_at = None
         self._filters_drifted = self._filters_drifted and not look
-        resets = self.dataplane.switches.resets.total()
+        resets = self._resets()
         before, self.outcome = self.outcome, self.dataplane.converge(self._snapshot, look=look)
-        resets = self.dataplane.switches.resets.total() - resets
+        resets = self._resets() - resets
         self.counters.convergences += 1
         now = self.clock()
         if resets or (self.outcome.changed and not news):
             changes = 0 if news else self.outcome.changed
             self.counters.drift += changes
             self._pace.repaired(now)
-            log.warning("drift repaired", extra={"changes": changes, "switches": resets})
+            log.warning("drift repaired", extra={"changes": changes, "resets": resets})
         _say(before, self.outcome)
         self._next_look = now + self._until_next_look()
         self.tell(self._snapshot, self.outcome)
+
+    def _resets(self) -> int:
+        """How often others were found to have changed switches or our table."""
+        return self.dataplane.switches.resets.total() + self.dataplane.table.repairs
 
     def _until_next_look(self) -> float:
         if self.outcome is not None and self.outcome.is_complete:

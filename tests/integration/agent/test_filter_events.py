@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from podway_agent.loop import Loop
+from podway_agent.loop import SHORTEST_PAUSE, Loop
 
 from tests.integration.agent.node import Node
 from tests.unit.agent.snapshots import ME, snapshot
@@ -43,6 +43,15 @@ def test_our_table_is_put_back(node: Node, loop: Loop, meddling: str) -> None:
 
     node.turn(loop, lambda: node.rules() == before)
     assert node.dataplane.table.repairs == 1
+
+
+def test_a_quarrel_over_our_table_slows_down(node: Node, loop: Loop) -> None:
+    before = node.rules()
+    for _ in range(4):
+        node.namespace.nft("delete table inet podway")
+        node.turn(loop, lambda: node.rules() == before)
+
+    assert loop._pace.pause > SHORTEST_PAUSE
 
 
 def test_docker_that_comes_later_stops_no_pod(node: Node, loop: Loop) -> None:
