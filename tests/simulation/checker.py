@@ -236,13 +236,11 @@ class Checker:
         since = run.notes["since"]
         if not is_failover(run):
             since = run.notes["told"].get(owner.instance, since) - STALE
-        # a dead node's block is owed nothing: a route for the rest of a prefix may carry its next hop's own
-        # and neither is that of a node which has not joined yet
+        # a dead node's block is owed nothing, nor one that has not joined: a route for the rest of a prefix
+        # may carry its next hop's own
         owed = any(
-            fact.lives()
+            self._has_joined(one.id, now, run) and self.past.always_alive(one.id, since, now)
             for one in others
-            if self._has_joined(one.id, now, run)
-            for _, fact in self.past.between(one.id, since, now)
         )
         if owed and not self._may_relay(owner.instance, since, now, run):
             known = [f"{at:%H:%M:%S} {fact}" for at, fact in self.past.between(owner.instance, since, now)]
