@@ -115,6 +115,17 @@ def test_every_source_of_a_layer_has_bytecode_that_is_believed(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_small_service_models_lie_where_the_functions_look_for_them(
+    builds: dict[str, Path], architecture: str
+) -> None:
+    models = sorted((builds[architecture] / "PodwayLayer" / "data").glob("*/*/service-2.json"))
+    template = (builds[architecture] / "template.yaml").read_text()
+
+    assert [model.parts[-3] for model in models] == ["dynamodb", "ec2"]
+    assert "AWS_DATA_PATH: /opt/data" in template, "a layer's folder lies at /opt"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_layers_are_small_and_a_change_of_ours_uploads_little(
     builds: dict[str, Path], architecture: str, runtime_packages: Path
 ) -> None:
