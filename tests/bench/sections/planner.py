@@ -111,7 +111,7 @@ def _addresses(page: Page) -> None:
     page.say(
         "Three zones, 8,192 places, fewest routes to other subnets in the worst table, every three hours."
     )
-    page.say("`make soak ONLY=year` plays a whole year ([report](../soak/year.md)).")
+    page.say("`make soak ONLY=year` plays a whole year.")
     page.table("policy", "peak use", "p50", "p99", "max", "not placed")
     lines = {}
     for one in addresses(DAYS):
