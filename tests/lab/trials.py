@@ -32,7 +32,7 @@ from podway_lab.machines import Fleet, Machine, wait_until
 
 RELAYED_ANSWERED = 'podway_agent_probes_total{way="relayed",result="answered"}'
 RELAYED_LOST = 'podway_agent_probes_total{way="relayed",result="lost"}'
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds until something that must come is given up; never what is measured."""
 OBSERVED = 3.0
 """Seconds in which a route that must not move could have moved several times."""
