@@ -189,16 +189,6 @@ def test_without_any_third_node_nothing_is_known(subnet: Subnet) -> None:
     assert subnet.told == []
 
 
-def test_a_prober_whose_table_of_flows_is_full_probes_on(subnet: Subnet) -> None:
-    host = subnet.hosts[PROBER]
-    host.tool("iptables-nft", "-A", "OUTPUT", "-m", "conntrack", "--ctstate", "NEW", "-j", "ACCEPT")
-    host.fill_conntrack()
-    subnet.rounds(20)
-
-    assert subnet.told == []
-    assert subnet.finding is Finding.RELAYS
-
-
 def test_a_prober_that_was_frozen_holds_nothing_against_anybody(subnet: Subnet) -> None:
     """It wakes to a round that was answered long ago."""
     judge = subnet.prober.turn
