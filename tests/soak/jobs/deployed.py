@@ -47,6 +47,10 @@ def report(cases: Sequence[Case]) -> list[str]:
         told = "; ".join(failovers) if isinstance(failovers, list) else ""
         cells = (case[name] for name in ("scenario", "expectations", "left_out", "writes"))
         lines.append(f"| {' | '.join(map(str, cells))} | {told} | {case['seconds']} |")
+    played = {case["scenario"] for case in cases}
+    missing = [one.stem for one in SCENARIOS if one.stem not in played]
+    if missing:
+        lines += ["", f"Not played yet: {', '.join(missing)}."]
     return [
         "Built and deployed by the SAM CLI, under Lambda's own runtime; events come through the deployed",
         "rules, queues and streams, twice, late and out of order (docs/lab.md).",
