@@ -10,7 +10,7 @@ MACHINE ?= $(shell uname -m)
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build agent image bench simulate soak clean
+.PHONY: help setup check format test demo build agent image bench simulate soak solver corpus clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'

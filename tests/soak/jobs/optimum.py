@@ -50,4 +50,4 @@ def report(cases: Sequence[Case]) -> list[str]:
     return lines
 
 
-JOB = Job("optimum", "Fresh plans are optimal", 2_000, one, report)
+JOB = Job("optimum", "Fresh plans are optimal", 2_250, one, report)
