@@ -62,7 +62,14 @@ def _program(world: World, agent: Agent) -> None:
         return  # the report did not get through: the next poll's will
     agent.heartbeat = now
     suspects = tuple(sorted(agent.suspects))
-    world.table.reports[agent.node] = AgentReport(agent.node, agent.subnet, agent.generation, now, suspects)
+    world.table.reports[agent.node] = AgentReport(
+        agent.node,
+        agent.subnet,
+        agent.generation,
+        now,
+        suspects,
+        2 if sum(agent.node.encode()) % 5 == 0 else 1,  # some run out of addresses
+    )
     if agent.suspects != before:
         _tell(world, agent, suspects, tuple(sorted(before - agent.suspects)))
     if news:
