@@ -230,5 +230,5 @@ def test_scenarios_come_true_with_the_stack_deployed_and_a_rough_bus(built: Buil
 
 
 def test_without_a_python_of_lambda_s_version_it_says_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(NotEquipped, match=r"install one, then run 'make setup' again"):
+    with pytest.raises(NotEquipped, match=r"install Python 3.13, then run 'make setup' again"):
         find_tools(tmp_path)

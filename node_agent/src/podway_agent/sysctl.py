@@ -29,14 +29,16 @@ def wanted_switches(interface: str, *, ipv6: bool) -> dict[str, str]:
     interface's ``forwarding``; an interface that has its own off relays nothing that it receives.
     A redirect is sent if either ``all`` or the interface says so, hence both are cleared; the
     effective ``rp_filter`` is the greater of the two, so the interface's is set: 2 (loose) takes
-    packets that come back another way than they went. With IPv6 forwarding a host ignores router
-    advertisements, and loses its default route, unless ``accept_ra`` is 2: it comes first.
+    packets that come back another way than they went. Probes have a pod's address: unless
+    ``arp_announce`` is 2, so would the ARP requests that they cause, and the neighbour asked would not
+    learn who has the node's address now, after another node had it. With IPv6 forwarding a host
+    ignores router advertisements, and loses its default route, unless ``accept_ra`` is 2: it comes first.
     """
     scopes = ("all", "default", interface)
     wanted = {"ipv4/ip_forward": "1", f"ipv4/conf/{interface}/forwarding": "1"}
     wanted |= {f"ipv4/conf/{scope}/send_redirects": "0" for scope in scopes}
     wanted |= {f"ipv4/conf/{scope}/accept_redirects": "0" for scope in scopes}
-    wanted |= {f"ipv4/conf/{interface}/rp_filter": str(LOOSE)}
+    wanted |= {f"ipv4/conf/{interface}/rp_filter": str(LOOSE), f"ipv4/conf/{interface}/arp_announce": "2"}
     if ipv6:
         wanted |= {f"ipv6/conf/{interface}/accept_ra": "2", FORWARDING_6: "1"}
     return wanted

@@ -93,6 +93,17 @@ def subnet(fabric: Fabric, tmp_path: Path) -> Iterator[Subnet]:
     made.close()
 
 
+def test_neighbours_learn_the_probing_nodes_address_and_no_pods(subnet: Subnet) -> None:
+    """Or a node that has another's former address would be sought there until the neighbour forgets."""
+    subnet.rounds(10)
+
+    known = {name: host.tool("ip", "-4", "neigh", "show") for name, host in subnet.hosts.items()}
+
+    for name in NODES[1:]:
+        assert f"{address(PROBER)} " in known[name]
+        assert f"{probe(PROBER)} " not in known[name]
+
+
 def test_a_healthy_forwarder_relays_every_probe_and_tracks_none(subnet: Subnet) -> None:
     for host in subnet.hosts.values():  # somebody who tracks: kube-proxy
         host.tool("iptables-nft", "-A", "INPUT", "-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP")
