@@ -293,6 +293,18 @@ def _reaches(player: Player, match: re.Match[str]) -> str:
     return f"{'through ' + ', '.join(relays) if relays else 'directly'}, {rtt:.2f} ms"
 
 
+@says(r"pod (?P<source>\S+) reaches a pod of (?P<subnet>\S+) (?P<way>directly|through a forwarder)")
+def _reaches_one(player: Player, match: re.Match[str]) -> str:
+    """Which of the subnet's nodes have routes of their own is the plan's business."""
+    for target in player.lab.nodes(match["subnet"]):
+        way, rtt = player.reach(match["source"], target)
+        relays = player.relays(way)
+        if bool(relays) == (match["way"] == "through a forwarder"):
+            through = f" through {', '.join(relays)}" if relays else ""
+            return f"pod {target}{through}, {rtt:.2f} ms"
+    raise NotSo(f"no pod of {match['subnet']} is reached {match['way']}")
+
+
 @says(r"the table of (?P<subnet>\S+) has (?P<kind>only aggregated|direct) routes")
 def _kinds(player: Player, match: re.Match[str]) -> str:
     direct = len(player.lab.direct(match["subnet"]))
