@@ -65,7 +65,7 @@ class _Seen:
         return routes
 
 
-@dataclass
+@dataclass(eq=False)
 class Referee:
     """Watches *model*; *members* reads the inventory, *is_ours* tells our callers from others."""
 
@@ -82,16 +82,26 @@ class Referee:
     _held: dict[Prefix, str] = field(default_factory=dict, init=False)
     _idle: threading.Condition = field(default_factory=threading.Condition, init=False)
     _pending: int = field(default=0, init=False)
+    _failed: Exception | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.model.subscribe(self._listen)
         threading.Thread(target=self._work, name="referee", daemon=True).start()
 
-    def review(self, timeout: float = 30) -> list[Breach]:
-        """All breaches, once everything seen so far has been judged."""
+    def rest(self, timeout: float = 30) -> None:
+        """Wait until everything seen so far has been judged.
+
+        Raises TimeoutError, and RuntimeError when something could not be judged.
+        """
         with self._idle:
             if not self._idle.wait_for(lambda: self._pending == 0, timeout):
                 raise TimeoutError("the referee did not keep up with the writes")
+        if self._failed is not None:
+            raise RuntimeError("the referee could not judge a write") from self._failed
+
+    def review(self) -> list[Breach]:
+        """All breaches, once everything seen so far has been judged. Raises as `rest` does."""
+        self.rest()
         self._judge_addresses(tuple(self.members()), self.model.clock())
         return list(self.breaches)
 
@@ -113,6 +123,8 @@ class Referee:
         while (seen := self._seen.get()) is not None:
             try:
                 self._judge(seen)
+            except Exception as error:  # noqa: BLE001  (whoever asks for the review gets it)
+                self._failed = self._failed or error
             finally:
                 with self._idle:
                     self._pending -= 1

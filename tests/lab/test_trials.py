@@ -43,7 +43,7 @@ def test_routes_leave_a_forwarder_that_relays_no_more(fault: str) -> None:
 def test_routes_stay_while_the_forwarder_relays(trouble: str) -> None:
     said = trials()[trouble]
 
-    assert (said["moved"], said["lost"], said["suspects"]) == (False, 0, [])
+    assert (said["moved"], said["lost"], said["suspects"]) == (False, 0, []), said
 
 
 def test_a_prober_that_is_cut_off_doubts_itself_and_says_nothing() -> None:

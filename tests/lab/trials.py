@@ -113,6 +113,11 @@ class Stage:
         direct = {hop for destination, hop in self.lab.managed("b") if destination not in anchors}
         return [node for node in self.others() if node not in direct]
 
+    def bystanders(self) -> list[str]:
+        """The targets that forward nothing in any table: what befalls one is no reason to move a route."""
+        relaying = {hop for subnet in "ab" for _, hop in self.lab.managed(subnet)}
+        return [node for node in self.targets() if node not in relaying]
+
     def machine(self, node: str) -> Machine:
         return self.fleet.machines[self.lab.ids[node]]
 
@@ -200,7 +205,7 @@ class Stage:
 
     def spare(self, name: str) -> dict[str, Any]:
         """Let something else befall, and see whether any route moves for it."""
-        before, (victim, target) = self.routes(), self.targets()[:2]
+        before, (victim, target) = self.routes(), self.bystanders()[:2]
         begin, end = self._harmless(name, self.forwarder(), victim)
         with self.flow(target) as flow:
             begin()
@@ -211,6 +216,7 @@ class Stage:
             "trial": name,
             "lost": figures.lost,
             "moved": self.routes() != before,
+            "routes": {"before": before, "after": self.routes()},
             "suspects": sorted(others),
             "victim_suspects": self.said(victim)["suspects"],
             "victim_doubts": self.metric(victim, "podway_agent_prober_doubts_itself"),

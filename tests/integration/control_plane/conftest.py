@@ -11,6 +11,8 @@ import pytest
 from moto import mock_aws
 from podway_lab.stack.template import Place, Template
 
+from tests.integration.control_plane.plane import let_referees_rest
+
 
 @pytest.fixture
 def dynamodb() -> Iterator[Any]:
@@ -24,3 +26,4 @@ def dynamodb() -> Iterator[Any]:
         )
         client.create_table(TableName="podway", **{name: properties[name] for name in wanted})
         yield client
+        let_referees_rest()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from weakref import WeakSet
 
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
@@ -37,6 +38,15 @@ LEASE = timedelta(seconds=125)
 TAGS = [{"Key": "podway:cluster", "Value": "demo"}]
 US = "podway"
 """The caller whose writes the referee judges as ours."""
+
+
+_REFEREES: WeakSet[Referee] = WeakSet()
+
+
+def let_referees_rest() -> None:
+    """Whoever takes a plane's table away calls this first: a referee would go on reading it, or AWS's."""
+    for referee in tuple(_REFEREES):
+        referee.rest()
 
 
 class KilledError(BaseException):
@@ -106,6 +116,7 @@ class Plane:
         self.referee = Referee(
             self.region, self.pod_cidrs, self.members, lambda caller: caller == US, QUARANTINE
         )
+        _REFEREES.add(self.referee)
         self._build()
         client: Any = self.region.client(US)
         cloud = Ec2Cloud(client, cluster="demo", quota=RouteQuota(fixed=self.quota))
