@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.lab.unrest import RATE, play_apart
+from tests.lab.unrest import play_apart
 from tests.soak.job import Case, Job
+from tests.soak.unrest import made, under_traffic
 
 EACH = 10
 """Transitions of a case, each case in a new lab."""
@@ -18,19 +19,17 @@ def one(seed: int) -> Case:
 
 
 def report(cases: Sequence[Case]) -> Iterator[str]:
-    found: list[Any] = [made for case in cases for made in case["made"]]  # type: ignore[attr-defined]  # JSON
-    sent = sum(int(str(case["sent"])) for case in cases)
-    lost = sum(int(str(case["lost"])) for case in cases)
-    yield f"{len(found)} transitions; {sent:,} packets in six flows of {RATE:,} a second, **{lost} lost**."
+    found = made(cases)
+    yield under_traffic("transitions", cases)
     yield ""
     yield "| transition | times | writes to route tables | seconds, mean | packets lost |"
     yield "|---|---|---|---|---|"
     kinds: dict[str, list[Any]] = defaultdict(list)
-    for made in found:
-        kinds[made["kind"]].append(made)
+    for each in found:
+        kinds[each["kind"]].append(each)
     for kind, many in sorted(kinds.items()):
-        seconds = sum(made["ended"] - made["began"] for made in many) / len(many)
-        writes, gone = (sum(made[name] for made in many) for name in ("writes", "lost"))
+        seconds = sum(each["ended"] - each["began"] for each in many) / len(many)
+        writes, gone = (sum(each[name] for each in many) for name in ("writes", "lost"))
         yield f"| {kind} | {len(many)} | {writes} | {seconds:.1f} | {gone} |"
     yield ""
     yield (

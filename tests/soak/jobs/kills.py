@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from tests.lab.kills import play_apart
-from tests.lab.unrest import RATE
 from tests.soak.job import Case, Job
+from tests.soak.unrest import made, under_traffic
 
 EACH = 10
 """Kills of a case, each case in a new lab."""
@@ -19,11 +18,9 @@ def one(seed: int) -> Case:
 
 
 def report(cases: Sequence[Case]) -> Iterator[str]:
-    found: list[Any] = [made for case in cases for made in case["made"]]  # type: ignore[attr-defined]  # JSON
-    sent = sum(int(str(case["sent"])) for case in cases)
-    lost = sum(int(str(case["lost"])) for case in cases)
-    counts = Counter(made["kind"] for made in found)
-    yield f"{len(found)} kills; {sent:,} packets in six flows of {RATE:,} a second, **{lost} lost**."
+    found = made(cases)
+    counts = Counter(each["kind"] for each in found)
+    yield under_traffic("kills", cases)
     yield ""
     yield (
         f"Killed (SIGKILL) while nothing went on: {counts['idle']}; at a random moment of the first 1.2 s"
