@@ -338,6 +338,11 @@ class Lab:
                 owner = interface.instance if interface else route.target.id
                 yield destination, self.names.get(owner, owner)
 
+    def others_routes(self, subnet: str) -> int:
+        """How many routes of *subnet*'s table the quota counts that are not managed."""
+        table = self.ec2.state.tables[self.ids[f"rtb-{subnet}"]]
+        return sum(route.counts for route in table.routes.values()) - len(tuple(self.managed(subnet)))
+
     def review(self) -> list[Breach]:
         """What the referee has to say, once the fabric has followed."""
         self.mirror.settle()

@@ -89,8 +89,12 @@ class Mirror:
 
     def settle(self, timeout: float = 60) -> None:
         """Wait until everything that was said has been done. Raises TimeoutError."""
-        self._network.settle(timeout)
+        self.settle_network(timeout)
         self._power.settle(timeout)
+
+    def settle_network(self, timeout: float = 60) -> None:
+        """Wait until packets go as the tables say. Raises TimeoutError."""
+        self._network.settle(timeout)
 
     def _listen(self, change: Change) -> None:
         match change:

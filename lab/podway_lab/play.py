@@ -107,9 +107,10 @@ class Player:
         return [names.get(host.instance_id, "?") if host else str(address) for address, host in hosts]
 
     def need_packets(self) -> None:
-        """Raises NeedsPackets where there are none."""
+        """Let packets go as the tables say now. Raises NeedsPackets where there are none."""
         if self.lab.fabric is None:
             raise NeedsPackets
+        self.lab.mirror.settle_network()
 
     def chosen(self, text: str) -> str:
         """The node that *text* names: itself, "the forwarder of b" (who relays most there), or "it" again."""
@@ -246,7 +247,7 @@ def _show_routes(player: Player, _: re.Match[str]) -> str:
     for subnet in lab.plan.subnets:
         direct = lab.direct(subnet.name)
         routes = {place: (hop, place in direct) for place, hop in lab.managed(subnet.name)}
-        room = lab.plan.quota - lab.plan.reserve - subnet.foreign - 1  # one is the VPC's local route
+        room = lab.plan.quota - lab.plan.reserve - lab.others_routes(subnet.name)
         hops[f"rtb-{subnet.name}\n{len(routes)} of {room}"] = routes
     player.report.routes(hops, owners)
     return ""
