@@ -23,7 +23,7 @@ from podway.domain.addressing import Prefix
 
 from podway_agent.duty import Duty, Third, Watched
 from podway_agent.echo import EchoSocket
-from podway_agent.suspicion import MISSES, Finding, Round, Standing, doubts_itself, find, judge
+from podway_agent.suspicion import CALM, MISSES, Finding, Round, Standing, doubts_itself, find, judge
 from podway_agent.ways import mark_of
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Prober:
     """Never changed but replaced, since others read it."""
     figures: Figures = field(default_factory=Figures)
     doubtful: bool = False
-    """Whether the fault is likelier our own."""
+    """Whether the fault is likelier our own, or was a moment ago."""
     trouble: str = ""
     """Why probes could not be sent last time; empty when they could."""
     _duty: Duty = field(default_factory=Duty)
@@ -104,6 +104,8 @@ class Prober:
         self._asked: list[Asked] = []
         self._direct: dict[str, Probe | None] = {}
         self._reached: dict[str, bool] = {}
+        self._calm = CALM
+        """Rounds without doubt, up to now."""
         self._wire: Wire | None = None
         self._wired: Prefix | None = None
         self._due = 0.0
@@ -187,7 +189,8 @@ class Prober:
         """What the round that is over says of each forwarder."""
         direct = {node: _answered(probe) for node, probe in self._direct.items()}
         self._reached |= {node: answered for node, answered in direct.items() if answered is not None}
-        self.doubtful = doubts_itself(self._reached.values())
+        self._calm = 0 if doubts_itself(self._reached.values()) else self._calm + 1
+        self.doubtful = self._calm < CALM
         after = dict(self.standings)
         for asked in self._asked:
             if before := after.get(asked.node):

@@ -11,6 +11,11 @@ MISSES = 3
 HITS = 15
 """In a row (three seconds), before a suspicion is taken back: it must not flicker."""
 
+CALM = 10
+"""Rounds (two seconds) that a prober has to be free of doubt: its kernel asks a neighbour that did not
+answer again only after a second (arp(7), ``retrans_time_ms``), so after an outage of its own one way may be
+open well before another."""
+
 
 class Finding(StrEnum):
     """What one round says of one forwarder."""
@@ -45,7 +50,10 @@ class Standing:
 
 
 def doubts_itself(reached: Collection[bool]) -> bool:
-    """Whether most of those whom it asked directly did not answer last time: then it is the prober."""
+    """Whether most of those whom it asked directly did not answer last time: then it is the prober.
+
+    And for `CALM` rounds after that it may be, still.
+    """
     return 2 * sum(not answered for answered in reached) > len(reached)
 
 

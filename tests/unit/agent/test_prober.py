@@ -10,7 +10,7 @@ import pytest
 from podway.domain.addressing import Prefix
 from podway_agent.duty import Duty, Third, Watched
 from podway_agent.prober import Prober
-from podway_agent.suspicion import HITS, MISSES, Finding
+from podway_agent.suspicion import CALM, HITS, MISSES, Finding
 
 
 def address(last: int) -> Prefix:
@@ -153,6 +153,23 @@ def test_a_prober_whom_nobody_answers_doubts_itself(network: Network) -> None:
 
     assert made.doubtful
     assert told == []
+
+
+def test_a_prober_that_was_cut_off_holds_nothing_against_anybody_for_a_while(network: Network) -> None:
+    """Its way to the forwarder may open a second after the one to the third node."""
+    told: list[frozenset[str]] = []
+    made = prober(network, ONE, told)
+    slow = {(STRAIGHT, "100.64.0.64"), (THROUGH_F, "100.64.0.192")}
+    network.lost = slow | {(STRAIGHT, "100.64.0.192")}
+    turns(made, 5)
+    network.lost = slow
+    turns(made, CALM - 1)
+    early = told.copy()
+    turns(made, MISSES)
+
+    assert early == []
+    assert told == [frozenset({"i-f"})]
+    assert not made.doubtful
 
 
 def test_what_cannot_be_sent_is_no_miss_and_is_reported(network: Network) -> None:
