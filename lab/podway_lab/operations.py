@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
-from podway.adapters.items import CARDS
+from podway.adapters.fast_items import CARDS
 from podway.domain.addressing import Prefix
 
 from podway_lab.lab import FUNCTIONS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from podway.adapters import items
+from podway.adapters import fast_items, items
 from podway.app.ports import AgentReport, Remark
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Standby
@@ -39,13 +39,13 @@ def test_members_come_back(member: Member) -> None:
 
 
 def test_cards_come_back_with_their_weights_exact() -> None:
-    assert items.read_card(stored(items.card_item(CARD))) == CARD
+    assert fast_items.read_card(stored(fast_items.card_item(CARD))) == CARD
 
 
 def test_claims_come_back_to_the_millisecond() -> None:
     claim = Claim("event", Severity.DEFINITIVE, NOW, done=True)
 
-    back = items.read_claim(stored(items.claim_item(claim)))
+    back = fast_items.read_claim(stored(fast_items.claim_item(claim)))
 
     assert back == replace(claim, expires=back.expires)
     assert abs(back.expires - NOW) < timedelta(milliseconds=1)
@@ -57,7 +57,7 @@ def test_claims_come_back_to_the_millisecond() -> None:
     ids=["accused", "withdrawn"],
 )
 def test_verdicts_come_back(verdict: Verdict) -> None:
-    assert items.read_verdict(stored(items.verdict_item(verdict))) == verdict
+    assert fast_items.read_verdict(stored(fast_items.verdict_item(verdict))) == verdict
 
 
 def test_history_lies_in_the_order_in_which_it_happened() -> None:
@@ -70,7 +70,7 @@ def test_history_lies_in_the_order_in_which_it_happened() -> None:
     keys = [
         (item["pk"], item["sk"])
         for number, one in enumerate(remarks)
-        for item in [stored(items.remark_item(one, number=number, keep_until=0))]
+        for item in [stored(fast_items.remark_item(one, number=number, keep_until=0))]
     ]
 
     assert keys == sorted(keys)

@@ -34,12 +34,15 @@ NOT_NEEDED = {
     "netaddr": "for what people type",
     "rich": "for people",
     "podway.adapters.cloudwatch": "reconcile keeps the alarms",
+    "podway.adapters.dynamodb": "reconcile keeps the inventory and publishes snapshots",
     "podway.app.lifecycle": "another function",
     "podway.app.reconcile": "another function",
     "podway.cli": "another program",
+    "podway.domain.handout": "reconcile hands out blocks",
     "podway.domain.ipam": "reconcile allocates",
     "podway.domain.planner": "reconcile plans",
     "podway.domain.transition": "reconcile orders",
+    "podway.wire.snapshot": "agents read it",
 }
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.config import Config
 
-from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
+from podway.adapters.fast_store import FastStore
 from podway.adapters.machine import CALLS_AT_ONCE, SystemClock, Threads
 from podway.adapters.queue import HintQueue
 from podway.adapters.quotas import RouteQuota
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import boto3
 
     from podway.adapters.autoscaling import AutoScalingHooks
+    from podway.adapters.dynamodb import DynamoStore
     from podway.app.lifecycle import Lifecycle
     from podway.app.operator import Operator
     from podway.app.reconcile import Reconcile
@@ -102,7 +103,14 @@ def _cloud() -> Ec2Cloud:
 
 
 @cache
+def _fast_store() -> FastStore:
+    return FastStore(_client("dynamodb"), table=settings().table)
+
+
+@cache
 def _store() -> DynamoStore:
+    from podway.adapters.dynamodb import DynamoStore  # noqa: PLC0415  (failover starts without)
+
     return DynamoStore(_client("dynamodb"), table=settings().table, cluster=settings().cluster)
 
 
@@ -124,7 +132,7 @@ def failover() -> Failover:
     with undisturbed():
         return Failover(
             cloud=_cloud(),
-            store=_store(),
+            store=_fast_store(),
             hints=_hints(),
             clock=_clock(),
             parallel=Threads(),
@@ -172,6 +180,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
     """The operator's use cases over AWS, or over whatever answers at *endpoint_url*; built anew."""
     from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (a function's start must not pay for the command)
+    from podway.adapters.dynamodb import DynamoStore  # noqa: PLC0415  (as above)
     from podway.adapters.identities import NodeIdentities  # noqa: PLC0415  (as above)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
     from podway.app.operator import Cluster, Operator  # noqa: PLC0415  (as above)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from podway.adapters import items
+from podway.adapters import fast_items, items
 from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
 from podway.adapters.table import chunks, equals, named, spelt, valued
 from podway.app.errors import Superseded
@@ -42,10 +42,14 @@ class DynamoStore(FastStore):
         """Take the lease if nobody holds it, or its holder's time is over."""
         try:
             self._update(
-                items.LEASE,
+                fast_items.LEASE,
                 "SET #owner = :owner, #expires = :until, #began = :now",
                 condition="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
-                values={":owner": owner, ":until": items.seconds(until), ":now": items.seconds(now)},
+                values={
+                    ":owner": owner,
+                    ":until": fast_items.seconds(until),
+                    ":now": fast_items.seconds(now),
+                },
                 names=("owner", "expires", "began"),
             )
         except Superseded:
@@ -56,7 +60,7 @@ class DynamoStore(FastStore):
         """Let the next writer in."""
         try:
             self._update(
-                items.LEASE,
+                fast_items.LEASE,
                 "REMOVE #owner SET #expires = :zero",
                 condition="#owner = :owner",
                 values={":owner": owner, ":zero": 0},
@@ -69,9 +73,9 @@ class DynamoStore(FastStore):
 
     def recall(self) -> Memory:
         """Everything that reconcile needs, strongly consistent but for the agents' index."""
-        inventory = tuple(self._query(items.INVENTORY))
+        inventory = tuple(self._query(fast_items.INVENTORY))
         members, supernets = _members(inventory), _supernets(inventory)
-        cards = [items.read_card(item) for item in self._query(items.CARDS)]  # before the verdicts
+        cards = [fast_items.read_card(item) for item in self._query(fast_items.CARDS)]  # before the verdicts
         subnets = sorted({member.subnet for member in members} | supernets.keys())
         maps = {subnet: self._map(subnet) for subnet in subnets}
         return Memory(
@@ -79,22 +83,22 @@ class DynamoStore(FastStore):
             supernets=supernets,
             records={
                 item["sk"]: frozenset(Prefix.parse(one) for one in item["destinations"])
-                for item in self._query(items.ROUTES)
+                for item in self._query(fast_items.ROUTES)
             },
             verdicts=self.verdicts(),
             cards={card.node: card for card in cards},
             reports=self._reports(),
             maps={subnet: found for subnet, found in maps.items() if found},
-            hooks={item["sk"]: items.read_hook(item) for item in self._query(items.HOOKS)},
+            hooks={item["sk"]: fast_items.read_hook(item) for item in self._query(fast_items.HOOKS)},
         )
 
     def members(self) -> tuple[Member, ...]:
         """The inventory's members."""
-        return _members(self._query(items.INVENTORY))
+        return _members(self._query(fast_items.INVENTORY))
 
     def supernets(self) -> Mapping[str, tuple[Prefix, ...]]:
         """The inventory's supernets, by subnet."""
-        return _supernets(self._query(items.INVENTORY))
+        return _supernets(self._query(fast_items.INVENTORY))
 
     def _reports(self) -> dict[str, AgentReport]:
         found = self._pages("query", IndexName=AGENTS, **equals("reports", AGENTS))
@@ -139,7 +143,10 @@ class DynamoStore(FastStore):
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
         """What is ours in *table*."""
-        item = {**items.key(items.ROUTES, table), "destinations": [str(one) for one in sorted(destinations)]}
+        item = {
+            **fast_items.key(fast_items.ROUTES, table),
+            "destinations": [str(one) for one in sorted(destinations)],
+        }
         self._write_under_lease(owner, [self._put_action(item)])
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
@@ -159,7 +166,7 @@ class DynamoStore(FastStore):
         held = {
             "ConditionCheck": {
                 "TableName": self._table,
-                "Key": spelt(items.LEASE),
+                "Key": spelt(fast_items.LEASE),
                 "ConditionExpression": "#owner = :owner",
                 **named("owner"),
                 **valued({":owner": owner}),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from podway.adapters import items
+from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
 from podway.adapters.table import Table, chunks, named, read, spelt, valued
 from podway.app.errors import Superseded, TryAgain
@@ -41,7 +41,7 @@ class FastStore(Table):
             "ConditionExpression": "version = :version",
             **valued({":version": card.version}),
         }
-        item = items.card_item(replace(card, version=card.version + 1))
+        item = fast_items.card_item(replace(card, version=card.version + 1))
         try:
             with aws_errors():
                 self._client.put_item(
@@ -56,7 +56,7 @@ class FastStore(Table):
     def remove_card(self, node: str) -> None:
         """Forget the card of a node that is gone for good."""
         with aws_errors():
-            self._client.delete_item(TableName=self._table, Key=spelt(items.key(items.CARDS, node)))
+            self._client.delete_item(TableName=self._table, Key=spelt(fast_items.key(fast_items.CARDS, node)))
 
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         """One conditional update that answers with the card, whoever wins."""
@@ -66,7 +66,7 @@ class FastStore(Table):
             try:
                 answer = self._client.update_item(
                     TableName=self._table,
-                    Key=spelt(items.key(items.CARDS, node)),
+                    Key=spelt(fast_items.key(fast_items.CARDS, node)),
                     UpdateExpression="SET #claim = :claim, #version = #version + :one",
                     ConditionExpression=f"attribute_exists(pk) AND ({undone})",
                     ReturnValues="ALL_NEW",
@@ -74,10 +74,10 @@ class FastStore(Table):
                     **named("claim", "event", "severity", "expires", "done", "version"),
                     **valued(
                         {
-                            ":claim": items.claim_item(claim),
+                            ":claim": fast_items.claim_item(claim),
                             ":event": claim.event,
                             ":severity": int(claim.severity),
-                            ":now": items.seconds(now),
+                            ":now": fast_items.seconds(now),
                             ":false": False,
                             ":one": 1,
                         }
@@ -85,27 +85,27 @@ class FastStore(Table):
                 )
             except self._client.exceptions.ConditionalCheckFailedException as refusal:
                 return self._refused_claim(refusal.response.get("Item"))
-        return ClaimAnswer.CLAIMED, items.read_card(read(answer["Attributes"]))
+        return ClaimAnswer.CLAIMED, fast_items.read_card(read(answer["Attributes"]))
 
     @staticmethod
     def _refused_claim(item: Item | None) -> tuple[ClaimAnswer, Card | None]:
         if not item:
             return ClaimAnswer.NOT_A_MEMBER, None
-        card = items.read_card(read(item))
+        card = fast_items.read_card(read(item))
         done = card.claim is not None and card.claim.done
         return (ClaimAnswer.DONE if done else ClaimAnswer.TAKEN), card
 
     def card(self, node: str) -> Card | None:
         """The card, strongly consistent."""
-        item = self._get(items.key(items.CARDS, node))
-        return items.read_card(item) if item else None
+        item = self._get(fast_items.key(fast_items.CARDS, node))
+        return fast_items.read_card(item) if item else None
 
     def finish_card(self, card: Card) -> bool:
         """Mark the claim done; not if somebody took it over or gave the node more routes meanwhile."""
         assert card.claim is not None
         try:
             self._update(
-                items.key(items.CARDS, card.node),
+                fast_items.key(fast_items.CARDS, card.node),
                 "SET #claim.#done = :true",
                 condition="#claim.#event = :event AND #version = :version",
                 values={":true": True, ":event": card.claim.event, ":version": card.version},
@@ -118,8 +118,8 @@ class FastStore(Table):
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
         """Append to the routes of a card, whoever acts on it; a claim that is done is lifted."""
         append = "SET #routes = list_append(#routes, :routes), #version = #version + :one"
-        values = {":routes": [items.card_route_item(one) for one in routes], ":one": 1}
-        where = items.key(items.CARDS, node)
+        values = {":routes": [fast_items.card_route_item(one) for one in routes], ":one": 1}
+        where = fast_items.key(fast_items.CARDS, node)
         idle = "attribute_exists(pk) AND (attribute_not_exists(#claim) OR #claim.#done = :true)"
         try:
             self._update(
@@ -145,12 +145,12 @@ class FastStore(Table):
         seen: Verdict | None = None,
     ) -> Verdict:
         """Read, change, write if nobody wrote between; repeated, and then left to the caller's retry."""
-        where = items.key(items.VERDICTS, instance)
+        where = fast_items.key(fast_items.VERDICTS, instance)
         before = seen
         for _ in range(TRIES):
             if before is None:
                 item = self._get(where)
-                before = items.read_verdict(item) if item else Verdict(instance, subnet)
+                before = fast_items.read_verdict(item) if item else Verdict(instance, subnet)
             after = replace(change(before), revision=before.revision + 1)
             if after == before:
                 return before
@@ -166,20 +166,20 @@ class FastStore(Table):
         with aws_errors():
             self._client.put_item(
                 TableName=self._table,
-                Item=spelt(items.verdict_item(verdict)),
+                Item=spelt(fast_items.verdict_item(verdict)),
                 ConditionExpression="revision = :was" if was else "attribute_not_exists(pk)",
                 **(valued({":was": was}) if was else {}),
             )
 
     def forget_verdict(self, verdict: Verdict) -> None:
         """Remove a verdict that is still as it was read."""
-        item = items.verdict_item(verdict)
+        item = fast_items.verdict_item(verdict)
         compared = ("evidence", "flaps", "held_until", "withdrawn")
         try:
             with aws_errors():
                 self._client.delete_item(
                     TableName=self._table,
-                    Key=spelt(items.key(items.VERDICTS, verdict.instance)),
+                    Key=spelt(fast_items.key(fast_items.VERDICTS, verdict.instance)),
                     ConditionExpression=" AND ".join(f"#{name} = :{name}" for name in compared),
                     **named(*compared),
                     **valued({f":{name}": item[name] for name in compared}),
@@ -189,7 +189,7 @@ class FastStore(Table):
 
     def verdicts(self) -> Mapping[str, Verdict]:
         """All verdicts; only nodes with evidence, or with some lately, have one."""
-        found = (items.read_verdict(item) for item in self._query(items.VERDICTS))
+        found = (fast_items.read_verdict(item) for item in self._query(fast_items.VERDICTS))
         return {verdict.instance: verdict for verdict in found}
 
     # The history, and the account's buckets
@@ -198,7 +198,7 @@ class FastStore(Table):
         """Append to the history."""
         writes = [
             self._put_action(
-                items.remark_item(
+                fast_items.remark_item(
                     remark, number=number, keep_until=int((remark.at + HISTORY_KEPT).timestamp())
                 )
             )
@@ -210,7 +210,7 @@ class FastStore(Table):
     def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
         """The first time counts, however often the event comes."""
         self._update(
-            items.key(items.HOOKS, hook.instance),
+            fast_items.key(fast_items.HOOKS, hook.instance),
             "SET #group = :group, #name = :name, #token = :token, #since = if_not_exists(#since, :now)",
             condition="attribute_not_exists(pk) OR attribute_exists(pk)",
             values={":group": hook.group, ":name": hook.name, ":token": hook.token, ":now": now.isoformat()},
@@ -220,11 +220,13 @@ class FastStore(Table):
     def drop_hook(self, instance: str) -> None:
         """Whether or not there is one."""
         with aws_errors():
-            self._client.delete_item(TableName=self._table, Key=spelt(items.key(items.HOOKS, instance)))
+            self._client.delete_item(
+                TableName=self._table, Key=spelt(fast_items.key(fast_items.HOOKS, instance))
+            )
 
     def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
         """One call when the bucket is full, two while it fills: whoever comes meanwhile adds to the debt."""
-        where, cost = spelt(items.key(items.BUCKET, kind)), items.span(count * REFILL)
+        where, cost = spelt(fast_items.key(fast_items.BUCKET, kind)), fast_items.span(count * REFILL)
         then = debit(None, count, now=now)
         with aws_errors():
             try:
@@ -234,7 +236,7 @@ class FastStore(Table):
                     UpdateExpression="SET full_at = :then",
                     ConditionExpression="attribute_not_exists(full_at) OR full_at <= :now",
                     ReturnValues="UPDATED_NEW",
-                    **valued({":then": items.seconds(then), ":now": items.seconds(now)}),
+                    **valued({":then": fast_items.seconds(then), ":now": fast_items.seconds(now)}),
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 answer = self._client.update_item(

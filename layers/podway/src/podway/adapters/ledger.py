@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from podway.adapters import items
+from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
 from podway.app.errors import Superseded
 from podway.app.operator import Lease
@@ -27,7 +27,7 @@ class DynamoLedger:
 
     def lease(self) -> Lease:
         """Strongly consistent."""
-        key = spelt_item(items.LEASE)
+        key = spelt_item(fast_items.LEASE)
         with aws_errors():
             found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
         item = plain_item(found)
@@ -35,12 +35,12 @@ class DynamoLedger:
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """As a run of reconcile takes it, but without noting that a run began."""
-        values = {":owner": owner, ":until": items.seconds(until), ":now": items.seconds(now)}
+        values = {":owner": owner, ":until": fast_items.seconds(until), ":now": fast_items.seconds(now)}
         try:
             with aws_errors():
                 self._client.update_item(
                     TableName=self._table,
-                    Key=spelt_item(items.LEASE),
+                    Key=spelt_item(fast_items.LEASE),
                     UpdateExpression="SET #owner = :owner, #expires = :until",
                     ConditionExpression="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
                     ExpressionAttributeNames={"#owner": "owner", "#expires": "expires"},
@@ -55,7 +55,7 @@ class DynamoLedger:
         day = since.astimezone(UTC).date()
         while day <= until.astimezone(UTC).date():
             for item in self._day(f"history#{day:%Y-%m-%d}"):
-                remark = items.read_remark(item)
+                remark = fast_items.read_remark(item)
                 if since <= remark.at <= until:
                     yield remark
             day += timedelta(days=1)

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from podway.app.errors import PodwayError, RouteIsGone, Superseded, TableIsGone, TargetIsGone, TryAgain
-from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Parallel, Remark, Store
+from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel, Remark
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
 from podway.domain.health import (
@@ -72,7 +72,7 @@ class Failover:
         self,
         *,
         cloud: Cloud,
-        store: Store,
+        store: FailoverStore,
         hints: Hints,
         clock: Clock,
         parallel: Parallel,

@@ -6,7 +6,7 @@ from collections import deque
 from datetime import datetime
 
 from podway.app.errors import PodwayError
-from podway.app.ports import Clock, Store
+from podway.app.ports import Clock, FailoverStore
 from podway.domain.model import Step
 from podway.domain.pacing import RESERVE, kind_of, starts
 
@@ -17,7 +17,7 @@ AT_ONCE = 5
 class Pace:
     """Tells when the next call of a kind may be made; one for each run."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: FailoverStore, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._due: dict[str, deque[datetime]] = {}
 

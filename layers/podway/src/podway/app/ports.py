@@ -7,17 +7,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim
-from podway.domain.handout import SubnetMap
-from podway.domain.health import Verdict
-from podway.domain.members import Instance, Member
-from podway.domain.model import RouteTable, Step
-from podway.domain.review import AlarmSeen
-from podway.domain.signals import LifecycleHook
-from podway.domain.survey import Survey
+if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
+    from podway.domain.addressing import Prefix
+    from podway.domain.failover import Card, CardRoute, Claim
+    from podway.domain.handout import SubnetMap
+    from podway.domain.health import Verdict
+    from podway.domain.members import Instance, Member
+    from podway.domain.model import RouteTable, Step
+    from podway.domain.review import AlarmSeen
+    from podway.domain.signals import LifecycleHook
+    from podway.domain.survey import Survey
 
 T = TypeVar("T")
 
@@ -111,43 +112,8 @@ class Remark:
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
-class Store(Protocol):
-    """The table. Every method may raise TryAgain; writes under the lease raise Superseded."""
-
-    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Whether *owner* is the one writer until *until*."""
-        ...
-
-    def release_lease(self, owner: str) -> None:
-        """Let the next writer in; nothing happens when *owner* does not hold the lease."""
-        ...
-
-    def recall(self) -> Memory:
-        """Everything that reconcile needs."""
-        ...
-
-    def save_inventory(
-        self,
-        owner: str,
-        *,
-        members: Iterable[Member],
-        forgotten: Iterable[str],
-        supernets: Mapping[str, tuple[Prefix, ...]],
-    ) -> None:
-        """Write changed members and supernets, remove forgotten ones. Raises Superseded."""
-        ...
-
-    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
-        """Write which destinations of *table* are ours. Raises Superseded."""
-        ...
-
-    def put_card(self, card: Card) -> bool:
-        """Rewrite a card whose version is the one that was read; False when it changed since."""
-        ...
-
-    def remove_card(self, node: str) -> None:
-        """Forget the card of a node that is gone for good."""
-        ...
+class FailoverStore(Protocol):
+    """What failover needs of the table. Every method may raise TryAgain."""
 
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         """Whether the card is now claimed, and the card as it stands. One conditional write.
@@ -189,6 +155,53 @@ class Store(Protocol):
         """
         ...
 
+    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
+        """Debit *count* calls of *kind* from the account's bucket; when it will be full again."""
+        ...
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        """Append to the history."""
+        ...
+
+
+class Store(FailoverStore, Protocol):
+    """The table. Every method may raise TryAgain; writes under the lease raise Superseded."""
+
+    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
+        """Whether *owner* is the one writer until *until*."""
+        ...
+
+    def release_lease(self, owner: str) -> None:
+        """Let the next writer in; nothing happens when *owner* does not hold the lease."""
+        ...
+
+    def recall(self) -> Memory:
+        """Everything that reconcile needs."""
+        ...
+
+    def save_inventory(
+        self,
+        owner: str,
+        *,
+        members: Iterable[Member],
+        forgotten: Iterable[str],
+        supernets: Mapping[str, tuple[Prefix, ...]],
+    ) -> None:
+        """Write changed members and supernets, remove forgotten ones. Raises Superseded."""
+        ...
+
+    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
+        """Write which destinations of *table* are ours. Raises Superseded."""
+        ...
+
+    def put_card(self, card: Card) -> bool:
+        """Rewrite a card whose version is the one that was read; False when it changed since."""
+        ...
+
+    def remove_card(self, node: str) -> None:
+        """Forget the card of a node that is gone for good."""
+        ...
+
     def forget_verdict(self, verdict: Verdict) -> None:
         """Remove a verdict that says nothing any more, unless it has changed since it was read."""
         ...
@@ -203,14 +216,6 @@ class Store(Protocol):
 
     def drop_hook(self, instance: str) -> None:
         """Forget the hook of *instance*, if there is one."""
-        ...
-
-    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
-        """Debit *count* calls of *kind* from the account's bucket; when it will be full again."""
-        ...
-
-    def remember(self, remarks: Iterable[Remark]) -> None:
-        """Append to the history."""
         ...
 
 

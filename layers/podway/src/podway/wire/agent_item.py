@@ -21,7 +21,7 @@ Cause = Literal["joined", "acknowledged", "addresses", "suspicion", "heartbeat"]
 class AgentItem(BaseModel):
     """What an agent says of itself and of the forwarders it watches."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     pk: str = Field(pattern=r"^[A-Z0-9]+:i-[0-9a-f]+$")
     """``aws:userid`` of the instance role's session: role id, colon, instance id."""

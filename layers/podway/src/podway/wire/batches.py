@@ -31,7 +31,8 @@ class Received(Generic[Said]):
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
+    """Built with the first event that needs it: a cold failover needs one or two shapes of many."""
 
 
 class _Change(_Shape):
@@ -59,7 +60,7 @@ class HintBody(BaseModel):
     and a change that happened after the first hint was read would be lost with the second.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     hint: str = Field(min_length=1)
     at: AwareDatetime

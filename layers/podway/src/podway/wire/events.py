@@ -62,7 +62,8 @@ InstanceId = Annotated[str, StringConstraints(pattern=f"^{_INSTANCE.pattern}$")]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
+    """Built with the first event that needs it: a cold failover needs one or two shapes of many."""
 
 
 class _Envelope(_Shape):
