@@ -40,6 +40,7 @@ MAP = SubnetMap(
     pod_cidrs=(Prefix.parse("100.64.0.0/16"),),
     subnet_cidrs=(Prefix.parse("10.0.0.0/20"),),
     reachable_here=(POD,),
+    led_here=(POD,),
     elsewhere=(),
     forwarders=(NODE,),
     members=(MapMember(NODE, "10.0.0.4", "eni-1", NodeState.READY, MEMBER.blocks),),

@@ -113,6 +113,80 @@ def test_a_block_waits_for_a_route_in_every_table_but_its_own_subnets() -> None:
     assert not any(ready(tables=shared).values())
 
 
+def with_own_anchor(hop: str) -> tuple[RouteTable, ...]:
+    """The tables, that of the nodes' own subnet with an anchor, too."""
+    return (TABLES[0], replace(TABLES[1], routes=(Route(SUPERNET, hop, owned=True),)))
+
+
+def test_a_block_waits_for_the_sibling_to_which_its_own_subnets_table_leads() -> None:
+    late = KNOWN | {"i-2": 4}
+
+    assert ready(tables=with_own_anchor("eni-2")) == dict.fromkeys(BLOCKS, True)
+    assert ready(tables=with_own_anchor("eni-2"), acknowledged=late) == dict.fromkeys(BLOCKS, False)
+
+
+@pytest.mark.parametrize(
+    ("hop", "changes"),
+    [
+        ("eni-stranger", {}),
+        ("eni-2", {"health": Health.SUSPECT}),
+        ("eni-2", {"state": NodeState.DRAINING}),
+        ("eni-2", {"subnet": "subnet-b"}),
+    ],
+    ids=str,
+)
+def test_nobody_waits_for_a_next_hop_of_the_own_table_that_may_not_relay(
+    hop: str, changes: dict[str, object]
+) -> None:
+    found = ready(with_node(2, **changes), with_own_anchor(hop), KNOWN | {"i-2": 4})
+
+    assert (found["i-0"], found["i-1"]) == (True, True)
+
+
+def own_anchor(hop: str) -> TablePlan:
+    """The plan for the table of the nodes' own subnet: its anchor."""
+    node = hop.replace("eni-", "i-")
+    anchor = PlannedRoute(SUPERNET, node, hop, RouteKind.AGGREGATED)
+    return TablePlan("rtb-a", {4: 1}, (anchor,), (), 0.0, 3.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("present", "planned", "led"),
+    [
+        ("eni-2", "eni-2", (SUPERNET,)),
+        ("eni-1", "eni-2", (SUPERNET,)),
+        ("", "eni-2", ()),
+        ("eni-2", "", ()),
+        ("eni-stranger", "eni-2", ()),
+    ],
+    ids=["both", "it moves", "not made yet", "to be removed", "leads astray"],
+)
+def test_a_map_names_what_the_subnets_own_table_leads_to_its_nodes_and_will(
+    present: str, planned: str, led: tuple[Prefix, ...]
+) -> None:
+    tables = with_own_anchor(present) if present else TABLES
+    plan = replace(PLAN, route_tables=(*PLAN.route_tables, *([own_anchor(planned)] if planned else [])))
+
+    here, _ = make_maps(replace(CLUSTER, route_tables=tables), plan, MEMBERS, {})
+
+    assert here.reachable_here == (SUPERNET,)
+    assert here.led_here == led
+
+
+def test_in_a_map_who_relays_for_the_own_subnet_polls_fast() -> None:
+    here, _ = make_maps(replace(CLUSTER, route_tables=with_own_anchor("eni-2")), PLAN, MEMBERS, {})
+
+    assert "i-2" in here.forwarders
+
+
+def test_a_table_that_subnets_share_leads_all_of_them() -> None:
+    shared = (replace(TABLES[0], subnets=("subnet-a", "subnet-b")),)
+
+    here, there = make_maps(replace(CLUSTER, route_tables=shared), PLAN, MEMBERS, {})
+
+    assert (here.led_here, there.led_here) == ((SUPERNET,), ())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

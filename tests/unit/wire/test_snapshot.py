@@ -65,6 +65,7 @@ def subnet_of(nodes: int, *, seed: int, blocks: int = 1, forwarders: int = 1) ->
         pod_cidrs=(Prefix.parse("100.64.0.0/10"),),
         subnet_cidrs=(Prefix.parse("10.0.0.0/20"),),
         reachable_here=(Prefix.parse("100.64.0.0/12"),),
+        led_here=(Prefix.parse("100.64.0.0/12"),),
         forwarders=tuple(chosen),
         members=tuple(sorted(members, key=lambda member: member.id)),
         watches=tuple(
@@ -103,6 +104,13 @@ def raw(
 
 def test_another_minor_version_may_say_more() -> None:
     assert unpack(raw({"minor": 9, "weather": "fine"})).minor == 9
+
+
+def test_what_an_older_minor_version_did_not_say_is_nothing() -> None:
+    told = json.loads(subnet_of(2, seed=1).model_dump_json())
+    del told["led_here"]
+
+    assert unpack(raw(text=json.dumps(told | {"minor": 1}).encode())).led_here == ()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def to_snapshot(subnet_map: SubnetMap, *, now: datetime) -> Snapshot:
         pod_cidrs=subnet_map.pod_cidrs,
         subnet_cidrs=subnet_map.subnet_cidrs,
         reachable_here=subnet_map.reachable_here,
+        led_here=subnet_map.led_here,
         elsewhere=subnet_map.elsewhere,
         forwarders=subnet_map.forwarders,
         members=tuple(
@@ -126,6 +127,7 @@ def read_snapshot(snapshot: Snapshot) -> SubnetMap:
         ),
         generation=snapshot.generation,
         watches=tuple((one.forwarder, one.watchers) for one in snapshot.watches),
+        led_here=snapshot.led_here,
     )
 
 

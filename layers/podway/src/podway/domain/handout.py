@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from podway.domain.addressing import Prefix
 from podway.domain.members import HeldBlock, Member
-from podway.domain.model import Cluster, Node, NodeState, Plan, RouteKind, RouteTable
+from podway.domain.model import Cluster, Node, NodeState, Plan, Route, RouteKind, RouteTable
 from podway.domain.routing import eligible
 from podway.domain.survey import longest_match
 
@@ -39,6 +39,8 @@ class SubnetMap:
     generation: int = 0
     watches: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Each forwarder with the siblings that probe through it."""
+    led_here: tuple[Prefix, ...] = ()
+    """Of ``reachable_here`` what every table of this subnet leads to its nodes, now and by the plan."""
 
 
 def hand_out(
@@ -56,6 +58,9 @@ def hand_out(
     or to an eligible one of its subnet, and its own node, that one and the first standby have acknowledged
     the block. Nobody stands by for a direct route: it dies with its node. A *barred* next hop, whose routes
     somebody moves just now, covers nothing but its own. Ready stays ready: pods live on it.
+
+    The table of the block's own subnet need not carry it, since senders there use host routes. But siblings
+    that have not heard of the block yet send by that table: whoever it leads them to must know the block.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}
@@ -67,20 +72,32 @@ def hand_out(
     }
     tables = tuple(tables)
 
-    def is_covered(member: Member, block: HeldBlock) -> bool:
+    def way(table: RouteTable, member: Member, block: HeldBlock) -> tuple[Route, Node] | None:
+        """The route by which the table leads to the block, and its next hop; None if it leads astray."""
+        route = longest_match(table.routes, block.prefix)
+        hop = by_interface.get(route.target) if route is not None else None
+        if route is None or hop is None or hop.subnet != member.subnet:
+            return None
+        relays = eligible(hop) and hop.network_interface not in barred
+        return (route, hop) if hop.id == member.id or relays else None
+
+    def knowing(member: Member, block: HeldBlock) -> set[str] | None:
+        """Who must have acknowledged the block; None while a table does not carry it."""
+        found: set[str] = set()
         for table in tables:
+            led = way(table, member, block)
             if table.subnets == (member.subnet,):
-                continue  # senders in the subnet use host routes
-            route = longest_match(table.routes, block.prefix)
-            hop = by_interface.get(route.target) if route is not None else None
-            if route is None or hop is None or hop.subnet != member.subnet:
-                return False
-            if hop.id != member.id and (not eligible(hop) or hop.network_interface in barred):
-                return False
-            knowing = {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
-            if any(acknowledged.get(one, 0) < block.since for one in knowing):
-                return False
-        return True
+                found |= {led[1].id} - {member.id} if led else set()
+            elif led is None:
+                return None
+            else:
+                route, hop = led
+                found |= {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
+        return found
+
+    def is_covered(member: Member, block: HeldBlock) -> bool:
+        awaited = knowing(member, block)
+        return awaited is not None and all(acknowledged.get(one, 0) >= block.since for one in awaited)
 
     def settled(member: Member) -> Member:
         node = nodes.get(member.id)
@@ -132,6 +149,7 @@ def _subnet_map(
         pod_cidrs=tuple(sorted(cluster.pod_cidrs)),
         subnet_cidrs=tuple(sorted(subnet_cidrs)),
         reachable_here=_widest(reachable),
+        led_here=_led_here(cluster, plan, subnet, nodes, _widest(reachable)),
         elsewhere=tuple(sorted(one for one in theirs if any(wide.contains(one) for wide in reachable))),
         forwarders=tuple(sorted(forwarders)),
         members=tuple(
@@ -179,6 +197,28 @@ def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> t
                 if route.kind is RouteKind.AGGREGATED or route.destination in anchors:
                     forwarders.update({route.next_hop, *route.standbys[:1]})
     return destinations, forwarders & nodes.keys()
+
+
+def _led_here(
+    cluster: Cluster, plan: Plan, subnet: str, nodes: Mapping[str, Node], prefixes: Iterable[Prefix]
+) -> tuple[Prefix, ...]:
+    """Those of *prefixes* that the subnet's own tables lead to *nodes*, and will by the plan.
+
+    Of others a packet for an address that nobody has would be swallowed, or leave the VPC.
+    """
+    interfaces = {node.network_interface for node in nodes.values()}
+    own = [table for table in cluster.route_tables if subnet in table.subnets]
+    planned = {
+        table.table: [Route(route.destination, route.network_interface) for route in table.routes]
+        for table in plan.route_tables
+    }
+    states = [routes for table in own for routes in (table.routes, planned.get(table.id, ()))]
+
+    def lead(routes: Iterable[Route], prefix: Prefix) -> bool:
+        route = longest_match(routes, prefix)
+        return route is not None and route.target in interfaces
+
+    return tuple(one for one in prefixes if states and all(lead(routes, one) for routes in states))
 
 
 def _widest(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from podway.wire.values import Cidr
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 1
+SCHEMA_MINOR = 2
 MAX_BODY_BYTES = 8 << 20
 """Largest unpacked snapshot that is accepted; 5,000 nodes take about 1 MB."""
 
@@ -71,6 +71,10 @@ class Snapshot(_Part):
     reachable_here: tuple[Cidr, ...] = ()
     """Every prefix whose managed route may point at this subnet; what of it is not allocated is
     ``unreachable`` on every node, so that it cannot loop."""
+    led_here: tuple[Cidr, ...] = ()
+    """Since 1.2: of ``reachable_here`` what the subnet's own route table leads to a node of the subnet.
+    Here only what comes in from the VPC needs refusing; what a node itself sends to an address that it
+    does not know may leave by the VPC router."""
     elsewhere: tuple[Cidr, ...] = ()
     """Space inside ``reachable_here`` that another subnet owns: leaves by the VPC router."""
     forwarders: tuple[str, ...] = ()
