@@ -23,10 +23,13 @@ from tests.unit.agent.snapshots import State, member, snapshot
 
 
 class Planes:
-    """Node ``x1`` forwards for subnet x; every node runs the agent's own dataplane."""
+    """Node ``x1`` forwards for subnet x; every node runs the agent's own dataplane.
 
-    def __init__(self, fabric: Fabric, directory: Path, nodes: Iterable[str]) -> None:
-        self.fabric, self.directory, self.nodes = fabric, directory, tuple(nodes)
+    Unless *led*, the snapshots do not say that the one table leads each subnet's space to its own nodes.
+    """
+
+    def __init__(self, fabric: Fabric, directory: Path, nodes: Iterable[str], *, led: bool = True) -> None:
+        self.fabric, self.directory, self.nodes, self.led = fabric, directory, tuple(nodes), led
         self.subnets = sorted({name[0] for name in self.nodes})
         for subnet in self.subnets:
             fabric.add_subnet(f"subnet-{subnet}", SUBNETS[subnet])
@@ -62,22 +65,26 @@ class Planes:
             self.tell(name)
             self.pods[name] = host.add_pod("pod", own.cni_conf_dir / "10-podway.conflist")
 
-    def tell(self, name: str, **states: State) -> None:
-        """Have node *name* hold the snapshot of its subnet, with the *states* of members as said."""
-        told = self.snapshot(name[0], states)
+    def tell(self, name: str, *, unknown: Iterable[str] = (), **states: State) -> None:
+        """Have node *name* hold the snapshot of its subnet, with the *states* of members as said.
+
+        It is one from before the *unknown* nodes joined.
+        """
+        told = self.snapshot(name[0], states, unknown=unknown)
         outcome = self.hosts[name].call(lambda: self.planes[name].converge(told, look=True))
         assert outcome.is_complete, outcome.faults
 
-    def snapshot(self, subnet: str, states: Mapping[str, State]) -> Snapshot:
+    def snapshot(self, subnet: str, states: Mapping[str, State], *, unknown: Iterable[str] = ()) -> Snapshot:
         """What the control plane would say to the nodes of *subnet*."""
         members: list[Member] = [
             member(f"i-{name}", address(name), str(block(name)), state=states.get(name, "ready"))
             for name in self.nodes
-            if name[0] == subnet
+            if name[0] == subnet and name not in unknown
         ]
         return snapshot(
             *members,
             subnet=f"subnet-{subnet}",
             subnet_cidrs=[SUBNETS[subnet]],
             reachable_here=[SUPERNETS[subnet]],
+            led_here=[SUPERNETS[subnet]] if self.led else [],
         )

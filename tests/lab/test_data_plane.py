@@ -182,6 +182,14 @@ def test_an_address_that_nobody_has_is_refused_at_once_from_everywhere(
     assert answers["pod on b2"] == answers["node b2"] == address(refuser)
 
 
+def test_what_a_node_does_not_know_in_its_own_subnets_space_is_refused_by_the_forwarder(
+    planes: Planes,
+) -> None:
+    answers = refusals(places(planes), UNALLOCATED)
+
+    assert answers["pod on a2"] == answers["node a2"] == address("a1")
+
+
 def test_the_block_of_a_dead_node_is_refused_at_once_from_everywhere(planes: Planes) -> None:
     goal = planes.pods["a2"].address
     planes.hosts["a2"].port_down()

@@ -19,7 +19,7 @@ ZOMBIES = {"forwarding off", "FORWARD drop"}
 @cache
 def play() -> tuple[list[dict[str, Any]], str]:
     """All trials, played once in one lab, whatever comes of it."""
-    return play_apart(*FAULTS, *HARMLESS, "join")
+    return play_apart(*FAULTS, *HARMLESS, "join", "news")
 
 
 def trials() -> dict[str, dict[str, Any]]:
@@ -63,6 +63,15 @@ def test_a_forwarder_whose_agent_is_frozen_gets_no_new_block_and_keeps_its_traff
     said = trials()["join"]
 
     assert (said["moved"], said["lost"], said["early"]) == (False, 0, False)
+
+
+def test_a_new_nodes_pod_and_that_of_a_sibling_that_has_not_heard_of_it_talk_by_one_relay_at_most() -> None:
+    said = trials()["news"]
+
+    assert said["ignorant"], "the sibling knew the new node"
+    assert said["lost"] == 0
+    assert said["relays"] == [1, 0], "there by the forwarder, back directly"
+    assert said["relays_after"] == [0, 0]
 
 
 def test_nobody_broke_an_invariant() -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 from podway.domain.addressing import Prefix
@@ -26,6 +27,7 @@ from podway.domain.model import Health
 from podway.domain.watching import WATCHERS
 from podway_lab.fabric.entry import enter
 from podway_lab.fabric.host import Host
+from podway_lab.fabric.probes import ping, trace
 from podway_lab.fabric.traffic import Figures, Flow, Traffic
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.machines import Fleet, Machine, wait_until
@@ -172,6 +174,12 @@ class Stage:
 
     # Trials
 
+    def play(self, name: str) -> dict[str, Any]:
+        """The trial of that name."""
+        if name in FAULTS:
+            return self.fail(name)
+        return {"join": self.join, "news": self.news}.get(name, lambda: self.spare(name))()
+
     def fail(self, name: str) -> dict[str, Any]:
         """Let the forwarder fail: how long until traffic flows again, and what was found."""
         fault, failed = FAULTS[name], self.forwarder()
@@ -251,6 +259,34 @@ class Stage:
             soon("the newcomer ready", lambda: self.lab.is_ready(newcomer))
             figures = flow.look()
         return {"trial": "join", "lost": figures.lost, "moved": moved, "early": early}
+
+    def news(self) -> dict[str, Any]:
+        """A node joins while a sibling that relays for nobody is frozen, and so has not heard of it."""
+        subnet, newcomer = self.lab.ids["a"], "a6"
+        soon("a's own table leads to a", lambda: bool(self.lab.store.recall().maps[subnet].led_here))
+        told = self.lab.store.recall().maps[subnet]
+        stale = next(node for node in self.lab.nodes("a") if self.lab.ids[node] not in told.forwarders)
+        machine = self.machine(stale)
+        soon("the sibling holds the map", lambda: self.held(stale) >= told.generation)
+        machine.agent.freeze()
+        self.lab.launch(newcomer, "a")
+        soon("the newcomer ready", lambda: self.lab.is_ready(newcomer))
+        (block,) = self.block_of(newcomer)
+        ignorant = not machine.host.tool("ip", "route", "show", str(block))
+        pods = [self.lab.pod(node) for node in (stale, newcomer)]
+        ways = [(one, two.address) for one, two in permutations(pods)]
+        lost = sum(ping(pod, address, count=10).lost for pod, address in ways)
+        before = [len(trace(pod, address).relays) for pod, address in ways]
+        machine.agent.thaw()
+        soon("the sibling has heard", lambda: bool(machine.host.tool("ip", "route", "show", str(block))))
+        after = [len(trace(pod, address).relays) for pod, address in ways]
+        said = {"trial": "news", "lost": lost, "ignorant": ignorant}
+        return said | {"relays": before, "relays_after": after}
+
+    def held(self, node: str) -> int:
+        """The generation that the node's kernel holds, as its agent says."""
+        path = self.machine(node).host.directory / "state" / "status.json"
+        return int(json.loads(path.read_text())["generation"]["kernel"])
 
     def stay_well(self, seconds: float) -> dict[str, Any]:
         """Keep every CPU busy for a while, with traffic both ways: nothing may move."""
@@ -366,7 +402,7 @@ def main(arguments: Sequence[str]) -> int:
         for number, name in enumerate(names):
             if number:
                 made.settle()
-            say(made.fail(name) if name in FAULTS else made.join() if name == "join" else made.spare(name))
+            say(made.play(name))
         say({"trial": "referee", "breaches": [f"{one.invariant} {one.what}" for one in made.lab.review()]})
     return 0
 

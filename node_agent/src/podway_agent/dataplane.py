@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import cni, forwarding, routing
+from podway_agent import cni, entrance, forwarding, routing
 from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
 from podway_agent.difference import Add, Change, Difference, Remove, difference
 from podway_agent.duty import Duty, duty_of
+from podway_agent.entrance import Entrance
 from podway_agent.identity import Identity
 from podway_agent.netlink import KernelRefused, Netlink, Request
 from podway_agent.nft import Filtering, NftFailed, Table
@@ -56,6 +58,7 @@ class Dataplane:
     table: Table = field(default_factory=Table)
     switches: Switches = field(init=False)
     ways: Ways = field(default_factory=Ways)
+    entrance: Entrance = field(default_factory=Entrance)
     suspects: Callable[[], Collection[str]] = frozenset
     """Forwarders that must be probed on, whatever the snapshot says."""
     duty: Duty = field(default_factory=Duty)
@@ -84,7 +87,7 @@ class Dataplane:
         warnings: list[str] = []
         faults = self._set_switches(snapshot, self.link, warnings)
         faults += self._filter(snapshot, self.link, warnings, look=look)
-        routes, changed = self._route(snapshot, self.link, faults)
+        routes, changed = self._route(snapshot, self.link, faults, warnings)
         faults += self.wanted.impossible
         warnings += self._probe(snapshot, self.link)
         written = False
@@ -133,7 +136,9 @@ class Dataplane:
         warnings += doubts
         return faults
 
-    def position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
+    def position(
+        self, snapshot: Snapshot, link: Link, observed: list[KernelRoute], guarded: frozenset[Prefix]
+    ) -> Position:
         """Where the node stands, by the subnet's ranges and the kernel's default routes."""
         routers = {}
         for version in routing.versions():
@@ -141,7 +146,7 @@ class Dataplane:
             found = own or routing.default_gateway(observed, version=version, link=link.number)
             if found is not None:
                 routers[version] = found
-        return Position(self.identity.instance, link.number, routers)
+        return Position(self.identity.instance, link.number, routers, guarded)
 
     def _want(self, snapshot: Snapshot, position: Position) -> None:
         """Compute what is desired, if it is not the answer that we have."""
@@ -149,11 +154,19 @@ class Dataplane:
             self.wanted = desired_routes(snapshot, position)
             self._wanted_for = (snapshot, position)
 
-    def _route(self, snapshot: Snapshot, link: Link, faults: list[str]) -> tuple[Difference | None, int]:
-        """Change what differs, then look again: only what is seen counts as held."""
+    def _route(
+        self, snapshot: Snapshot, link: Link, faults: list[str], warnings: list[str]
+    ) -> tuple[Difference | None, int]:
+        """Change what differs, then look again: only what is seen counts as held.
+
+        Rules come before the routes that they replace go, and go after these have come back: an address
+        that nobody knows is refused all the while.
+        """
+        guarded, refused = self.entrance.guard(self.kernel, entrance.guarded(snapshot), link.name)
+        warnings += refused
         try:
             observed = routing.main_routes(self.kernel)
-            self._want(snapshot, self.position(snapshot, link, observed))
+            self._want(snapshot, self.position(snapshot, link, observed, guarded))
             found = difference(desired=self.wanted.routes, observed=observed)
             faults += [f"{change.route}: {error}" for change, error in self._apply(found.changes)]
             changed = len(found.changes)
@@ -169,6 +182,8 @@ class Dataplane:
             f" to {conflict.wanted.key.prefix}"
             for conflict in found.conflicts
         ]
+        if found.is_complete:
+            warnings += self.entrance.clear(self.kernel)
         return found, changed
 
     def _apply(self, changes: tuple[Change, ...]) -> list[tuple[Change, KernelRefused]]:

@@ -21,6 +21,8 @@ class Position(NamedTuple):
     """Index of the interface that holds its primary address."""
     routers: dict[int, int]
     """Per address family the VPC router: gateway of what another subnet owns."""
+    guarded: frozenset[Prefix] = frozenset()
+    """Prefixes of which unknown addresses are refused where they come in (entrance.py), and only there."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
     """Siblings' blocks by their owner, others' space by the VPC router, the rest unreachable.
 
     A node that is gone has no route: its blocks answer ``unreachable`` at once, from everywhere.
+    What of the rest is *guarded* has no route either: from here it leaves for the VPC router, which
+    knows a forwarder that knows better.
     The node's own blocks are unreachable too: each pod in them has a longer route of its own.
     """
     routes: dict[Key, Target] = {}
@@ -68,7 +72,8 @@ def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
     for member in sorted(snapshot.members, key=lambda member: member.id):
         if member.id != position.instance and member.state != "gone":
             lead((block.cidr for block in member.blocks), _numbers(member.address), member.id)
-    for prefix in (*snapshot.reachable_here, *own_blocks(snapshot, position.instance)):
+    refused = (prefix for prefix in snapshot.reachable_here if prefix not in position.guarded)
+    for prefix in (*refused, *own_blocks(snapshot, position.instance)):
         routes[Key(prefix, UNREACHABLE_METRIC)] = Target(Kind.UNREACHABLE)
     return DesiredRoutes(routes, tuple(impossible))
 

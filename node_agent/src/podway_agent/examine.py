@@ -16,7 +16,7 @@ from typing import Any
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import allowances, cni, forwarding, nft, routing
+from podway_agent import allowances, cni, entrance, forwarding, nft, routing
 from podway_agent.dataplane import Dataplane
 from podway_agent.desired import desired_routes, own_blocks
 from podway_agent.diagnosis import PLUGINS, Facts, Finding, Level, diagnose, verdict
@@ -133,10 +133,13 @@ def _look_at_kernel(facts: Facts, settings: Settings, me: Identity) -> Facts:
         if facts.snapshot is None:
             return facts
         observed = routing.main_routes(plane.kernel)
-        wanted = desired_routes(facts.snapshot, plane.position(facts.snapshot, link, observed))
+        should = entrance.guarded(facts.snapshot)
+        guarded = entrance.held(should, link.name, entrance.present(plane.kernel))
+        wanted = desired_routes(facts.snapshot, plane.position(facts.snapshot, link, observed, guarded))
         return replace(
             facts,
             routes=difference(desired=wanted.routes, observed=observed),
+            unguarded=tuple(sorted(should - guarded)),
             strays=strays(observed, facts.snapshot, me.instance),
             switches=wrong_switches(link, facts.snapshot, settings.sysctl_dir),
             others=replace(facts.others, unaccepting=unaccepting(link, facts.snapshot)),

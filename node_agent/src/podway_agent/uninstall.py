@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from podway_agent import cni, disk, forwarding, routing, ways
+from podway_agent import cni, disk, entrance, forwarding, routing, ways
 from podway_agent.netlink import Netlink
 from podway_agent.nft import NftFailed, Table
 from podway_agent.routing import Route
@@ -27,6 +27,7 @@ def uninstall(settings: Settings) -> int:
         "CNI configuration": lambda: cni.remove_conflist(settings.cni_conf_dir),
         "probing": ways.remove,
         "routes": remove_routes,
+        "rules": entrance.remove,
         "FORWARD rules": forwarding.remove_acceptance,
         "nftables table": Table.remove,
         "state": lambda: _remove_state(settings),

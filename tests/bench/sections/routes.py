@@ -80,7 +80,7 @@ def _round(node: Node, told: Snapshot) -> tuple[float, ...]:
 
     def program(changes: int) -> None:
         faults: list[str] = []
-        _, made = plane._route(told, link, faults)
+        _, made = plane._route(told, link, faults, [])
         assert (made, faults) == (changes, [])
 
     node.ip(flush)

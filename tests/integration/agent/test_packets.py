@@ -13,7 +13,7 @@ from podway_lab.fabric.cni import CniFailed
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.namespace import Namespace
-from podway_lab.fabric.probes import exchange, ping, trace
+from podway_lab.fabric.probes import exchange, ping, refusal, trace
 
 from tests.lab.handmade import SUPERNETS, address, block
 from tests.lab.planes import Planes
@@ -81,17 +81,51 @@ def test_one_relay_at_most_and_the_source_is_kept(cluster: Planes) -> None:
 
 
 @pytest.mark.parametrize("sender", NODES)
-def test_an_unallocated_address_does_not_loop_wherever_it_is_asked_from(cluster: Planes, sender: str) -> None:
+@pytest.mark.parametrize("led", [False, True], ids=["unreachable", "led"])
+def test_an_unallocated_address_does_not_loop_wherever_it_is_asked_from(
+    cluster: Planes, sender: str, *, led: bool
+) -> None:
+    cluster.led = led
     cluster.start()
     entered = {name: count_packets(host, f"ip daddr {UNALLOCATED}") for name, host in cluster.hosts.items()}
 
     assert ping(cluster.pods[sender], UNALLOCATED, count=3, timeout=0.3).lost == 3
 
     relayed = {name: counted.packets for name, counted in entered.items()}
-    # the sender's own node sees each once; a node of the other subnet hands it to the forwarder, once
-    assert relayed == {
-        name: 3 if name == sender or (name == "a1" and sender[0] == "b") else 0 for name in NODES
-    }
+    # the sender's own node sees each once; whoever may leave it to the VPC hands it to the forwarder, once,
+    # also where that is the sender's own node
+    expected = dict.fromkeys(NODES, 0) | {sender: 3}
+    expected["a1"] += 3 if sender[0] == "b" or led else 0
+    assert relayed == expected
+
+
+def test_a_sibling_that_has_not_heard_of_a_new_node_reaches_its_pod_by_one_relay(cluster: Planes) -> None:
+    cluster.start()
+    old, new = cluster.pods["a3"], cluster.pods["a2"]
+    cluster.tell("a3", unknown=["a2"])
+
+    assert ping(old, new.address, count=3).lost == ping(new, old.address, count=3).lost == 0
+    assert exchange(old, new).complete
+    assert exchange(new, old).complete
+    assert trace(old, new.address).relays == (address("a1"),)
+    assert trace(new, old.address).relays == ()
+
+    cluster.tell("a3")
+    assert trace(old, new.address).relays == ()
+
+
+def test_the_next_hop_of_its_own_subnets_table_refuses_what_it_does_not_know_itself(cluster: Planes) -> None:
+    """Its own packet comes back to it, once."""
+    cluster.start()
+    lost = cluster.pods["a2"].address
+    cluster.tell("a1", unknown=["a2"])
+    entered = count_packets(cluster.hosts["a1"], f"ip daddr {lost}")
+
+    answers = [refusal(cluster.pods[name], lost) for name in ("a1", "b2")]
+
+    gateway = f"{str(block('a1')).rpartition('.')[0]}.1"
+    assert answers == [gateway, address("a1")], "a pod's gateway is its node"
+    assert entered.packets == 3, "one from each, and the own one again"
 
 
 def test_a_gone_nodes_block_does_not_loop(cluster: Planes) -> None:
@@ -126,6 +160,7 @@ def test_two_blocks_apart_are_both_filled_and_both_reached(cluster: Planes) -> N
             member("i-a2", address("a2"), *blocks),
             subnet="subnet-a",
             reachable_here=[SUPERNETS["a"]],
+            led_here=[SUPERNETS["a"]],
         )
         cluster.hosts[name].call(partial(cluster.planes[name].converge, told, look=True))
     conflist = plane.settings.cni_conf_dir / "10-podway.conflist"

@@ -278,17 +278,19 @@ def test_uninstall_removes_exactly_what_is_ours(machine: Machine) -> None:
     machine.namespace.tool("iptables-nft", "-P", "FORWARD", "DROP")
     machine.namespace.tool("iptables-nft", "-A", "FORWARD", "-d", "192.0.2.0/24", "-j", "ACCEPT")
     machine.ip("route add 100.64.200.0/24 via 10.0.0.1 proto 77")
-    routes, rules = machine.routes(), machine.rules()
-    machine.table.publish(snapshot())
+    routes, rules, lookups = machine.routes(), machine.rules(), machine.namespace.tool("ip", "rule")
+    machine.table.publish(snapshot(led_here=["100.64.0.0/20"]))
     agent = machine.start()
     soon(lambda: machine.acknowledged() == 1)
     assert machine.rules() != rules
+    assert machine.namespace.tool("ip", "rule") != lookups
     agent.send_signal(signal.SIGTERM)
     agent.wait(PATIENCE)
 
     machine.say("uninstall")
 
     assert (machine.routes(), machine.rules()) == (routes, rules)
+    assert machine.namespace.tool("ip", "rule") == lookups
     assert list(machine.settings.cni_conf_dir.iterdir()) == []
     assert list(machine.settings.state_dir.iterdir()) == []
 
@@ -328,8 +330,11 @@ def checked(machine: Machine) -> tuple[int, dict[str, list[str]]]:
     return done.returncode, said
 
 
-def test_check_finds_a_healthy_node_healthy_and_changes_nothing(machine: Machine) -> None:
-    machine.table.publish(snapshot())
+@pytest.mark.parametrize(("led", "count"), [([], 5), (["100.64.0.0/20"], 4)], ids=["alone", "led"])
+def test_check_finds_a_healthy_node_healthy_and_changes_nothing(
+    machine: Machine, led: list[str], count: int
+) -> None:
+    machine.table.publish(snapshot(led_here=led))
     machine.start()
     soon(lambda: machine.acknowledged() == 1)
     soon((machine.settings.state_dir / "status.json").exists)
@@ -339,16 +344,17 @@ def test_check_finds_a_healthy_node_healthy_and_changes_nothing(machine: Machine
 
     assert (status, set(said)) == (0, {"fine", "note"}), said
     assert "membership: ready, with 100.64.0.0/26" in said["fine"]
-    assert "routes: all 5 stand" in said["fine"]
+    assert f"routes: all {count} stand" in said["fine"]
     assert (machine.routes(), machine.rules()) == before
 
 
 def test_check_names_what_is_wrong_and_who_meddles(machine: Machine) -> None:
-    machine.table.publish(snapshot())
+    machine.table.publish(snapshot(led_here=["100.64.0.0/20"]))
     agent = machine.start()
     soon(lambda: machine.acknowledged() == 1)
     agent.end()
     machine.ip("route del 100.64.0.64/26", "route add 100.64.9.0/26 via 10.0.0.99 proto static")
+    machine.ip("rule del pref 114")
     machine.namespace.sysctl("net.ipv4.ip_forward", 0)
     machine.namespace.nft("delete table inet podway")
     for rule in (
@@ -368,13 +374,14 @@ def test_check_names_what_is_wrong_and_who_meddles(machine: Machine) -> None:
     faults, doubts = "\n".join(said["fault"]), "\n".join(said["doubt"])
     for fault in (
         "agent: does not run",
-        "routes: missing or wrong: 100.64.0.64/26",
+        "routes: missing or wrong: 100.64.0.64/26, 100.64.0.0/20",
         "sysctl: ipv4.ip_forward is 0, not 1",
         "filters: the table inet podway is missing",
         "filters: iptables-nft FORWARD drops pods' packets",
         "CNI: the runtime takes 05-other.conf",
     ):
         assert fault in faults
+    assert "rules: missing for 100.64.0.0/20" in doubts
     assert "store: GetItem: status 503; the node goes on with generation 1" in doubts
     assert "routes: others' routes lead into the pod CIDR: 100.64.9.0/26 via 10.0.0.99" in doubts
     assert "kube-proxy: takes pods outside 100.64.0.0/26 for strangers" in doubts

@@ -55,4 +55,4 @@ def snapshot(*members: Member, generation: int = 1, **changed: Any) -> Snapshot:
     return Snapshot(**fields | changed | told, generation=generation, members=members or (ME, SIBLING, OTHER))
 
 
-CIDR_FIELDS = ("pod_cidrs", "subnet_cidrs", "reachable_here", "elsewhere")
+CIDR_FIELDS = ("pod_cidrs", "subnet_cidrs", "reachable_here", "led_here", "elsewhere")

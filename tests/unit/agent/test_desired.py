@@ -54,6 +54,16 @@ def test_what_another_subnet_owns_leaves_by_the_vpc_router() -> None:
     assert table(snapshot(ME, elsewhere=["100.64.8.0/24"]))["100.64.8.0/24"] == "10.0.0.1"
 
 
+def test_what_is_refused_where_it_comes_in_is_not_refused_to_the_node_itself() -> None:
+    told = snapshot(reachable_here=["100.64.0.0/20", "100.64.32.0/20"])
+    guarding = POSITION._replace(guarded=frozenset({Prefix.parse("100.64.0.0/20")}))
+
+    found = desired_routes(told, guarding).routes
+
+    refused = sorted(str(key.prefix) for key, target in found.items() if target.kind is Kind.UNREACHABLE)
+    assert refused == ["100.64.0.0/26", "100.64.32.0/20"], "the own block, and what is not guarded"
+
+
 def test_a_block_equal_to_its_direct_route_has_both_the_way_and_the_backstop() -> None:
     found = table(snapshot(ME, SIBLING, reachable_here=["100.64.0.64/26"]))
 
