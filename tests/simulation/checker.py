@@ -18,27 +18,16 @@ from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten
 from podway_lab.region.model import StrictEC2
 
 from tests.fakes.store import FakeStore
+from tests.simulation.eligibility import STALE, Eligibility, Owner, is_failover
 from tests.simulation.facts import Fact, Past
 from tests.simulation.tasks import Invocation, Scheduler
 
 OURS = "podway"
-STALE = timedelta(seconds=10)
-"""How old a view may be that a caller is shown."""
-
 View = dict[Prefix, str]
 
 
 class Broken(AssertionError):
     """An invariant does not hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who stands behind an interface; interfaces of the dead are remembered."""
-
-    instance: str
-    subnet: str
-    member: bool
 
 
 @dataclass
@@ -61,6 +50,7 @@ class Checker:
     checked: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.eligibility = Eligibility(self.past, self.owners, self.store, self.holds_in_kernel)
         self.region.subscribe(self.hear)
 
     # what functions come to know
@@ -81,6 +71,8 @@ class Checker:
                     run.notes.setdefault("overwrote", set()).add(about)
                 self._refresh(about)
                 run.notes.setdefault("told", {})[about] = now
+            case "verdicts":
+                run.notes["heard"] = now
             case "verdict":
                 self._refresh(about)
             case "inventory":
@@ -132,7 +124,13 @@ class Checker:
         receives = False
         if instance is not None and instance.interfaces:
             receives = not self.region.state.interfaces[instance.interfaces[0]].source_dest_check
-        fact = Fact(runs, receives, self.store.found_verdicts.get(node), self.store.cards.get(node))
+        fact = Fact(
+            runs,
+            receives,
+            self.store.found_verdicts.get(node),
+            self.store.cards.get(node),
+            boots=instance is not None and instance.state == "pending",
+        )
         self.past.learn(node, self.scheduler.moment, fact)
 
     # I4
@@ -164,7 +162,6 @@ class Checker:
     def _check_ready(self, member: Member, prefix: Prefix, since: int, now: datetime) -> None:
         """A block is handed out only when routes and kernels let packets for it through."""
         notes = self._run().notes
-        start = notes["since"] - STALE
         if self.holds_in_kernel(member.id) < since and self.past.latest(member.id).runs:
             raise Broken(f"ready: {prefix} of {member.id} is not in its own kernel")
         for table, view in notes["views"].items():
@@ -174,7 +171,9 @@ class Checker:
             owner = self.owners.get(target or "")
             if owner is None or owner.subnet != member.subnet:
                 raise Broken(f"ready: {prefix} of {member.id} has no way in {table}: {target}")
-            if owner.instance != member.id and not self._may_relay(owner.instance, start, now, self._run()):
+            if owner.instance != member.id and not self.eligibility.may_relay(
+                owner.instance, self._run(), now
+            ):
                 raise Broken(f"ready: {prefix} of {member.id} relies on {owner.instance} in {table}")
             if self.holds_in_kernel(owner.instance) < since:
                 raise Broken(f"ready: {owner.instance} does not know {prefix} of {member.id}")
@@ -200,7 +199,7 @@ class Checker:
         if change.after is not None:
             self._check_target(change, after, run, now)
         if is_failover(run):
-            self._check_failover(change, before, run)
+            self._check_failover(change, before, run, now)
         self._check_cover(change, before, after, run, now)
         run.notes["views"][change.table] = after
         self.checked["writes"] += 1
@@ -222,7 +221,7 @@ class Checker:
         table, destination, owner = change.table, change.destination, self.owners[change.after.target.id]
         others = [
             member
-            for member in self._members(run).values()
+            for member in self.eligibility.members(run).values()
             if member.id != owner.instance and member.gone_at is None
             for block in member.blocks
             if catches(after, block.prefix) == destination
@@ -233,21 +232,8 @@ class Checker:
             return  # it carries nothing but its own
         if owner.instance in run.notes.get("overwrote", ()):
             raise Broken(f"I6: {destination} in {table} goes to {owner.instance}, which somebody relieves")
-        since = run.notes["since"]
-        if not is_failover(run):
-            since = run.notes["told"].get(owner.instance, since) - STALE
-        # a dead node's block is owed nothing, nor one that has not joined: a route for the rest of a prefix
-        # may carry its next hop's own
-        owed = any(
-            self._has_joined(one.id, now, run) and self.past.always_alive(one.id, since, now)
-            for one in others
-        )
-        if owed and not self._may_relay(owner.instance, since, now, run):
-            known = [f"{at:%H:%M:%S} {fact}" for at, fact in self.past.between(owner.instance, since, now)]
-            raise Broken(
-                f"I6: {change.action} {destination} in {table}: {run.name} gives it to {owner.instance},"
-                f" unfit since {since:%H:%M:%S}: {known}"
-            )
+        if not self._is_direct(destination, after, others, owner, run, now):
+            self._check_eligible(change, owner.instance, run, now)
         card = self.store.cards.get(owner.instance)
         if not is_failover(run) and (
             card is None
@@ -255,13 +241,60 @@ class Checker:
         ):
             raise Broken(f"I6: {destination} in {table} is not on the card of {owner.instance}")
 
-    def _check_failover(self, change: RouteWritten, before: View, run: Invocation) -> None:
+    def _is_direct(
+        self,
+        destination: Prefix,
+        after: View,
+        others: list[Member],
+        owner: Owner,
+        run: Invocation,
+        now: datetime,
+    ) -> bool:
+        """Whether all that the route must carry is its next hop's own, and there is some (DESIGN, section 2).
+
+        Blocks of the dead, and of who has not joined yet, need not be reachable: a route for the rest of a
+        prefix may lead to a suspect's own. Without anything of its own there is no such excuse. Failover
+        knows of neither, and moves no direct route.
+        """
+        if is_failover(run):
+            return False
+        since = run.notes["told"].get(owner.instance, run.notes["since"]) - STALE
+        owed = any(
+            self.eligibility.has_joined(one.id, now, run) and self.past.always_alive(one.id, since, now)
+            for one in others
+        )
+        itself = self.eligibility.members(run).get(owner.instance)
+        own = itself is not None and any(catches(after, block) == destination for block in itself.prefixes)
+        return own and not owed and self.past.lived(owner.instance, since, now)
+
+    def _check_eligible(self, change: RouteWritten, node: str, run: Invocation, now: datetime) -> None:
+        """The next hop is eligible, and nothing is taken from who keeps what it relays (fail static)."""
+        eligibility = self.eligibility
+        if not eligibility.may_relay(node, run, now):
+            since = run.notes["heard"] if is_failover(run) else run.notes["since"] - STALE
+            known = [f"{at:%H:%M:%S} {fact}" for at, _, fact in self.past.between(node, since, now)]
+            raise Broken(
+                f"I6: {change.action} {change.destination} in {change.table}: {run.name} gives it to {node},"
+                f" unfit since {since:%H:%M:%S}: {known}"
+            )
+        if not is_failover(run) and change.action == "replace":
+            assert change.before is not None
+            left = self.owners.get(change.before.target.id)
+            if left is not None and left.instance != node and eligibility.must_keep(left.instance, run, now):
+                raise Broken(
+                    f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
+                    " although the monitor is the likelier fault, or nobody is left"
+                )
+
+    def _check_failover(self, change: RouteWritten, before: View, run: Invocation, now: datetime) -> None:
         assert isinstance(change.destination, Prefix)
         if change.action != "replace":
             raise Broken(f"I6: failover {change.action}s")
         pointed = self.owners.get(before.get(change.destination, ""))
         if pointed is None or pointed.instance not in run.notes["lost"]:
             raise Broken(f"I6: failover moved {change.destination}, which it saw at {pointed}")
+        if self.eligibility.is_mass_failure(pointed.instance, run, now):
+            raise Broken(f"I6: failover believed hearsay against {pointed.instance} and most of its subnet")
         self.checked["failover"] += 1
 
     def _check_cover(
@@ -269,7 +302,7 @@ class Checker:
     ) -> None:
         assert isinstance(change.destination, Prefix)
         start = run.notes["since"] - STALE
-        for member in self._members(run).values():
+        for member in self.eligibility.members(run).values():
             if member.gone_at is not None or not self._must_cover(change.table, member):
                 continue
             if not self.past.always_alive(member.id, start, now):
@@ -294,6 +327,7 @@ class Checker:
         *,
         always: bool,
     ) -> bool:
+        """Whether the block is reached: through who was eligible all the time, or by what the run knew."""
         owner = self.owners.get(target or "")
         if owner is None or owner.subnet != member.subnet:
             return False
@@ -301,48 +335,9 @@ class Checker:
             return True
         if always:
             return self.past.always_fitted(owner.instance, since, now)
-        return self._may_relay(owner.instance, since, now, run)
-
-    def _may_relay(self, node: str, since: datetime, now: datetime, run: Invocation) -> bool:
-        """It was fit at some time of the span, or its subnet was frozen and it relayed, or had nobody.
-
-        Failover asks neither EC2 who runs nor others' cards: it passes over whom something is said against.
-        """
-        if is_failover(run):
-            known = self.past.between(node, since, now)
-            return any(not (fact.is_accused(at) and fact.is_accused(now)) for at, fact in known)
-        if self.past.fitted(node, since, now):
-            return True
-        home = self._neighbours(node)
-        relaying = self._relaying(run.notes) & home
-        forsaken = not any(
-            self.past.always_fitted(one, since, now) and self._has_joined(one, since, run) for one in home
-        )
-        everybody = {owner.instance for owner in self.owners.values() if owner.member}
-        frozen = self._is_frozen(home, since, now) or self._is_frozen(everybody, since, now)
-        return forsaken or (node in relaying and frozen)
-
-    def _relaying(self, notes: Mapping[str, Any]) -> set[str]:
-        return {
-            self.owners[target].instance
-            for view in notes.get("views", {}).values()
-            for target in view.values()
-            if target in self.owners
-        }
-
-    def _is_frozen(self, home: set[str], since: datetime, now: datetime) -> bool:
-        """Whether most of the living nodes of a subnet were accused at some time."""
-        alive = {one for one in home if any(fact.runs for _, fact in self.past.between(one, since, now))}
-        accused = sum(
-            any(fact.is_accused(at) for at, fact in self.past.between(one, since, now)) for one in alive
-        )
-        return 2 * accused > len(alive)
+        return self.eligibility.may_relay(owner.instance, run, now)
 
     # small facts
-
-    def _members(self, run: Invocation) -> Mapping[str, Member]:
-        known: Mapping[str, Member] = run.notes.get("members") or self.store.found_members
-        return known
 
     def _must_cover(self, table: str, member: Member) -> bool:
         """Neighbours have host routes: a table of the node's own subnet alone need not know it."""
@@ -350,19 +345,6 @@ class Checker:
             (member.subnet,),
             (),
         )
-
-    def _has_joined(self, node: str, since: datetime, run: Invocation) -> bool:
-        """Whether its blocks were handed out, or its agent had said that its kernel holds them."""
-        member, report = self._members(run).get(node), self.store.reports.get(node)
-        if member is None or not member.blocks:
-            return False
-        newest = max(block.since for block in member.blocks)
-        said = report is not None and report.heartbeat <= since and report.generation >= newest
-        return said or any(block.ready for block in member.blocks)
-
-    def _neighbours(self, node: str) -> set[str]:
-        home = next(owner.subnet for owner in self.owners.values() if owner.instance == node)
-        return {owner.instance for owner in self.owners.values() if owner.subnet == home and owner.member}
 
 
 def catches(view: Mapping[Prefix, str], block: Prefix) -> Prefix | None:
@@ -374,8 +356,3 @@ def hop(view: Mapping[Prefix, str], block: Prefix) -> str | None:
     """The target that a packet for *block* goes to."""
     found = catches(view, block)
     return view[found] if found is not None else None
-
-
-def is_failover(run: Invocation) -> bool:
-    """Whether the run moves routes off nodes whose cards it has claimed."""
-    return "lost" in run.notes

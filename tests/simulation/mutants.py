@@ -13,6 +13,7 @@ from typing import Any
 from podway.app import failover, reconcile
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, Decision, decide
+from podway.domain.freeze import Frozen
 from podway.domain.health import Severity, Verdict
 from podway.domain.model import Cluster, Create, Delete, Plan, Replace, Step, TablePlan
 from podway.domain.planner import plan
@@ -103,6 +104,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
     "a claim without expiry": Mutant(patches=((f"{failover.__name__}.CLAIM_LASTS", timedelta(days=3650)),)),
     "cards after routes": Mutant(patches=_cards_late()),
+    "failover never freezes": Mutant(patches=(("podway.domain.failover._why_frozen", lambda *_: None),)),
+    "reconcile never freezes": Mutant(
+        patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
+    ),
 }
 
 

@@ -79,6 +79,10 @@ class Board:
             lost += weight if was and not will else 0.0
         return gained, lost
 
+    def misleads(self, at: int, target: str) -> bool:
+        """Whether the route would catch a block that *target* may not carry."""
+        return any(not self.good(block, target) for block in self.part(at))
+
     def set(self, at: int, target: str | None) -> None:
         """Make the change and note its step."""
         was = self.target[at]

@@ -128,22 +128,29 @@ class _Change:
         return self.goal[at] is None or self.state.target[at] is not None or self.state.room > 0
 
     def heal(self) -> None:
-        """Replacements that bring blocks back, heaviest first."""
+        """Replacements that bring blocks back, heaviest first; one that misleads others waits for theirs."""
         gains = {}
         for at in self.pending:
-            if self.goal[at] is not None and self.state.target[at] is not None:
-                gained, lost = self.state.effect(at, self.goal[at])
-                if gained and not lost:
+            target = self.goal[at]
+            if target is not None and self.state.target[at] is not None:
+                gained, lost = self.state.effect(at, target)
+                if gained and not lost and not self.state.misleads(at, target):
                     gains[at] = gained
         for at in sorted(gains, key=lambda at: (-gains[at], at)):
             self._do(at)
 
     def cover(self) -> None:
-        """Creations that bring blocks back, wide ones first, while there is room."""
-        for at in sorted(self.pending):
-            if self.goal[at] is not None and self.state.target[at] is None and self.state.room > 0:
-                gained, lost = self.state.effect(at, self.goal[at])
-                if gained and not lost:
+        """Creations that bring blocks back, wide ones first, while there is room.
+
+        A next hop that may carry its own blocks only gets its wide route after the narrow ones below.
+        """
+        for patient in (True, False):
+            for at in sorted(self.pending):
+                target = self.goal[at]
+                if target is None or self.state.target[at] is not None or self.state.room < 1:
+                    continue
+                gained, lost = self.state.effect(at, target)
+                if gained and not lost and not (patient and self.state.misleads(at, target)):
                     self._do(at)
 
     def run(self) -> bool:
