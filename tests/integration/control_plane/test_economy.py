@@ -10,12 +10,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import boto3
 import pytest
+from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.fast_store import FastStore
 from podway.adapters.machine import Threads
 from podway.adapters.quotas import RouteQuota
-from podway.app.failover import Failover, Outcome
+from podway.app.failover import Failover
+from podway.app.outcome import Outcome
 from podway.app.ports import ClaimAnswer
 from podway.domain.signals import AgentReported, InstanceState, StateChanged
 
@@ -54,12 +57,22 @@ class Calls:
         return Counter(call.action.removeprefix("ec2:") for call in ours)
 
 
-def cold(plane: Plane, quotas: Quotas) -> Failover:
+def another(dynamodb: Any) -> Any:
+    """A client whose calls are the functions' alone: the referee asks the table as well."""
+    return boto3.client(
+        "dynamodb",
+        region_name=dynamodb.meta.region_name,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+
+
+def cold(plane: Plane, quotas: Quotas, store: DynamoStore | None = None) -> Failover:
     """The use case as a function has it that was never invoked before."""
     client: Any = plane.region.client(US)
     return Failover(
         cloud=Ec2Cloud(client, cluster="demo", quota=RouteQuota(quotas)),  # type: ignore[arg-type]  # counts
-        store=plane.store,
+        store=store or plane.store,
         hints=plane.hints,
         clock=plane.clock,
         parallel=Threads(),
@@ -113,6 +126,48 @@ def test_peers_are_believed_within_three_waves(dynamodb: Any) -> None:
     assert outcome.waves == 3
     assert outcome.moved
     assert plane.interface(busy) not in {*plane.table("a").values(), *plane.table("c").values()}
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+@pytest.mark.parametrize("others", [("a1",), ("a1", "c1", "d1", "e1", "f1")], ids=["one route", "several"])
+def test_peers_failover_costs_its_routes_and_five_calls(
+    dynamodb: Any, others: tuple[str, ...], warm: bool
+) -> None:
+    plane = Plane(("b1", "b2", "b3", "b4", *others), quota=TIGHT, dynamodb=dynamodb)
+    plane.settle()
+    client = another(dynamodb)
+    failover = cold(plane, Quotas(), DynamoStore(client, table="podway", cluster="demo"))
+    if warm:
+        failover.react(plane.dies("b4"))
+        plane.settle()
+    cards = [card for card in plane.store.recall().cards.values() if card.watchers]
+    busy = max(cards, key=lambda card: len(card.routes))
+    node, on_card, (one, other, *_) = busy.node, busy.routes, busy.watchers
+    first = Calls(plane, client)
+    assert failover.react(AgentReported("first", plane.clock.now(), one, (node,))) == ()
+    alone = Counter(first.made)
+    calls = Calls(plane, client)
+    until_last: list[int] = []
+    plane.region.subscribe(lambda _: until_last.append(len(calls.made)))
+
+    (outcome,) = failover.react(AgentReported("second", plane.clock.now(), other, (node,)))
+
+    made = calls.note_ec2()
+    assert alone == {"GetItem": 1, "Query": 1, "PutItem": 1}, "a voice that convicts nobody: no call of EC2"
+    assert first.note_ec2() == made == {"DescribeRouteTables": 1, "ReplaceRoute": len(on_card)}
+    assert len(on_card) == len({one.table for one in on_card})
+    assert (len(on_card) > 1) == (len(others) > 1), "one route, or one in each of several tables"
+    assert outcome.waves == 3
+    assert sum(made.values()) + until_last[-1] <= len(on_card) + 5, "from the event to the last replacement"
+    taken_over_by = len({move.standby.node for move in outcome.moved})
+    assert Counter(calls.made) == {
+        "GetItem": 1,  # its card: who watches it
+        "Query": 2,  # all verdicts, and again once the routes have moved
+        "UpdateItem": 3
+        + taken_over_by,  # the claim; tokens, the end of the claim, and the new next hops' cards
+        "PutItem": 1,  # the verdict
+        "TransactWriteItems": 1,  # the history
+    }
 
 
 def test_who_does_not_watch_or_is_of_another_subnet_moves_nothing(dynamodb: Any) -> None:

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import TargetIsGone, TryAgain
-from podway.app.failover import Outcome
+from podway.app.outcome import Outcome
 from podway.app.ports import ClaimAnswer
 from podway.domain.failover import Still
 from podway.domain.health import Evidence, Severity, accuse
 from podway.domain.model import Route, Step
 from podway.domain.signals import (
+    AgentReported,
     AlarmChanged,
     AlarmValue,
     HandoverAsked,
@@ -316,3 +317,15 @@ def test_the_target_is_gone_error_is_no_reason_to_stop() -> None:
     assert play.cloud.fail_after == {}
     assert outcome.waves == 3
     assert outcome.moved
+
+
+def test_a_report_about_two_forwarders_cannot_move_more_than_half_of_a_subnet() -> None:
+    play = Play(quota=TIGHT, nodes=("a1", "b1", "b2", "b3"))
+    play.settle()
+    for voice, about in (("i-b3", "i-b1"), ("i-b1", "i-b3")):
+        play.failover.react(AgentReported(f"{voice} alone", play.clock.now(), voice, (about,)))
+
+    first, second = play.failover.react(AgentReported("both", play.clock.now(), "i-b2", ("i-b1", "i-b3")))
+
+    assert (bool(first.moved), bool(second.moved)) == (True, False)
+    assert second.stayed == {Still.FROZEN: len(play.store.cards["i-b3"].routes)}

@@ -13,13 +13,15 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from podway.adapters.correlation import correlate
+from podway.app.errors import PodwayError, Throttled
+from podway.app.outcome import Unfinished
 from podway.wire.batches import signals_of
 from podway.wire.events import Dropped
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from podway.app.failover import Outcome
+    from podway.app.outcome import Outcome
     from podway.app.report import Outcome as Reconciled
     from podway.domain.signals import Hint, Signal
 
@@ -48,20 +50,41 @@ def react_to(
 ) -> dict[str, int]:
     """React to every signal of *event*; raises what a retry of the same event can mend."""
     metrics.add_dimension("Cluster", cluster())
-    moved = dropped = waves = 0
+    moved = dropped = waves = throttled = 0
+    failed: PodwayError | None = None
     for signal in signals_of(event, account=account_of(context)):
         if isinstance(signal, Dropped):
             dropped += 1
             logger.debug("dropped", reason=signal.reason, detail=signal.detail, event_id=signal.event_id)
             continue
         caused_by(signal.event_id)
-        for outcome in react(signal):
+        outcomes, failed = _outcomes(react, signal)
+        for outcome in outcomes:
             moved += len(outcome.moved)
             waves = max(waves, outcome.waves)
+            throttled += outcome.throttled
             _tell(outcome, signal)
+        if failed is not None:
+            throttled += failed.throttled if isinstance(failed, Unfinished) else isinstance(failed, Throttled)
+            break
     metrics.add_metric("EventsDropped", MetricUnit.Count, dropped)
     metrics.add_metric("RoutesMoved", MetricUnit.Count, moved)
+    metrics.add_metric("Throttles", MetricUnit.Count, throttled)
+    if failed is not None:
+        raise failed
     return {"moved": moved, "waves": waves, "dropped": dropped}
+
+
+def _outcomes(
+    react: Callable[[Signal], tuple[Outcome, ...]], signal: Signal
+) -> tuple[tuple[Outcome, ...], PodwayError | None]:
+    """What became of the signal, and what a retry has to mend: what was done is told all the same."""
+    try:
+        return react(signal), None
+    except Unfinished as error:
+        return error.outcomes, error
+    except PodwayError as error:
+        return (), error
 
 
 def _tell(outcome: Outcome, signal: Signal) -> None:
@@ -74,10 +97,12 @@ def _tell(outcome: Outcome, signal: Signal) -> None:
         stayed={why.name: count for why, count in outcome.stayed.items() if count},
         waves=outcome.waves,
         calls=outcome.calls,
+        failed=[f"{one.route.table} {one.route.destination}: {error}" for one, error in outcome.failed],
     )
     if outcome.calls:
-        took = datetime.now(UTC) - signal.at
-        metrics.add_metric("FailoverSeconds", MetricUnit.Seconds, max(took.total_seconds(), 0.0))
+        if not outcome.failed:
+            took = datetime.now(UTC) - signal.at
+            metrics.add_metric("FailoverSeconds", MetricUnit.Seconds, max(took.total_seconds(), 0.0))
         metrics.add_metric("FailoverWaves", MetricUnit.Count, outcome.waves)
         metrics.add_metric("FailoverCalls", MetricUnit.Count, outcome.calls)
 

@@ -9,15 +9,22 @@ beside them. A standby that turns out to be gone costs one more wave.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from podway.app.errors import PodwayError, RouteIsGone, Superseded, TableIsGone, TargetIsGone, TryAgain
-from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel, Remark
+from podway.app.errors import (
+    PodwayError,
+    RouteIsGone,
+    Superseded,
+    TableIsGone,
+    TargetIsGone,
+    TryAgain,
+)
+from podway.app.outcome import Outcome, Unfinished, all_done, remarks
+from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
 from podway.domain.health import (
@@ -49,20 +56,6 @@ PATIENCE = timedelta(seconds=15)
 
 Change = Callable[[Verdict], Verdict]
 Targets = dict[tuple[str, Prefix], str]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a failover did."""
-
-    answer: ClaimAnswer
-    moved: list[Move] = field(default_factory=list)
-    stayed: Counter[Still] = field(default_factory=Counter)
-    failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
-    waves: int = 1
-    """Sequential waves of AWS calls from the event to the last replacement."""
-    calls: int = 0
-    """Replacements that were asked for."""
 
 
 class Failover:
@@ -111,9 +104,7 @@ class Failover:
                 outcomes.append(self.fail_over(instance, evidence, event=event))
             except PodwayError as error:
                 errors.append(error)
-        if errors:
-            raise errors[0]
-        return tuple(outcomes)
+        return all_done(outcomes, errors)
 
     def hear(self, report: AgentReported) -> tuple[Outcome, ...]:
         """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
@@ -128,15 +119,19 @@ class Failover:
             try:
                 card = found.result()
                 if card is not None and report.instance in card.watchers:
-                    outcomes += self._weigh(report, card, verdicts.result())
+                    outcomes += self._weigh(report, card, verdicts.result(), fresh=not (outcomes or errors))
             except PodwayError as error:
                 errors.append(error)
-        if errors:
-            raise errors[0]
-        return tuple(outcomes)
+        return all_done(outcomes, errors)
 
-    def _weigh(self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict]) -> list[Outcome]:
-        """One voice about one node; the failover that it makes due, if it does."""
+    def _weigh(
+        self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict], *, fresh: bool
+    ) -> list[Outcome]:
+        """One voice about one node; the failover that it makes due, if it does.
+
+        It decides by the same *verdicts*, which saves a call, unless they changed since they were read
+        (then they are not *fresh*): the freeze rule counts every node that fails.
+        """
         now, node = self._clock.now(), card.node
         change = self._word(report, card, now)
         seen = verdicts.get(node) or Verdict(node, card.subnet)
@@ -146,8 +141,11 @@ class Failover:
                 self._hints.hint(f"its watchers no longer suspect {node}")
             if PEERS not in after.evidence:
                 return []
+            fresh = False
         evidence = Evidence(PEERS, Severity.INDIRECT, now)
-        outcome = self.fail_over(node, evidence, event=report.event_id, change=change)
+        outcome = self.fail_over(
+            node, evidence, event=report.event_id, change=change, verdicts=verdicts if fresh else None
+        )
         outcome.waves += 1  # the cards and verdicts that told whether it is due
         return [outcome]
 
@@ -160,11 +158,19 @@ class Failover:
         )
 
     def fail_over(
-        self, instance: str, evidence: Evidence, *, event: str, depth: int = 1, change: Change | None = None
+        self,
+        instance: str,
+        evidence: Evidence,
+        *,
+        event: str,
+        depth: int = 1,
+        change: Change | None = None,
+        verdicts: Mapping[str, Verdict] | None = None,
     ) -> Outcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
-        *change* is what becomes of its verdict, by default that the evidence is added.
+        *change* is what becomes of its verdict, by default that the evidence is added; *verdicts* are all
+        of them where the caller has just read them.
         Raises TryAgain when the card could not be claimed or a route could not be moved just now;
         the event's retry resumes where this stopped.
         """
@@ -172,7 +178,7 @@ class Failover:
         change = change or partial(accuse, evidence=evidence)
         claim = Claim(event, evidence.severity, now + CLAIM_LASTS)
         claimed = self._parallel.start(lambda: self._store.claim_card(instance, claim, now=now))
-        verdicts = self._parallel.start(self._store.verdicts)
+        reading = self._parallel.start(self._store.verdicts) if verdicts is None else None
         tables = self._parallel.start(self._cloud.route_tables)
         answer, card = claimed.result()
         outcome = Outcome(answer)
@@ -181,7 +187,7 @@ class Failover:
         if answer is not ClaimAnswer.CLAIMED:
             self._store.change_verdict(card.node, card.subnet, change)
             return outcome
-        known = verdicts.result()
+        known = reading.result() if reading is not None else verdicts or {}
         before = known.get(card.node) or Verdict(card.node, card.subnet)
         storing = self._parallel.start(
             lambda: self._store.change_verdict(card.node, card.subnet, change, seen=before)
@@ -194,8 +200,12 @@ class Failover:
         unsettled = self._settle(outcome, card, evidence, event)
         storing.result()
         if unsettled:
-            raise TryAgain(f"{len(unsettled)} calls of the failover of {instance}") from unsettled[0]
-        self._follow(outcome, card, evidence, event, depth)
+            calls = TryAgain(f"{len(unsettled)} calls of the failover of {instance}")
+            raise Unfinished([calls], [outcome]) from unsettled[0]
+        try:
+            self._follow(outcome, card, evidence, event, depth)
+        except TryAgain as error:
+            raise Unfinished([error], [outcome]) from error
         return outcome
 
     def withdraw(self, instance: str, source: str, *, as_of: datetime) -> bool:
@@ -297,8 +307,8 @@ class Failover:
             rest = tuple(one for one in move.route.standbys if one != move.standby)
             taken.setdefault(move.standby.node, []).append(replace(move.route, standbys=rest))
         steps = [partial(self._extend, node, routes) for node, routes in sorted(taken.items())]
-        remarks = _remarks(outcome, card, evidence, event, at=self._clock.now())
-        steps.append(partial(self._store.remember, remarks))
+        told = remarks(outcome, card, evidence, event, at=self._clock.now())
+        steps.append(partial(self._store.remember, told))
         steps.append(partial(self._hints.hint, f"failover of {card.node}: {evidence.source}"))
         for step in steps:
             try:
@@ -337,24 +347,3 @@ def _targets(tables: Iterable[RouteTable]) -> Targets:
         for route in table.routes
         if isinstance(route.destination, Prefix)
     }
-
-
-def _remarks(
-    outcome: Outcome, card: Card, evidence: Evidence, event: str, *, at: datetime
-) -> tuple[Remark, ...]:
-    moved = tuple(
-        Remark(
-            at,
-            "failover",
-            event,
-            f"{move.route.destination} in {move.route.table} moved from {card.node} to {move.standby.node}",
-            evidence.source,
-        )
-        for move in outcome.moved
-    )
-    stayed = tuple(
-        Remark(at, "failover", event, f"{count} routes of {card.node} stay", str(why))
-        for why, count in sorted(outcome.stayed.items())
-        if count
-    )
-    return moved + stayed

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from podway.app.errors import PodwayError, TargetIsGone
-from podway.app.failover import Failover, Outcome
+from podway.app.failover import Failover
+from podway.app.outcome import Outcome
 from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks, Store
 from podway.domain.failover import Still
 from podway.domain.health import Evidence, Severity
