@@ -117,6 +117,13 @@ def test_a_node_whose_block_was_handed_out_never_joins_again() -> None:
     assert node_state(handed_out, replace(STANDING, acknowledged=0)) is NodeState.READY
 
 
+def test_a_node_that_boots_again_relays_for_nobody_before_it_runs() -> None:
+    handed_out = replace(MEMBER, blocks=tuple(replace(block, ready=True) for block in MEMBER.blocks))
+    booting = replace(STANDING, instance=replace(INSTANCE, state=InstanceState.PENDING))
+
+    assert node_state(handed_out, booting) is NodeState.JOINING
+
+
 def test_a_node_that_hands_over_drains_once_it_has_joined() -> None:
     leaving = replace(STANDING, verdict=against(Severity.HANDOVER))
 
