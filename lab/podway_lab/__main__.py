@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from podway_lab.machines import AGENT_LOG, Fleet
 from podway_lab.play import Player, check
 from podway_lab.report import Report
 from podway_lab.scenario import BadScenario, parse
+from podway_lab.stack.functions import Invocation
 
 DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"
 
@@ -26,6 +28,11 @@ _no_packets = click.option(
 )
 _deployed = click.option(
     "--deployed", is_flag=True, help="sam build, sam deploy, and the functions under Lambda's own runtime."
+)
+_logs = click.option(
+    "--logs",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for what functions and agents logged; without it logs are kept when something went wrong.",
 )
 
 
@@ -38,20 +45,24 @@ def main() -> None:
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_no_packets
 @_deployed
-def run(scenario: Path, *, no_packets: bool, deployed: bool) -> None:
+@_logs
+def run(scenario: Path, *, no_packets: bool, deployed: bool, logs: Path | None) -> None:
     """Play SCENARIO; exit code 0 only if everything that it expects came true."""
-    sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed))
+    sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed, logs=logs))
 
 
 @main.command()
 @_no_packets
 @_deployed
-def demo(*, no_packets: bool, deployed: bool) -> None:
+@_logs
+def demo(*, no_packets: bool, deployed: bool, logs: Path | None) -> None:
     """Three zones, aggregated routes, two dead forwarders and a newcomer."""
-    sys.exit(play_file(DEMO, no_packets=no_packets, deployed=deployed))
+    sys.exit(play_file(DEMO, no_packets=no_packets, deployed=deployed, logs=logs))
 
 
-def play_file(path: Path, *, no_packets: bool = False, deployed: bool = False) -> int:
+def play_file(
+    path: Path, *, no_packets: bool = False, deployed: bool = False, logs: Path | None = None
+) -> int:
     """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario or cannot be played."""
     console = Console(file=sys.stdout)
     try:
@@ -69,15 +80,17 @@ def play_file(path: Path, *, no_packets: bool = False, deployed: bool = False) -
     report = Report(console)
     with Lab(scenario.plan, with_fabric=with_fabric, deployed=built) as lab:
         good = Player(lab, report).play(scenario)
-        if not good:
-            console.print(f"  what functions and agents logged: {_keep_logs(lab)}")
+        if logs is not None or not good:
+            folder = logs or Path(tempfile.mkdtemp(prefix="podway-logs-"))
+            keep_logs(lab, folder)
+            console.print(f"  what functions and agents logged: {folder}")
     return 0 if good else 1
 
 
-def _keep_logs(lab: Lab) -> Path:
-    """A folder with everything that was logged, for whoever wants to know why."""
-    folder = Path(tempfile.mkdtemp(prefix="podway-logs-"))
-    printed = (f"{one.printed}{one.error}\n" for one in lab.delivery.invocations())
+def keep_logs(lab: Lab, folder: Path) -> None:
+    """Everything that was logged, for whoever wants to know why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    printed = map(_account, lab.delivery.invocations())
     (folder / "functions.log").write_text("".join(printed))
     (folder / "faults.log").write_text("\n".join(lab.mirror.faults))
     with (folder / "threads.log").open("w") as file:
@@ -87,7 +100,12 @@ def _keep_logs(lab: Lab) -> Path:
             (folder / f"{lab.names[instance]}.log").write_bytes(
                 (machine.host.directory / AGENT_LOG).read_bytes()
             )
-    return folder
+
+
+def _account(one: Invocation) -> str:
+    """What woke a function, and what it logged: its calls bear the event's id."""
+    woken = {"function": one.function, "event_id": one.event_id, "attempt": one.attempt, "event": one.event}
+    return "".join((json.dumps(woken), "\n", one.printed, one.error, "\n" * bool(one.error)))
 
 
 def _has_namespaces(console: Console) -> bool:
