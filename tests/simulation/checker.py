@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.members import Member
 from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten, SourceDestCheckChanged
@@ -44,6 +45,8 @@ class Checker:
     past: Past = field(default_factory=Past)
     owners: dict[str, Owner] = field(default_factory=dict)
     makers: dict[tuple[str, Prefix], tuple[str, datetime]] = field(default_factory=dict)
+    edited: set[tuple[str, Prefix]] = field(default_factory=set)
+    """Routes that somebody else wrote to."""
     died: dict[str, datetime] = field(default_factory=dict)
     held: dict[Prefix, str] = field(default_factory=dict)
     """Who was last given a block."""
@@ -107,11 +110,20 @@ class Checker:
             case RouteWritten(destination=Prefix() as destination):
                 if change.caller == OURS:
                     self._check_write(change)
+                else:
+                    self.edited.add((change.table, destination))
                 key = (change.table, destination)
                 if change.after is None:
                     self.makers.pop(key, None)
                 else:
                     self.makers[key] = (change.caller, change.at)
+
+    def check_drift(self, outcome: Outcome) -> None:
+        """Nobody is blamed for what we did ourselves."""
+        for one, _ in outcome.diverted:
+            if (one.table, one.destination) not in self.edited:
+                raise Broken(f"drift: nobody but us moved {one}")
+            self.checked["drift"] += 1
 
     def _learn_owner(self, node: str) -> None:
         instance = self.region.state.instances[node]

@@ -261,6 +261,7 @@ class World:
         self.invoke(run, work, retries=())
 
     def _note(self, run: str, outcome: Outcome) -> None:
+        self.checker.check_drift(outcome)
         self.say(f"{run}: busy" if outcome.busy else f"{run}:", silent=outcome.busy or not outcome.applied)
         for table, step in outcome.applied:
             self.say(f"{run}: {describe(step)} in {table}")

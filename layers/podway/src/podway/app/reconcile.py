@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from podway.app.apply import Applier
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
-from podway.app.report import Outcome, note_drift, note_plan, remarks
+from podway.app.report import Outcome, diversions, note_diverted, note_drift, note_plan, remarks
 from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, see_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
@@ -128,6 +128,7 @@ class _Run:
         self._keep_up(memory, alarms, cards, cluster, tables)
         note_plan(self.outcome, seen, planned, allotment)
         note_drift(self.outcome, survey, memory, owned, cluster)
+        note_diverted(self.outcome, owned, memory, planned, tables)
         self._report(cluster, planned, late=late)
         return self.outcome
 
@@ -344,7 +345,8 @@ class _Run:
     def _report(self, cluster: Cluster, planned: Plan, *, late: bool) -> None:
         """The history, and a hint where there is more to do."""
         outcome, now = self.outcome, self.world.clock.now()
-        self.store.remember(remarks(outcome.applied, planned, owner=self.owner, at=now))
+        found = diversions(outcome, owner=self.owner, at=now)
+        self.store.remember((*found, *remarks(outcome.applied, planned, owner=self.owner, at=now)))
         fallen = self._fallen_targets(cluster)
         busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
         if fallen or busy or late:

@@ -10,7 +10,8 @@ from podway.app.errors import PodwayError, Throttled
 from podway.app.ports import Memory, Remark
 from podway.domain.addressing import Prefix
 from podway.domain.allotment import Allotment
-from podway.domain.model import Cluster, Create, Health, Plan, Step, describe
+from podway.domain.drift import Diverted, diverted
+from podway.domain.model import Cluster, Create, Health, Plan, RouteTable, Step, describe
 from podway.domain.pressure import Pressure, pressures
 from podway.domain.survey import Conflict, Owned, Survey
 
@@ -32,7 +33,9 @@ class Outcome:
     unhealthy: list[str] = field(default_factory=list)
     """Members that fail, are suspected or held down."""
     drifted: list[tuple[str, Prefix]] = field(default_factory=list)
-    """Routes of ours that somebody removed or took, and source/dest checks are not among them."""
+    """Routes of ours that somebody removed, took or diverted; source/dest checks are not among them."""
+    diverted: list[tuple[Diverted, str]] = field(default_factory=list)
+    """Those that led to another node of ours, and what became of each."""
     repaired: int = 0
     """How many of those stand again."""
     checks: list[str] = field(default_factory=list)
@@ -79,6 +82,21 @@ def note_drift(outcome: Outcome, survey: Survey, memory: Memory, owned: Owned, c
     outcome.warnings += table_warnings(survey, cluster.name)
 
 
+def note_diverted(
+    outcome: Outcome, owned: Owned, memory: Memory, planned: Plan, tables: Iterable[RouteTable]
+) -> None:
+    """Routes of ours that somebody gave to another node; as planned after the run is right again."""
+    wanted = {(one.table, route.destination): route for one in planned.route_tables for route in one.routes}
+    stands = {(table.id, route.destination): route.target for table in tables for route in table.routes}
+    for one in diverted(owned.tables, members=memory.members, cards=memory.cards):
+        where = (one.table, one.destination)
+        route = wanted.get(where)
+        outcome.repaired += stands.get(where) == (route.network_interface if route else None)
+        plan = f"the plan wants it at {route.next_hop}" if route else "the plan does without it"
+        outcome.diverted.append((one, plan))
+        outcome.drifted.append(where)
+
+
 def table_warnings(survey: Survey, cluster: str) -> list[str]:
     """Tables that cannot be managed, or only as long as nothing fails."""
     excluded = [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
@@ -108,3 +126,11 @@ def remarks(
     for table, step in applied:
         why = reasons.get((table, step.destination), "no longer needed")
         yield Remark(at, "reconcile", owner, f"{describe(step)} in {table}", why)
+
+
+def diversions(outcome: Outcome, *, owner: str, at: datetime) -> Iterable[Remark]:
+    """The history of what somebody else moved."""
+    for one, plan in outcome.diverted:
+        before = " or ".join(one.expected)
+        what = f"somebody moved {one.destination} in {one.table} from {before} to {one.found}"
+        yield Remark(at, "reconcile", owner, what, plan)
