@@ -118,7 +118,7 @@ def node_health(standing: Standing, *, now: datetime) -> Health:
 
 
 def node_state(member: Member, standing: Standing) -> NodeState:
-    """Joining until its blocks were handed out once or packets for them would arrive; again while it boots."""
+    """Joining until its blocks were handed out once or packets for them would arrive, and while it boots."""
     boots = standing.instance.state is InstanceState.PENDING
     if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, standing)):
         return NodeState.JOINING
