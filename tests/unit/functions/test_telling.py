@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 from podway.app.errors import PodwayError, Throttled, TryAgain
 from podway.domain.signals import InstanceState, Signal, StateChanged
-from podway.handling import metrics, react_to
 
 from tests.unit.app.cluster import Play
 
@@ -23,6 +23,7 @@ CONTEXT: Any = SimpleNamespace(
 
 def told(play: Play, node: str, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
     """The metrics of the failover function when it hears that *node* is gone, and fails."""
+    from podway.handling import metrics, react_to
 
     def react(signal: Signal) -> Any:
         gone = StateChanged(signal.event_id, play.clock.now(), node, InstanceState.TERMINATED)
@@ -33,7 +34,7 @@ def told(play: Play, node: str, capsys: pytest.CaptureFixture[str]) -> dict[str,
         return react_to(event, context, react, cluster=lambda: "demo")
 
     with pytest.raises(TryAgain):
-        handler(EVENT, CONTEXT)
+        copy_context().run(handler, EVENT, CONTEXT)  # which event is the cause stays in there
     line = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line)
     names = [one["Name"] for one in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
     return {name: sum(line[name]) for name in names}
