@@ -246,6 +246,8 @@ class Checker:
             raise Broken(f"I6: {destination} in {table} goes to {owner.instance}, which somebody relieves")
         if not self._is_direct(destination, after, others, owner, run, now):
             self._check_eligible(change, owner.instance, run, now)
+            if any(self._must_cover(table, one) for one in others):
+                self._check_kept(change, owner.instance, run, now)
         card = self.store.cards.get(owner.instance)
         if not is_failover(run) and (
             card is None
@@ -280,23 +282,28 @@ class Checker:
         return own and not owed and self.past.lived(owner.instance, since, now)
 
     def _check_eligible(self, change: RouteWritten, node: str, run: Invocation, now: datetime) -> None:
-        """The next hop is eligible, and nothing is taken from who keeps what it relays (fail static)."""
-        eligibility = self.eligibility
-        if not eligibility.may_relay(node, run, now):
-            since = run.notes["heard"] if is_failover(run) else run.notes["since"] - STALE
-            known = [f"{at:%H:%M:%S} {fact}" for at, _, fact in self.past.between(node, since, now)]
+        if self.eligibility.may_relay(node, run, now):
+            return
+        since = run.notes["heard"] if is_failover(run) else run.notes["since"] - STALE
+        known = [f"{at:%H:%M:%S} {fact}" for at, _, fact in self.past.between(node, since, now)]
+        raise Broken(
+            f"I6: {change.action} {change.destination} in {change.table}: {run.name} gives it to {node},"
+            f" unfit since {since:%H:%M:%S}: {known}"
+        )
+
+    def _check_kept(self, change: RouteWritten, node: str, run: Invocation, now: datetime) -> None:
+        """Fail static: reconcile takes nothing from a suspect that must be believed.
+
+        A table of the node's own subnet holds a safety net, which nobody's packets depend on.
+        """
+        if is_failover(run) or change.before is None:
+            return
+        left = self.owners.get(change.before.target.id)
+        if left is not None and left.instance != node and self.eligibility.must_keep(left.instance, run, now):
             raise Broken(
-                f"I6: {change.action} {change.destination} in {change.table}: {run.name} gives it to {node},"
-                f" unfit since {since:%H:%M:%S}: {known}"
+                f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
+                " although the monitor is the likelier fault, or nobody is left"
             )
-        if not is_failover(run) and change.action == "replace":
-            assert change.before is not None
-            left = self.owners.get(change.before.target.id)
-            if left is not None and left.instance != node and eligibility.must_keep(left.instance, run, now):
-                raise Broken(
-                    f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
-                    " although the monitor is the likelier fault, or nobody is left"
-                )
 
     def _check_failover(self, change: RouteWritten, before: View, run: Invocation, now: datetime) -> None:
         assert isinstance(change.destination, Prefix)
