@@ -6,8 +6,19 @@ from dataclasses import replace
 
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Still
-from podway.domain.freeze import freeze
-from podway.domain.model import Cluster, Health, Node, NodeState, Route, RouteTable, Subnet
+from podway.domain.freeze import freeze, hold_still
+from podway.domain.model import (
+    Cluster,
+    Create,
+    Delete,
+    Health,
+    Node,
+    NodeState,
+    Replace,
+    Route,
+    RouteTable,
+    Subnet,
+)
 from podway.domain.planner import plan
 from podway.domain.routing import eligible
 
@@ -118,3 +129,19 @@ def test_a_foreign_route_makes_nobody_a_forwarder() -> None:
     frozen = freeze(after(SUSPECT, SUSPECT, OK, cluster=replace(CLUSTER, route_tables=tables)))
 
     assert serving(frozen.cluster) == {"i-2"}
+
+
+def test_no_suspect_of_a_frozen_subnet_is_relieved_because_of_its_load_and_all_else_goes_on() -> None:
+    frozen = freeze(after(SUSPECT, SUSPECT, OK))
+    made = plan(frozen.cluster)
+    away, later = Replace(SUPERNET, "eni-2", was="eni-0"), Replace(SUPERNET, "eni-1", was="eni-2")
+    others = (Create(NODES[2].blocks[0], "eni-2"), Delete(DIRECT.destination, was="eni-1"))  # type: ignore[arg-type]  # a Prefix
+    (table,) = made.route_tables
+    busy = replace(made, route_tables=(replace(table, steps=(away, *others, later)),))
+
+    (held,) = hold_still(busy, frozen).route_tables
+
+    assert frozen.trusted == {"eni-0"}
+    assert held.steps == others
+    assert hold_still(busy, freeze(after(SUSPECT, OK, OK))) == busy
+    assert freeze(after(SUSPECT, SUSPECT, OK, state=NodeState.DRAINING)).trusted == frozenset()

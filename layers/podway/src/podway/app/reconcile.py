@@ -21,7 +21,7 @@ from podway.domain.alarms import wanted_alarms
 from podway.domain.allotment import Allotment, allot
 from podway.domain.cards import forwarders, make_cards
 from podway.domain.failover import Card, is_claimed
-from podway.domain.freeze import freeze, relaying
+from podway.domain.freeze import Frozen, freeze, hold_still, relaying
 from podway.domain.handout import SubnetMap, hand_out, make_maps
 from podway.domain.health import is_accused
 from podway.domain.members import Member, Roll, call_roll
@@ -116,8 +116,9 @@ class _Run:
         interfaces = frozenset(name for one in (*members, *roll.resting) for name in one.interfaces)
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
         seen = self._cluster(survey, memory, allotment, owned, now)
-        cluster = self._freeze(seen)
-        planned = plan(cluster, improve=IMPROVEMENT)
+        frozen = self._freeze(seen)
+        cluster = frozen.cluster
+        planned = hold_still(plan(cluster, improve=IMPROVEMENT), frozen)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
@@ -215,10 +216,10 @@ class _Run:
             now=now,
         )
 
-    def _freeze(self, cluster: Cluster) -> Cluster:
+    def _freeze(self, cluster: Cluster) -> Frozen:
         frozen = freeze(cluster)
         self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
-        return frozen.cluster
+        return frozen
 
     def _publish(
         self,

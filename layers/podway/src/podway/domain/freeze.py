@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Still
-from podway.domain.model import Cluster, Health, Node, NodeState, RouteTable
+from podway.domain.model import Cluster, Health, Node, NodeState, Plan, Replace, RouteTable, Step
 from podway.domain.routing import eligible, owed
 
 
@@ -20,6 +20,8 @@ class Frozen:
 
     cluster: Cluster
     subnets: Mapping[str, Still]
+    trusted: frozenset[str] = frozenset()
+    """Interfaces of suspects that count as eligible there."""
 
 
 def freeze(cluster: Cluster) -> Frozen:
@@ -49,7 +51,36 @@ def freeze(cluster: Cluster) -> Frozen:
         replace(node, state=NodeState.READY, health=Health.HEALTHY) if node.id in spared else node
         for node in cluster.nodes
     )
-    return Frozen(replace(cluster, nodes=nodes), frozen)
+    trusted = frozenset(
+        node.network_interface
+        for node in cluster.nodes
+        if node.id in spared and node.health is Health.SUSPECT and node.state is NodeState.READY
+    )
+    return Frozen(replace(cluster, nodes=nodes), frozen, trusted)
+
+
+def hold_still(planned: Plan, frozen: Frozen) -> Plan:
+    """The plan without the steps that take a route from a suspect whose subnet is frozen.
+
+    To the planner it is a node like others, which may be relieved because of its load; but nothing must
+    change that only hearsay could have brought about. What is left out stands as it is, and carries as well.
+    """
+    if not frozen.trusted:
+        return planned
+    tables = (replace(one, steps=_without(one.steps, frozen.trusted)) for one in planned.route_tables)
+    return replace(planned, route_tables=tuple(tables))
+
+
+def _without(steps: Iterable[Step], trusted: Container[str]) -> tuple[Step, ...]:
+    """The steps but those that relieve a *trusted* interface, and what would follow on the same route."""
+    left: list[Step] = []
+    held: set[Prefix] = set()
+    for step in steps:
+        if step.destination in held or (isinstance(step, Replace) and step.was in trusted):
+            held.add(step.destination)
+        else:
+            left.append(step)
+    return tuple(left)
 
 
 def _is_mass(nodes: Iterable[Node]) -> bool:
