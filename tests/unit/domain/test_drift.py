@@ -51,6 +51,13 @@ def test_what_may_be_our_own_doing_is_not(known: dict[str, Card]) -> None:
     assert diverted([table((ANCHOR, "eni-b1"))], members=MEMBERS, cards=known) == ()
 
 
+def test_what_was_with_a_node_that_something_is_said_of_may_have_been_failed_over() -> None:
+    tables, known = [table((ANCHOR, "eni-b1"))], cards("i-b0")
+
+    assert diverted(tables, members=MEMBERS, cards=known, doubted={"i-b0"}) == ()
+    assert diverted(tables, members=MEMBERS, cards=known, doubted={"i-b1", "i-b2"}) != ()
+
+
 def test_a_route_that_became_direct_is_on_no_card_and_the_former_next_hops_may_be_older() -> None:
     others = [(BLOCKS[number], f"eni-b{number}") for number in (0, 2)]
 

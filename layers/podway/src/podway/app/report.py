@@ -88,7 +88,8 @@ def note_diverted(
     """Routes of ours that somebody gave to another node; as planned after the run is right again."""
     wanted = {(one.table, route.destination): route for one in planned.route_tables for route in one.routes}
     stands = {(table.id, route.destination): route.target for table in tables for route in table.routes}
-    for one in diverted(owned.tables, members=memory.members, cards=memory.cards):
+    cards, doubted = memory.cards, memory.verdicts.keys()
+    for one in diverted(owned.tables, members=memory.members, cards=cards, doubted=doubted):
         where = (one.table, one.destination)
         route = wanted.get(where)
         outcome.repaired += stands.get(where) == (route.network_interface if route else None)

@@ -7,7 +7,7 @@ takes the route from. So a route whose next hop's card does not know it was not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
@@ -28,12 +28,18 @@ class Diverted:
 
 
 def diverted(
-    tables: Iterable[RouteTable], *, members: Iterable[Member], cards: Mapping[str, Card]
+    tables: Iterable[RouteTable],
+    *,
+    members: Iterable[Member],
+    cards: Mapping[str, Card],
+    doubted: Collection[str] = (),
 ) -> tuple[Diverted, ...]:
     """The routes of ours that somebody else gave to another member.
 
     *members* and *cards* are those of one time, as the last run left them. Where a card that names the route
-    bears a claim, a failover moves it or has moved it, and its word is on the way.
+    bears a claim, a failover moves it or has moved it, and its word is on the way. A run that saw the table
+    before and the cards after it has rewritten them: what was with *doubted* nodes, on whom there is a
+    verdict, is left out.
     """
     members = tuple(members)
     by_interface = {name: member for member in members for name in member.interfaces}
@@ -49,7 +55,7 @@ def diverted(
                 continue
             holders = named.get((table.id, destination), [])
             expected = _expected(holders, hop, table, destination, members)
-            if expected:
+            if expected and not any(node in doubted for node in expected):
                 found.append(Diverted(table.id, destination, hop.id, expected))
     return tuple(found)
 
