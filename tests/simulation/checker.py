@@ -248,6 +248,7 @@ class Checker:
             self._check_eligible(change, owner.instance, run, now)
             if any(self._must_cover(table, one) for one in others):
                 self._check_kept(change, owner.instance, run, now)
+                self._check_held(change, after, others, run, now)
         card = self.store.cards.get(owner.instance)
         if not is_failover(run) and (
             card is None
@@ -274,7 +275,10 @@ class Checker:
             return False
         since = run.notes["told"].get(owner.instance, run.notes["since"]) - STALE
         owed = any(
-            self.eligibility.has_joined(one.id, now, run) and self.past.always_alive(one.id, since, now)
+            self.eligibility.has_joined(
+                one.id, run.notes["since"], run
+            )  # by what agents had said when it read
+            and self.past.always_alive(one.id, since, now)
             for one in others
         )
         itself = self.eligibility.members(run).get(owner.instance)
@@ -304,6 +308,21 @@ class Checker:
                 f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
                 " although the monitor is the likelier fault, or nobody is left"
             )
+
+    def _check_held(
+        self, change: RouteWritten, after: View, others: list[Member], run: Invocation, now: datetime
+    ) -> None:
+        """Reconcile gives ready blocks to a kernel that knows them, if there is one; failover cannot ask."""
+        assert change.after is not None
+        node = self.owners[change.after.target.id].instance
+        ready = [
+            block.since
+            for member in others
+            for block in member.blocks
+            if block.ready and catches(after, block.prefix) == change.destination
+        ]
+        if not is_failover(run) and ready and self.eligibility.lags(node, max(ready), run, now):
+            raise Broken(f"I6: {change.destination} in {change.table} goes to {node}, which lags behind")
 
     def _check_failover(self, change: RouteWritten, before: View, run: Invocation, now: datetime) -> None:
         assert isinstance(change.destination, Prefix)

@@ -72,6 +72,25 @@ class Eligibility:
             node in self.relaying(run) and self.was_frozen(home, looked, now)
         )
 
+    def lags(self, node: str, since: int, run: Invocation, now: datetime) -> bool:
+        """Whether *node* does not hold what became ready in generation *since*, and a fit neighbour does.
+
+        Laggards rank last: they serve when nobody else is left.
+        """
+        looked = run.notes["since"] - STALE
+        return self.holds_in_kernel(node) < since and any(
+            self.past.always_fitted(one, looked, now)
+            and self.has_joined(one, looked, run)
+            and self.said(one, since, looked)
+            and not self.is_silent(one, now)
+            for one in self.neighbours(node)
+        )
+
+    def said(self, node: str, generation: int, since: datetime) -> bool:
+        """Whether its agent had acknowledged that generation by then, by its last word until today."""
+        report = self.store.reports.get(node)
+        return report is not None and report.heartbeat <= since and report.generation >= generation
+
     def must_keep(self, node: str, run: Invocation, now: datetime) -> bool:
         """Whether a living suspect keeps what it relays: nobody was eligible all the time, or all froze."""
         since = run.notes["since"] - STALE
@@ -107,7 +126,10 @@ class Eligibility:
         )
 
     def was_frozen(self, home: Collection[str], since: datetime, now: datetime) -> bool:
-        """Whether at one moment of the span most of the living nodes of *home* were suspect, or of all."""
+        """Whether at one moment of the span most of the living nodes of *home* were suspect.
+
+        Or most of all nodes, and some of *home*: a broken monitor need not stop at a subnet's border.
+        """
         moments = list(self._moments(since, now))
         everybody = {owner.instance for owner in self.owners.values() if owner.member}
         return any(
@@ -140,12 +162,11 @@ class Eligibility:
 
     def has_joined(self, node: str, since: datetime, run: Invocation) -> bool:
         """Whether its blocks were handed out, or its agent had said that its kernel holds them."""
-        member, report = self.members(run).get(node), self.store.reports.get(node)
+        member = self.members(run).get(node)
         if member is None or not member.blocks:
             return False
         newest = max(block.since for block in member.blocks)
-        said = report is not None and report.heartbeat <= since and report.generation >= newest
-        return said or any(block.ready for block in member.blocks)
+        return self.said(node, newest, since) or any(block.ready for block in member.blocks)
 
     def neighbours(self, node: str) -> set[str]:
         """The members of its subnet, itself among them."""

@@ -22,7 +22,7 @@ WITHIN = 200
 """Seeds within which a worse control plane must be caught."""
 KNOWN = {
     "failover without compare-and-set": 9,
-    "reconcile without epoch check": 38,
+    "reconcile without epoch check": 105,
     "quarantine off": 5,
     "failover never freezes": 6,
     "reconcile never freezes": 41,
