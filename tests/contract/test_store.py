@@ -18,6 +18,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim, Standby
 from podway.domain.handout import MapMember, SubnetMap
 from podway.domain.health import Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.leaving import Leaving
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
 from podway.domain.signals import LifecycleHook
@@ -96,6 +97,25 @@ def test_what_is_written_under_the_lease_is_recalled_and_forgotten(store: Store)
     assert remembered.records == {"rtb-1": frozenset({POD, BLOCK})}
     assert remembered.maps == {"subnet-a": MAP}
     assert store.recall().members == (MEMBER,)
+
+
+def test_what_leaves_and_when_it_was_given_back_is_recalled_until_it_has_settled(store: Store) -> None:
+    store.acquire_lease("me", now=START, until=LATER)
+    half, other = (Leaving(one, "subnet-a") for one in (POD.at(21), BLOCK))
+    resting = replace(half, gone_at=START, generation=7)
+    nothing: dict[str, tuple[Prefix, ...]] = {}
+
+    first = store.recall()
+    store.save_inventory(
+        "me", members=(), forgotten=(), supernets=nothing, leaving=[half, other], given_back=START
+    )
+    store.save_inventory(
+        "me", members=(), forgotten=(), supernets=nothing, leaving=[resting], settled=[other.prefix]
+    )
+
+    assert (first.leaving, first.given_back) == ((), None)
+    assert (store.recall().leaving, store.recall().given_back) == ((resting,), START)
+    assert (store.recall().members, store.recall().supernets) == ((), {})
 
 
 def test_who_lost_the_lease_writes_nothing(store: Store) -> None:

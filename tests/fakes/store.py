@@ -12,6 +12,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim
 from podway.domain.handout import SubnetMap
 from podway.domain.health import Verdict
+from podway.domain.leaving import Leaving
 from podway.domain.members import Member
 from podway.domain.pacing import debit
 from podway.domain.signals import LifecycleHook
@@ -30,6 +31,8 @@ class FakeStore:
     maps: dict[str, SubnetMap] = field(default_factory=dict)
     history: list[Remark] = field(default_factory=list)
     lease: tuple[str, datetime] | None = None
+    found_leaving: dict[Prefix, Leaving] = field(default_factory=dict)
+    given_back: datetime | None = None
     hooks: dict[str, PendingHook] = field(default_factory=dict)
     buckets: dict[str, datetime] = field(default_factory=dict)
     writes: int = 0
@@ -54,6 +57,8 @@ class FakeStore:
             reports=dict(self.reports),
             maps=dict(self.maps),
             hooks=dict(self.hooks),
+            leaving=tuple(self.found_leaving[prefix] for prefix in sorted(self.found_leaving)),
+            given_back=self.given_back,
         )
 
     def save_inventory(
@@ -63,15 +68,23 @@ class FakeStore:
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
+        leaving: Iterable[Leaving] = (),
+        settled: Iterable[Prefix] = (),
+        given_back: datetime | None = None,
     ) -> None:
         members, forgotten = tuple(members), tuple(forgotten)
-        if not members and not forgotten and not supernets:
+        leaving, settled = tuple(leaving), tuple(settled)
+        if not (members or forgotten or supernets or leaving or settled or given_back):
             return
         self._under_lease(owner)
         self.found_members |= {member.id: member for member in members}
         for node in forgotten:
             self.found_members.pop(node, None)
         self.found_supernets |= supernets
+        for prefix in settled:
+            self.found_leaving.pop(prefix, None)
+        self.found_leaving |= {one.prefix: one for one in leaving}
+        self.given_back = given_back or self.given_back
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
         self._under_lease(owner)

@@ -1,7 +1,11 @@
-"""Joins, leaves, rests, growth and shrinking in any order: no address twice, no block while it rests."""
+"""Joins, leaves, rests, growth and shrinking in any order: no address twice, no block while it rests.
+
+Nor does anybody get what another subnet gave back before it has left.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -39,12 +43,15 @@ class Addresses(RuleBasedStateMachine):
         for block in result.placed:
             assert not any(block.prefix.overlaps(other) for other in resting)
             assert block.prefix.length == length
+            for one in self.space.leaving:
+                assert one.subnet == subnet or not one.prefix.overlaps(block.prefix)
         self.space = result.space
 
     def _has_free(self, length: int, version: int) -> bool:
         taken = [block.prefix for block in self.space.blocks] + [
             rest.prefix for rest in self.space.resting if rest.until > self.now
         ]
+        taken += [one.prefix for one in self.space.leaving]
         pod = POD[version]
         step = 1 << ({4: 32, 6: 128}[version] - length)
         for value in range(pod.value, pod.value + pod.size, step):
@@ -70,12 +77,30 @@ class Addresses(RuleBasedStateMachine):
 
     @rule()
     def daily(self) -> None:
+        before = self.space
         self.space = trim(self.space, now=self.now, subnets=SUBNETS)
+        assert self.space.blocks == before.blocks
+        assert trim(self.space, now=self.now, subnets=SUBNETS) == self.space, "a second round changes nothing"
+
+    @rule(pick=st.integers(0, 10_000))
+    @precondition(lambda self: bool(self.space.leaving))
+    def has_left(self, pick: int) -> None:
+        gone = self.space.leaving[pick % len(self.space.leaving)]
+        self.space = replace(self.space, leaving=tuple(one for one in self.space.leaving if one != gone))
 
     @invariant()
     def no_address_belongs_to_two(self) -> None:
         blocks = sorted(block.prefix for block in self.space.blocks)
         for first, second in pairwise(blocks):
+            assert not first.overlaps(second)
+
+    @invariant()
+    def what_leaves_was_lost_by_its_subnet_and_holds_nobodys_block(self) -> None:
+        for one in self.space.leaving:
+            around = [net for net in self.space.supernets if net.prefix.overlaps(one.prefix)]
+            assert all(net.subnet != one.subnet for net in around)
+            assert not any(one.prefix.overlaps(block.prefix) for block in self.space.blocks)
+        for first, second in pairwise(sorted(one.prefix for one in self.space.leaving)):
             assert not first.overlaps(second)
 
     @invariant()

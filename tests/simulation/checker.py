@@ -21,6 +21,7 @@ from podway_lab.region.model import StrictEC2
 from tests.fakes.store import FakeStore
 from tests.simulation.eligibility import STALE, Eligibility, Owner, is_failover
 from tests.simulation.facts import Fact, Past
+from tests.simulation.space import Space
 from tests.simulation.tasks import Invocation, Scheduler
 
 OURS = "podway"
@@ -51,10 +52,12 @@ class Checker:
     held: dict[Prefix, str] = field(default_factory=dict)
     """Who was last given a block."""
     checked: Counter[str] = field(default_factory=Counter)
+    space: Space = field(init=False)
 
     def __post_init__(self) -> None:
         self.eligibility = Eligibility(self.past, self.owners, self.store, self.holds_in_kernel)
         self.region.subscribe(self.hear)
+        self.space = Space(self.region, self.owners, self.past, self.holds_in_kernel, self.quarantine)
 
     # what functions come to know
 
@@ -78,8 +81,11 @@ class Checker:
                 run.notes["heard"] = now
             case "verdict":
                 self._refresh(about)
+            case "map":
+                self.space.told(self.store.maps[about])
             case "inventory":
                 self._check_addresses(about, now)
+                self._check_space(about, now)
                 run.notes["members"] = dict(self.store.found_members)
 
     def saw(self, answer: Mapping[str, Any]) -> None:
@@ -170,6 +176,15 @@ class Checker:
         died = self.died.get(owner)
         if died is None or now - died < self.quarantine:
             raise Broken(f"I4: {prefix} of {owner} (died {died}) went to {node} without a rest")
+
+    def _check_space(self, before: Mapping[str, Member], now: datetime) -> None:
+        """Nobody gets what another subnet had before nothing leads there any more."""
+        held = {prefix for member in before.values() for prefix in member.prefixes}
+        self.space.look(self.store, now)
+        for member in self.store.found_members.values():
+            for prefix in member.prefixes:
+                if prefix not in held and (why := self.space.leads_to_another(prefix, member.subnet, now)):
+                    raise Broken(f"I8: {prefix} of {member.id}: {why}")
 
     def _check_ready(self, member: Member, prefix: Prefix, since: int, now: datetime) -> None:
         """A block is handed out only when routes and kernels let packets for it through."""

@@ -26,6 +26,9 @@ FAULTS: Mapping[str, str] = {
     "a node flaps": "a node fails and recovers again and again",
     "peers suspect": "peers find that a node relays nothing",
     "hook extended": "a node may not die yet, because it relays still",
+    "space was given back": "a subnet gives back space that is empty",
+    "space was taken back": "a subnet takes back what it gave back, before it has rested",
+    "space had left": "nothing leads any more to what was given back: it is anybody's",
     **{name: name for name in DEEDS},
 }
 """By the name under which it is counted: what happens."""

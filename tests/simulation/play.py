@@ -14,9 +14,11 @@ from unittest.mock import patch
 from tests.simulation.checker import Broken
 from tests.simulation.peace import PEACE, check_peace, make_peace
 from tests.simulation.script import LASTS, Deed, do, launch, write_script
-from tests.simulation.world import Mutant, Odds, World
+from tests.simulation.world import POD_CIDR, Mutant, Odds, World
 
 ODDS = Odds(lost=0.1, doubled=0.1, late=0.1, crash=0.06, second_reconcile=0.1)
+TIGHT = 21
+"""Length of a pod CIDR in which subnets have to grow, and need what others gave back."""
 
 
 @dataclass
@@ -40,8 +42,10 @@ def make_world(seed: int, mutant: Mutant) -> World:
     """A cluster of one to three subnets; they may share tables, and tables may be small."""
     rng = Random(seed)
     subnets = rng.choice((1, 2, 2, 3, 3))
+    pod = Random(f"pod {seed}").choice((POD_CIDR, POD_CIDR, POD_CIDR.at(TIGHT)))
     tables = tuple(rng.choice((number, 0)) for number in range(subnets))
-    world = World(rng, quota=rng.choice((6, 8, 12, 50)) + subnets, tables=tables, mutant=mutant)
+    quota = rng.choice((6, 8, 12, 50)) + subnets
+    world = World(rng, quota=quota, tables=tables, pod_cidr=pod, mutant=mutant)
     for subnet in world.subnet_ids:
         for _ in range(rng.choice((0, 1, 2, 3, 3, 4))):
             launch(world, subnet)
@@ -52,7 +56,7 @@ def play(seed: int, *, script: tuple[Deed, ...] | None = None, mutant: Mutant | 
     """Let the story happen, by default the one that the seed tells."""
     story = Story(seed, write_script(Random(f"script {seed}")) if script is None else script)
     mutant = mutant or Mutant()
-    with _patched(mutant):
+    with patched(mutant):
         world = make_world(seed, mutant)
         try:
             _happen(world, story.script)
@@ -66,6 +70,7 @@ def play(seed: int, *, script: tuple[Deed, ...] | None = None, mutant: Mutant | 
     story.log = [world.plain(line) for line in world.log]
     story.checked = world.checker.checked
     story.fired = world.fired + world.calls.fired + Counter(deed.name for deed in story.script)
+    story.fired += world.checker.space.seen
     story.fired += Counter({f"EC2: {kind}": count for kind, count in world.faults.fired.items()})
     return story
 
@@ -83,7 +88,7 @@ def _happen(world: World, script: tuple[Deed, ...]) -> None:
 
 
 @contextmanager
-def _patched(mutant: Mutant) -> Iterator[None]:
+def patched(mutant: Mutant) -> Iterator[None]:
     with ExitStack() as stack:
         for target, other in mutant.patches:
             stack.enter_context(patch(target, other))

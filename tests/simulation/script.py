@@ -8,6 +8,7 @@ from random import Random
 
 from podway.domain.addressing import Prefix
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
+from podway.domain.withdrawal import ROUND
 from podway_lab.region.faults import Kind
 
 from tests.simulation.checker import OURS
@@ -34,10 +35,12 @@ def write_script(rng: Random) -> tuple[Deed, ...]:
     names = list(DEEDS)
     weights = [weight for weight, _ in DEEDS.values()]
     count = rng.randrange(4, 22)
-    return tuple(
+    deeds = [
         Deed(at, rng.choices(names, weights)[0], rng.getrandbits(32))
         for at in sorted(rng.uniform(0, LASTS) for _ in range(count))
-    )
+    ]
+    days = [Deed(rng.uniform(0, LASTS), "a day passes", 0) for _ in range(rng.choice((0, 0, 1, 2)))]
+    return tuple(sorted((*deeds, *days), key=lambda deed: deed.at))
 
 
 def do(world: World, deed: Deed) -> None:
@@ -170,7 +173,8 @@ def _reap(world: World, node: str) -> None:
 
 
 def _ours(world: World) -> list[tuple[str, Prefix]]:
-    return sorted(key for key, (maker, _) in world.checker.makers.items() if maker == OURS)
+    made = (key for key, (maker, _) in world.checker.makers.items() if maker == OURS)
+    return sorted(key for key in made if key[1] in world.region.state.tables[key[0]].routes)
 
 
 def _stranger(world: World, rng: Random) -> str:
@@ -225,6 +229,13 @@ def _check_by_hand(world: World, rng: Random) -> None:
         )
 
 
+def _day_passes(world: World, rng: Random) -> None:
+    """The last daily round was a day ago: whoever runs next lets subnets give back what is empty."""
+    del rng
+    if world.table.given_back is not None:
+        world.table.given_back -= ROUND
+
+
 def _api_trouble(world: World, rng: Random) -> None:
     kind = rng.choice((Kind.THROTTLED, Kind.BROKEN, Kind.UNREACHABLE, Kind.LOST_REPLY, Kind.STALE))
     chance = rng.choice((0.05, 0.2, 0.6))
@@ -255,4 +266,5 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a check is set by hand": (1, _check_by_hand),
     "EC2 has trouble": (3, _api_trouble),
     "the store has trouble": (2, _store_trouble),
+    "a day passes": (0, _day_passes),  # some stories have one or two beside what was drawn
 }

@@ -13,6 +13,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, CardRoute, Claim
 from podway.domain.handout import SubnetMap
 from podway.domain.health import Verdict
+from podway.domain.leaving import Leaving
 from podway.domain.members import Member
 from podway.domain.signals import LifecycleHook
 from podway_lab.region.model import Client, StrictEC2
@@ -84,6 +85,7 @@ class SimStore:
         verdicts = self._call("read", None, lambda: dict(table.found_verdicts))
         reports = self._call("read", None, lambda: dict(table.reports))
         hooks = self._call("read", None, lambda: dict(table.hooks))
+        leaving, given_back = self._call("read", None, lambda: (table.recall().leaving, table.given_back))
         return Memory(
             members=tuple(members[node] for node in sorted(members)),
             supernets=supernets,
@@ -93,6 +95,8 @@ class SimStore:
             reports=reports,
             maps=maps,
             hooks=hooks,
+            leaving=leaving,
+            given_back=given_back,
         )
 
     def save_inventory(
@@ -102,14 +106,26 @@ class SimStore:
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
+        leaving: Iterable[Leaving] = (),
+        settled: Iterable[Prefix] = (),
+        given_back: datetime | None = None,
     ) -> None:
         kept, gone, before = tuple(members), tuple(forgotten), {}
+        moved, rested = tuple(leaving), tuple(settled)
 
         def save() -> None:
             before.update(self.table.found_members)
-            self.table.save_inventory(owner, members=kept, forgotten=gone, supernets=supernets)
+            self.table.save_inventory(
+                owner,
+                members=kept,
+                forgotten=gone,
+                supernets=supernets,
+                leaving=moved,
+                settled=rested,
+                given_back=given_back,
+            )
 
-        if kept or gone or supernets:
+        if kept or gone or supernets or moved or rested or given_back:
             self._call("inventory", before, save)
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -80,6 +80,7 @@ class World:
     quota: int
     tables: tuple[int, ...]
     """For each subnet the number of its table."""
+    pod_cidr: Prefix = POD_CIDR
     mutant: Mutant = field(default_factory=Mutant)
     odds: Odds = field(default_factory=Odds)
     fired: Counter[str] = field(default_factory=Counter)
@@ -116,7 +117,7 @@ class World:
             self.region,
             self.scheduler,
             self.table,
-            POD_CIDR,
+            self.pod_cidr,
             RULES.quarantine,
             lambda node: self.agents[node].generation if node in self.agents else 0,
         )
@@ -153,7 +154,7 @@ class World:
     def _functions(self) -> None:
         client: Any = SimClient(self.region, OURS, self.scheduler, self.checker.saw)
         self.cloud: Cloud = Ec2Cloud(client, cluster="sim", quota=RouteQuota(fixed=self.quota))
-        rules = self.mutant.rules
+        rules = replace(self.mutant.rules, pod_cidrs=(self.pod_cidr,))
         store: Store = SimStore(self.table, self.calls, self.checker.noted)
         self.failover = Failover(
             cloud=self.cloud,

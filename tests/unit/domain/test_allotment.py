@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from podway.domain.addressing import Prefix
 from podway.domain.allotment import CONTENT, MOST_BLOCKS, Allotment, allot
+from podway.domain.leaving import Leaving
 from podway.domain.members import HeldBlock, Member
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -24,6 +25,8 @@ def allotted(
     pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,),
     now: datetime = NOW,
     wanted: Mapping[str, int] = CONTENT,
+    leaving: tuple[Leaving, ...] = (),
+    give_back: bool = False,
 ) -> Allotment:
     present = tuple(present)
     return allot(
@@ -37,6 +40,8 @@ def allotted(
         now=now,
         quarantine=REST,
         wanted=wanted,
+        leaving=leaving,
+        give_back=give_back,
     )
 
 
@@ -159,3 +164,27 @@ def test_a_wish_is_one_for_every_family() -> None:
     found = allotted(first.members, supernets=first.supernets, pod_cidrs=both, wanted={"i-1": 2})
 
     assert sorted(one.version for one in found.members[0].prefixes) == [4, 4, 6, 6]
+
+
+def test_in_a_round_subnets_give_back_what_they_do_not_need_and_nobody_loses_a_block() -> None:
+    first = allotted([NEWCOMER])
+    (supernet,) = first.supernets["subnet-a"]
+
+    found = allotted(first.members, supernets=first.supernets, give_back=True)
+    again = allotted(found.members, supernets=found.supernets, leaving=found.leaving, give_back=True)
+
+    (kept,) = found.supernets["subnet-a"]
+    assert found.members == first.members
+    assert kept.length > supernet.length
+    assert kept.size + sum(one.prefix.size for one in found.leaving) == supernet.size
+    assert {one.subnet for one in found.leaving} == {"subnet-a"}
+    assert again == found
+
+
+def test_what_rests_is_not_given_back() -> None:
+    first = allotted([NEWCOMER, replace(NEWCOMER, id="i-2")])
+    gone = replace(first.members[1], gone_at=NOW)
+
+    found = allotted(first.members[:1], [gone], supernets=first.supernets, give_back=True)
+
+    assert not any(one.prefix.overlaps(gone.prefixes[0]) for one in found.leaving)

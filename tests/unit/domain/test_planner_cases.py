@@ -288,3 +288,25 @@ def test_improvement_is_limited_in_calls() -> None:
 
     assert more == [needed + 1, needed + 2]
     assert plan(roomy).route_tables[0].direct_weight == 6
+
+
+@pytest.mark.parametrize("quota", [3, 50])
+@pytest.mark.parametrize("length", [20, 21])
+def test_space_that_was_given_back_has_no_route_in_any_table_though_keeping_one_would_cost_no_call(
+    quota: int, length: int
+) -> None:
+    before = settled(cluster(node("a", 0), node("a", 1), node("b", 0), node("b", 1), quota=quota))
+    kept, half = NETS["a"].at(20).halves()
+    extra = Route(half.at(length) if length > 20 else kept, "eni-a1", owned=True)
+    (table,) = before.route_tables
+    table = replace(table, routes=(*table.routes, extra), quota=quota + 1)
+    subnets = (Subnet("a", (kept,)), Subnet("b", (NETS["b"],)))
+    after = replace(before, subnets=subnets, route_tables=(table,))
+
+    made = planned(replace(after, leaving=(half,)), fresh=False)
+    free = planned(after, fresh=False)
+
+    assert not any(half.overlaps(route.destination) for route in made.routes)
+    assert any(half.overlaps(route.destination) for route in free.routes), "it would have gone anyway"
+    assert hops(made).keys() >= {str(NETS["b"])}
+    assert made.holes == ()

@@ -13,6 +13,7 @@ from podway.adapters.fast_items import INVENTORY, Item, key, moment_text, read_m
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
 from podway.domain.handout import MapMember, SubnetMap
+from podway.domain.leaving import Leaving
 from podway.domain.members import HeldBlock, Member
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
@@ -28,6 +29,10 @@ def node_key(node: str) -> dict[str, str]:
 
 def subnet_key(subnet: str) -> dict[str, str]:
     return key(INVENTORY, f"subnet#{subnet}")
+
+
+def leaving_key(prefix: Prefix) -> dict[str, str]:
+    return key(INVENTORY, f"leaving#{prefix}")
 
 
 def snapshot_key(subnet: str, part: str) -> dict[str, str]:
@@ -66,6 +71,30 @@ def read_member(item: Item) -> Member:
 
 def supernets_item(subnet: str, supernets: tuple[Prefix, ...]) -> Item:
     return {**subnet_key(subnet), "subnet": subnet, "supernets": [str(one) for one in supernets]}
+
+
+def leaving_item(one: Leaving) -> Item:
+    return {
+        **leaving_key(one.prefix),
+        "leaving": str(one.prefix),
+        "subnet": one.subnet,
+        "gone_at": moment_text(one.gone_at),
+        "generation": one.generation,
+    }
+
+
+def read_leaving(item: Item) -> Leaving:
+    return Leaving(
+        Prefix.parse(item["leaving"]), item["subnet"], read_moment(item["gone_at"]), int(item["generation"])
+    )
+
+
+def given_back_item(moment: datetime) -> Item:
+    return {**key(INVENTORY, "given_back"), "given_back": moment.isoformat()}
+
+
+def read_given_back(item: Item) -> datetime:
+    return datetime.fromisoformat(item["given_back"])
 
 
 def read_report(item: Item) -> AgentReport:

@@ -203,6 +203,7 @@ class Operator:
             members=roll.present,
             standings=standings,
             supernets=memory.supernets,
+            leaving=[one.prefix for one in memory.leaving],
             now=now,
         )
         frozen = freeze(cluster)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover import Card, CardRoute, Claim
     from podway.domain.handout import SubnetMap
     from podway.domain.health import Verdict
+    from podway.domain.leaving import Leaving
     from podway.domain.members import Instance, Member
     from podway.domain.model import RouteTable, Step
     from podway.domain.review import AlarmSeen
@@ -89,6 +90,9 @@ class Memory:
     maps: Mapping[str, SubnetMap]
     hooks: Mapping[str, PendingHook] = field(default_factory=dict)
     """Hooks that wait, by instance."""
+    leaving: tuple[Leaving, ...] = ()
+    given_back: datetime | None = None
+    """When subnets last gave back space; at first, when the clock was started."""
 
 
 class ClaimAnswer(StrEnum):
@@ -186,8 +190,14 @@ class Store(FailoverStore, Protocol):
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
+        leaving: Iterable[Leaving] = (),
+        settled: Iterable[Prefix] = (),
+        given_back: datetime | None = None,
     ) -> None:
-        """Write changed members and supernets, remove forgotten ones. Raises Superseded."""
+        """Write changed members, supernets and space that is leaving, remove what is forgotten or settled.
+
+        *given_back*, if any, is the time of the daily round that did so. Raises Superseded.
+        """
         ...
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from podway.app.addresses import acknowledged_by, blocks_wanted, save_addresses, withdraw
 from podway.app.apply import Applier
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
@@ -30,6 +31,7 @@ from podway.domain.peers import is_watched
 from podway.domain.planner import plan
 from podway.domain.review import AlarmSeen
 from podway.domain.survey import Owned, Standing, Survey, make_cluster, mark_owned
+from podway.domain.withdrawal import is_due
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better (DESIGN.md, section 8)."""
@@ -111,10 +113,11 @@ class _Run:
         memory, alarms = self._judge(survey, memory, now)
         self._clear_checks(survey)
         roll = self._call_roll(survey, memory, now)
-        allotment = self._allocate(memory, roll, now)
-        members = self._remember_members(memory, allotment, roll)
-        interfaces = frozenset(name for one in (*members, *roll.resting) for name in one.interfaces)
+        known = (*roll.present, *roll.resting)
+        interfaces = frozenset(name for one in known for name in one.interfaces)
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
+        allotment = self._allocate(survey, memory, roll, owned, now)
+        members = allotment.members
         seen = self._cluster(survey, memory, allotment, owned, now)
         frozen = self._freeze(seen)
         cluster = frozen.cluster
@@ -162,31 +165,27 @@ class _Run:
 
     # Allocate
 
-    def _allocate(self, memory: Memory, roll: Roll, now: datetime) -> Allotment:
-        return allot(
+    def _allocate(self, survey: Survey, memory: Memory, roll: Roll, owned: Owned, now: datetime) -> Allotment:
+        """Who has what; written before anybody hears of it."""
+        rules = self.rules
+        space = withdraw(survey, memory, roll, owned, now=now, rest=rules.quarantine)
+        self.outcome.warnings += space.warnings
+        allotment = allot(
             roll.present,
             roll.resting,
             memory.supernets,
-            pod_cidrs=self.rules.pod_cidrs,
-            block_length=self.rules.block_length,
+            pod_cidrs=rules.pod_cidrs,
+            block_length=rules.block_length,
             subnets={member.subnet for member in roll.present} | memory.supernets.keys(),
             generations={subnet: one.generation for subnet, one in memory.maps.items()},
             now=now,
-            quarantine=self.rules.quarantine,
-            wanted=_wanted(memory, roll.present),
+            quarantine=rules.quarantine,
+            wanted=blocks_wanted(memory, roll.present),
+            leaving=space.leaving,
+            give_back=is_due(memory.given_back, now=now),
         )
-
-    def _remember_members(self, memory: Memory, allotment: Allotment, roll: Roll) -> tuple[Member, ...]:
-        """Write what changed before anybody hears of it."""
-        before = {member.id: member for member in memory.members}
-        supernets = {
-            subnet: allotment.supernets.get(subnet, ())
-            for subnet in memory.supernets.keys() | allotment.supernets.keys()
-            if memory.supernets.get(subnet, ()) != allotment.supernets.get(subnet, ())
-        }
-        changed = [one for one in (*allotment.members, *roll.resting) if before.get(one.id) != one]
-        self.store.save_inventory(self.owner, members=changed, forgotten=roll.forgotten, supernets=supernets)
-        return allotment.members
+        save_addresses(self.store, self.owner, memory, allotment, roll, now=now)
+        return allotment
 
     # Plan
 
@@ -194,7 +193,7 @@ class _Run:
         self, survey: Survey, memory: Memory, allotment: Allotment, owned: Owned, now: datetime
     ) -> Cluster:
         instances = {instance.id: instance for instance in survey.instances}
-        acknowledged = _acknowledged(memory, allotment.members)
+        acknowledged = acknowledged_by(memory, allotment.members)
         heard = {identity: report.heartbeat for identity, report in memory.reports.items()}
         standings = {
             member.id: Standing(
@@ -213,6 +212,7 @@ class _Run:
             members=allotment.members,
             standings=standings,
             supernets=allotment.supernets,
+            leaving=[one.prefix for one in allotment.leaving],
             now=now,
         )
 
@@ -312,7 +312,7 @@ class _Run:
         barred: frozenset[str],
     ) -> None:
         """Blocks that may be used now: written, then told to the agents."""
-        acknowledged = _acknowledged(memory, members)
+        acknowledged = acknowledged_by(memory, members)
         after = hand_out(members, cluster, planned, tables=tables, acknowledged=acknowledged, barred=barred)
         changed = [new for new, old in zip(after, members, strict=True) if new != old]
         if not changed:
@@ -364,24 +364,6 @@ class _Run:
             for node in cluster.nodes
             if node.network_interface in new_hops and is_accused(verdicts.get(node.id))
         }
-
-
-def _acknowledged(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
-    """What each member's kernel holds; a report from another subnet's time says nothing about this one."""
-    return {
-        member.id: report.generation
-        for member in members
-        if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
-    }
-
-
-def _wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
-    """How many blocks each member's pods need, as its agent says; of another subnet's time: not said."""
-    return {
-        member.id: report.blocks_wanted
-        for member in members
-        if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
-    }
 
 
 def _targets(steps: Iterable[Step]) -> set[str]:

@@ -13,7 +13,7 @@ from math import cos, pi, sin
 from random import Random
 
 from podway.domain.addressing import WIDTH, Prefix
-from podway.domain.ipam.pool import Pool
+from podway.domain.ipam.pool import ALWAYS, Pool
 
 DAILY = 0.25
 DRIFT = 0.45
@@ -70,10 +70,14 @@ class Buddies:
         self._length = scene.block_length
         self._pool = Pool(scene.pod_cidr, scene.zones)
         self._resting: list[Prefix] = []
+        self._leaving: list[tuple[str, Prefix]] = []
+        self._crowded = False
 
     def join(self, zone: int) -> Prefix | None:
         """A block for a node of the zone."""
-        return self._pool.place(str(zone), self._length)
+        block = self._pool.place(str(zone), self._length)
+        self._crowded |= block is None
+        return block
 
     def leave(self, block: Prefix) -> None:
         """The block rests until the round is over: the quarantine by default."""
@@ -85,9 +89,15 @@ class Buddies:
         for block in self._resting:
             self._pool.rested(block)
         self._resting.clear()
+        for subnet, prefix in self._leaving:
+            self._pool.settle(subnet, prefix)
+        self._leaving, self._pool.given = self._pool.given, []
+        if self._crowded:
+            self._pool.trim(below=ALWAYS)
+        self._crowded = False
 
     def day(self) -> None:
-        """A day is over: empty halves go back."""
+        """A day is over: what is empty goes back. Its routes go in a round, and then it rests for one."""
         self._pool.trim()
 
     def supernets(self) -> set[tuple[Prefix, str]]:

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from podway.domain.addressing import WIDTH, Prefix
-from podway.domain.ipam import AddressSpace, Assigned, NoRoom, Resting, Supernet, Want, allocate
+from podway.domain.ipam import (
+    AddressSpace,
+    Assigned,
+    NoRoom,
+    Resting,
+    Supernet,
+    Want,
+    allocate,
+    trim,
+)
+from podway.domain.leaving import Leaving
 from podway.domain.members import HeldBlock, Member
 
 MOST_BLOCKS = 8
@@ -21,11 +31,12 @@ CONTENT: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """Members with their blocks, the supernets afterwards, and who got none."""
+    """Members with their blocks, the supernets afterwards, who got none, and what subnets gave back."""
 
     members: tuple[Member, ...]
     supernets: Mapping[str, tuple[Prefix, ...]]
     refused: tuple[NoRoom, ...]
+    leaving: tuple[Leaving, ...] = ()
 
 
 def allot(
@@ -40,6 +51,8 @@ def allot(
     now: datetime,
     quarantine: timedelta,
     wanted: Mapping[str, int] = CONTENT,
+    leaving: tuple[Leaving, ...] = (),
+    give_back: bool = False,
 ) -> Allotment:
     """A block of every family of *pod_cidrs* for each present member that lacks one.
 
@@ -50,9 +63,13 @@ def allot(
     *block_length* is that of the first pod CIDR's family; another family's block holds as many
     addresses. A new block first appears in the next generation of its subnet's map. What a gone
     member held rests while we remember it.
+
+    Nobody gets what is *leaving* but the subnet that gave it back. With *give_back*, subnets then give back
+    what of their supernets is empty and more than they need.
     """
     present = tuple(sorted(present, key=lambda member: member.id))
     space = _space(present, resting, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
+    space = replace(space, leaving=leaving)
     lengths = _lengths(pod_cidrs, block_length)
     wants = [
         Want(member.subnet, member.id, length, version)
@@ -61,6 +78,7 @@ def allot(
         if _held(member, version) < max(1, min(wanted.get(member.id, 1), MOST_BLOCKS))
     ]
     found = allocate(space, wants, now=now, subnets=subnets)
+    after = trim(found.space, now=now, subnets=subnets) if give_back else found.space
     new: dict[str, list[Prefix]] = {}
     for block in found.placed:
         new.setdefault(block.node, []).append(block.prefix)
@@ -69,8 +87,9 @@ def allot(
             _with_blocks(member, new.get(member.id, ()), generations.get(member.subnet, 0) + 1)
             for member in present
         ),
-        supernets=_by_subnet(found.space.supernets),
+        supernets=_by_subnet(after.supernets),
         refused=found.refused,
+        leaving=after.leaving,
     )
 
 

@@ -125,6 +125,8 @@ class Cluster:
     nodes: tuple[Node, ...]
     route_tables: tuple[RouteTable, ...]
     vpc_cidrs: tuple[Prefix, ...] = ()
+    leaving: tuple[Prefix, ...] = ()
+    """Space that a subnet gave back and nobody owns yet: no route may cover it."""
 
 
 class RouteKind(StrEnum):

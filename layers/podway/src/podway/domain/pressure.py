@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.model import Cluster
-from podway.domain.routing import Facts, TableFacts
+from podway.domain.routing import NOBODYS, Facts, TableFacts
 
 WARN, ALERT = 0.80, 0.95
 
@@ -53,7 +53,7 @@ def pressures(cluster: Cluster, held: Iterable[Prefix]) -> tuple[Pressure, ...]:
 
 def _taken(seen: TableFacts) -> float:
     table = seen.table
-    least = len(seen.facts.supernets) + table.reserve
+    least = sum(subnet != NOBODYS for _, subnet in seen.facts.supernets) + table.reserve
     return (table.quota - seen.slots + least) / table.quota if table.quota else 1.0
 
 

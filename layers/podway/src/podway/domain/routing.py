@@ -24,6 +24,9 @@ from podway.domain.model import (
 
 Made = TypeVar("Made")
 
+NOBODYS = ""
+"""Stands for a subnet as the owner of space that is leaving: it has no node, so no route may lead there."""
+
 LENGTH_BITS = 8
 """Bits that hold the length of a prefix of either family."""
 
@@ -152,15 +155,10 @@ class Facts:
 
     @cached_property
     def supernets(self) -> tuple[tuple[Prefix, str], ...]:
-        """Every supernet with its subnet, in trie order."""
-        return tuple(
-            sorted(
-                (prefix, subnet.id)
-                for subnet in self.cluster.subnets
-                for prefix in subnet.supernets
-                if prefix.version == self.version
-            )
-        )
+        """Every supernet with its subnet, in trie order; also space that is leaving, as nobody's."""
+        owned = [(prefix, subnet.id) for subnet in self.cluster.subnets for prefix in subnet.supernets]
+        left = [(prefix, NOBODYS) for prefix in self.cluster.leaving]
+        return tuple(sorted(pair for pair in (*owned, *left) if pair[0].version == self.version))
 
     @cached_property
     def _derived(self) -> dict[str, object]:

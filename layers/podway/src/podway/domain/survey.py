@@ -153,13 +153,18 @@ def make_cluster(
     standings: Mapping[str, Standing],
     supernets: Mapping[str, tuple[Prefix, ...]],
     now: datetime,
+    leaving: Iterable[Prefix] = (),
 ) -> Cluster:
-    """All facts as the planner wants them. Members without a standing (gone) have no node."""
+    """All facts as the planner wants them. Members without a standing (gone) have no node.
+
+    What is *leaving* out of borrowed space is its lender's, whose route may cover it.
+    """
     present = [member for member in members if member.id in standings]
     handed_out: dict[str, list[HeldBlock]] = {}
     for member in present:
         handed_out.setdefault(member.subnet, []).extend(block for block in member.blocks if block.ready)
     subnets = {subnet.id: subnet.availability_zone for subnet in survey.subnets}
+    owned = [prefix for several in supernets.values() for prefix in several]
     return Cluster(
         name=name,
         pod_cidrs=pod_cidrs,
@@ -174,6 +179,7 @@ def make_cluster(
             if member.blocks
         ),
         route_tables=tables,
+        leaving=tuple(sorted(one for one in leaving if not any(net.contains(one) for net in owned))),
     )
 
 

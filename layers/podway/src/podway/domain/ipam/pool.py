@@ -6,9 +6,12 @@ The policy (each step only when the one before found nothing):
 2. the biggest supernet of its subnet, lowest address first: strays drain and upper halves empty;
 3. a supernet doubles in place, or the subnet gets another one where there is most room
    (first supernets lie far apart: sparse allocation as in RFC 3531, so that they can double);
-4. every subnet gives back empty supernets and halves, also halves in which only others borrow;
-5. space is borrowed at the top end of another subnet's supernet, at the price of one longer route;
+4. space is borrowed at the top end of another subnet's supernet, at the price of one longer route;
    borrowed space doubles in place too.
+
+Once a day, and after somebody found no room, subnets give back empty supernets and halves, also halves in
+which only others borrow. What was given back is leaving: its subnet may take it back, and nobody else may
+have it before it has settled.
 """
 
 from __future__ import annotations
@@ -56,6 +59,10 @@ class Pool:
     expected: int
     free: Pieces = field(init=False)
     extents: dict[str, list[Extent]] = field(default_factory=dict)
+    leaving: dict[str, Pieces] = field(default_factory=dict)
+    """What was given back and has not settled, by the subnet that had it."""
+    given: list[tuple[str, Prefix]] = field(default_factory=list)
+    """What was given back since the pool was made, in order."""
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +82,13 @@ class Pool:
             lender.free.exclude(*piece)
             lender.lent += 1
         self._open(subnet, piece, lender)
+
+    def adopt_leaving(self, subnet: str, prefix: Prefix) -> None:
+        """Enter what *subnet* gave back; after the supernets. Inside one of its own it was taken back."""
+        around = self.extent_around(prefix)
+        if around is None or around.subnet != subnet:
+            (around or self).free.exclude(prefix.value, prefix.length)
+            self._leaving_of(subnet).give(prefix.value, prefix.length)
 
     def occupy(self, prefix: Prefix, *, used: bool) -> None:
         """Mark an existing block (*used*) or a resting prefix as taken, wherever it lies."""
@@ -117,7 +131,6 @@ class Pool:
             self._beside(subnet, length, near)
             or self._inside(subnet, length)
             or self._grown(subnet, length)
-            or self._reclaimed(subnet, length)
             or self._borrowed(subnet, length)
         )
 
@@ -134,7 +147,6 @@ class Pool:
             self.free.give(prefix.value, prefix.length)
             return
         extent.free.give(prefix.value, prefix.length)
-        self._close_if_empty(extent)
 
     def _beside(self, subnet: str, length: int, near: Sequence[Prefix]) -> Prefix | None:
         for block in sorted(near):
@@ -173,10 +185,17 @@ class Pool:
             if extent.lender is not None or old <= self.cidr.length or old > length:
                 continue
             buddy = value ^ (1 << (self.width - old))
-            if self.free.take(buddy, old):
+            if self._win(subnet, (buddy, old), None):
                 self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
                 return True
         return False
+
+    def _win(self, subnet: str, piece: Piece, lender: Extent | None) -> bool:
+        """Take a free piece of the lender or of the pod CIDR, or one that the subnet itself gave back."""
+        if (lender or self).free.take(*piece):
+            return True
+        left = self.leaving.get(subnet)
+        return left is not None and self.extent_around(self._prefix(piece)) is lender and left.take(*piece)
 
     def _further(self, subnet: str, length: int) -> bool:
         roomiest = self.free.largest()
@@ -208,15 +227,36 @@ class Pool:
 
     # -- shrinking ----------------------------------------------------------------------------
 
-    def trim(self, *, below: float = LOW_USE) -> list[Prefix]:
-        """Give back empty halves of supernets with use under *below*; the prefixes that became free."""
-        freed = []
+    def trim(self, *, below: float = LOW_USE) -> None:
+        """Give back empty supernets, but each subnet's last, and empty halves with use under *below*."""
+        for extent in list(self._all()):
+            if extent in self.extents[extent.subnet]:
+                self._close_if_empty(extent)
         for extent in list(self._all()):
             while (half := self._empty_half(extent)) and extent.used < below * self._size(extent):
-                freed.append(self._prefix(half))
                 self._give_back(extent, half)
         self._unite()
-        return freed
+
+    def settle(self, subnet: str, prefix: Prefix) -> None:
+        """Whatever of *prefix*, which *subnet* gave back, it has not taken back may be anybody's."""
+        for part in self.still_leaving(subnet, prefix):
+            self.leaving[subnet].take(part.value, part.length)
+            (self.extent_around(part) or self).free.give(part.value, part.length)
+
+    def still_leaving(self, subnet: str, prefix: Prefix) -> list[Prefix]:
+        """The parts of *prefix* that the subnet gave back, and that have not settled."""
+        left = self._leaving_of(subnet)
+        if left.holder(prefix.value, prefix.length):
+            return [prefix]
+        return [self._prefix(piece) for piece in sorted(left.inside(prefix.value, prefix.length))]
+
+    def _leaving_of(self, subnet: str) -> Pieces:
+        return self.leaving.setdefault(subnet, Pieces(self.free.root, self.width))
+
+    def _let_go(self, subnet: str, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._leaving_of(subnet).give(*piece)
+            self.given.append((subnet, self._prefix(piece)))
 
     def _unite(self) -> None:
         """Make one supernet of any two of a subnet that are buddies: one route less."""
@@ -249,12 +289,6 @@ class Pool:
         if extent.lender is not None:
             extent.lender.lent -= 1
 
-    def close_empty(self) -> None:
-        """Give back every supernet that nobody uses, but each subnet's last."""
-        for extent in list(self._all()):
-            if extent in self.extents[extent.subnet]:
-                self._close_if_empty(extent)
-
     def _size(self, extent: Extent) -> int:
         return self._size_of(extent.piece)
 
@@ -268,14 +302,15 @@ class Pool:
             return None
         upper = (value + (1 << (self.width - length - 1)), length + 1)
         for half in (upper, (value, length + 1)):
-            if extent.free.holder(*half) or (extent.lent and self._is_lent_or_free(extent, half)):
+            if extent.free.holder(*half) or self._is_lent_or_free(extent, half):
                 return half
         return None
 
     def _is_lent_or_free(self, extent: Extent, half: Piece) -> bool:
-        lent = [borrower.piece for borrower in self._borrowers(extent, half)]
-        pieces = [*extent.free.inside(*half), *lent]
-        return bool(lent) and sum(1 << (self.width - length) for _, length in pieces) == self._size_of(half)
+        lent = [borrower.piece for borrower in self._borrowers(extent, half)] if extent.lent else []
+        lent += [piece for left in self.leaving.values() for piece in left.inside(*half)]
+        pieces = [*extent.free.inside(*half), *lent] if lent else []
+        return sum(map(self._size_of, pieces)) == self._size_of(half)
 
     def _borrowers(self, extent: Extent, half: Piece) -> list[Extent]:
         """Who borrows from the extent inside that half."""
@@ -302,26 +337,17 @@ class Pool:
         value, length = extent.piece
         other = (value if half[0] != value else value + (1 << (self.width - length - 1)), length + 1)
         self._resize(extent, other)
-        for piece in pieces:
-            (extent.lender.free if extent.lender else self.free).give(*piece)
+        self._let_go(extent.subnet, pieces)
 
     def _close_if_empty(self, extent: Extent) -> None:
-        """An empty supernet goes back at once, unless it is its subnet's last."""
+        """An empty supernet goes back, unless it is its subnet's last."""
         siblings = self.extents[extent.subnet]
         if extent.used or len(siblings) == 1 or extent.free.holder(*extent.piece) is None:
             return
         siblings.remove(extent)
-        if extent.lender is None:
-            self.free.give(*extent.piece)
-            return
-        extent.lender.lent -= 1
-        extent.lender.free.give(*extent.piece)
-        self._close_if_empty(extent.lender)
-
-    def _reclaimed(self, subnet: str, length: int) -> Prefix | None:
-        self.close_empty()
-        self.trim(below=ALWAYS)
-        return self._grown(subnet, length)
+        if extent.lender is not None:
+            extent.lender.lent -= 1
+        self._let_go(extent.subnet, [extent.piece])
 
     def _borrowed(self, subnet: str, length: int) -> Prefix | None:
         """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once.
@@ -356,7 +382,7 @@ class Pool:
             if lender is None or old > length or old < longest or old - 1 <= lender.piece[1]:
                 continue
             buddy = value ^ (1 << (self.width - old))
-            if lender.free.take(buddy, old):
+            if self._win(subnet, (buddy, old), lender):
                 self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
                 return True
         return False

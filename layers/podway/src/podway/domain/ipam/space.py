@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.ipam.pool import LOW_USE, Pool
+from podway.domain.ipam.pool import ALWAYS, LOW_USE, Pool
+from podway.domain.leaving import Leaving
 
 VERSION_4 = 4
 
@@ -45,6 +46,7 @@ class AddressSpace:
     supernets: tuple[Supernet, ...] = ()
     blocks: tuple[Assigned, ...] = ()
     resting: tuple[Resting, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +82,8 @@ def allocate(
     """A block for every want, where there is room for it.
 
     *subnets* are all subnets of the cluster: their number says how far apart first supernets lie.
-    Does not depend on the order of anything given. Resting prefixes whose time has come are free.
+    Does not depend on the order of anything given. Resting prefixes whose time has come are free. When
+    somebody finds no room, the others give back what is empty, for whoever asks when that has left.
     """
     space = replace(space, resting=tuple(rest for rest in space.resting if rest.until > now))
     expected = len(set(subnets) | {want.subnet for want in wants} | {net.subnet for net in space.supernets})
@@ -98,7 +101,10 @@ def allocate(
             continue
         near.append(found)
         placed.append(Assigned(found, want.node, want.subnet))
-    after = replace(space, supernets=_supernets(space, pools), blocks=tuple(sorted((*space.blocks, *placed))))
+    if refused:
+        for pool in pools:
+            pool.trim(below=ALWAYS)
+    after = _after(replace(space, blocks=tuple(sorted((*space.blocks, *placed)))), pools)
     return Allocation(after, tuple(placed), tuple(refused))
 
 
@@ -118,14 +124,14 @@ def trim(
 ) -> AddressSpace:
     """The space after empty supernets, and empty halves of little-used ones, were given back.
 
-    A round a day is enough. A half with a block that still rests is not empty.
+    A round a day is enough. A half with a block that still rests is not empty. What is given back is
+    leaving: its subnet may take it back, and nobody else may have it until the caller drops it from there.
     """
     space = replace(space, resting=tuple(rest for rest in space.resting if rest.until > now))
     pools = _pools(space, len(set(subnets) | {net.subnet for net in space.supernets}))
     for pool in pools:
-        pool.close_empty()
         pool.trim(below=below)
-    return replace(space, supernets=_supernets(space, pools))
+    return _after(space, pools)
 
 
 def _place(pool: Pool, want: Want, near: Sequence[Prefix]) -> Prefix | None:
@@ -141,6 +147,9 @@ def _pools(space: AddressSpace, expected: int) -> list[Pool]:
         inside = [net for net in space.supernets if cidr.contains(net.prefix)]
         for net in sorted(inside, key=lambda net: (net.prefix.length, net.prefix)):
             pool.adopt_supernet(net.subnet, net.prefix)
+        for one in space.leaving:
+            if cidr.contains(one.prefix):
+                pool.adopt_leaving(one.subnet, one.prefix)
         for block in space.blocks:
             if cidr.contains(block.prefix):
                 pool.occupy(block.prefix, used=True)
@@ -149,6 +158,22 @@ def _pools(space: AddressSpace, expected: int) -> list[Pool]:
                 pool.occupy(rest.prefix, used=False)
         pools.append(pool)
     return pools
+
+
+def _after(space: AddressSpace, pools: Sequence[Pool]) -> AddressSpace:
+    return replace(space, supernets=_supernets(space, pools), leaving=_leaving(space, pools))
+
+
+def _leaving(space: AddressSpace, pools: Sequence[Pool]) -> tuple[Leaving, ...]:
+    """What was leaving before, as far as nobody took it back, and what the pools were given."""
+    found: dict[tuple[Prefix, str], Leaving] = {}
+    for pool in pools:
+        known = [one for one in space.leaving if pool.cidr.contains(one.prefix)]
+        known += [Leaving(prefix, subnet) for subnet, prefix in pool.given]
+        for one in known:
+            for part in pool.still_leaving(one.subnet, one.prefix):
+                found[part, one.subnet] = replace(one, prefix=part)
+    return tuple(found[key] for key in sorted(found))
 
 
 def _supernets(space: AddressSpace, pools: Sequence[Pool]) -> tuple[Supernet, ...]:
@@ -168,9 +193,10 @@ def _reason(space: AddressSpace, placed: Sequence[Assigned], want: Want) -> str:
         return f"a /{want.length} is larger than the pod CIDR {', '.join(map(str, cidrs))}"
     size = sum(cidr.size for cidr in cidrs)
     taken = (block.prefix for block in (*space.blocks, *placed) if block.prefix.version == want.version)
-    resting = (rest.prefix for rest in space.resting if rest.prefix.version == want.version)
+    waiting = [*(rest.prefix for rest in space.resting), *(one.prefix for one in space.leaving)]
+    idle = (prefix for prefix in waiting if prefix.version == want.version)
     return (
         f"no free /{want.length} in {', '.join(map(str, cidrs))}: "
         f"{sum(prefix.size for prefix in taken) / size:.0%} in use, "
-        f"{sum(prefix.size for prefix in resting) / size:.0%} resting"
+        f"{sum(prefix.size for prefix in idle) / size:.0%} resting"
     )
