@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Node, Plan, Route, RouteTable, Subnet
+from podway.domain.model import Cluster, ForwarderPreference, Node, Plan, Route, RouteTable, Subnet
 
 POD = Prefix.parse("10.0.0.0/8")
 BLOCK = 26
@@ -45,11 +45,51 @@ def _node(random: Random, zone: int, net: Prefix, place: int, *, weighted: bool)
 
 
 def carried_out(before: Cluster, made: Plan) -> Cluster:
-    """The cluster with the plan's routes in its table."""
-    table = before.route_tables[0]
-    others = [route for route in table.routes if not route.owned]
-    ours = [Route(r.destination, r.network_interface, owned=True) for r in made.route_tables[0].routes]
-    return replace(before, route_tables=(replace(table, routes=(*others, *ours)),))
+    """The cluster with the plan's routes in its tables."""
+    tables = []
+    for table, planned in zip(before.route_tables, made.route_tables, strict=True):
+        others = [route for route in table.routes if not route.owned]
+        ours = [Route(r.destination, r.network_interface, owned=True) for r in planned.routes]
+        tables.append(replace(table, routes=(*others, *ours)))
+    return replace(before, route_tables=tuple(tables))
+
+
+def copied(of: Cluster, tables: int) -> Cluster:
+    """So many tables with the routes of the first, so that a next hop has as many of each route."""
+    return replace(
+        of, route_tables=tuple(replace(of.route_tables[0], id=f"rtb-{n}") for n in range(1, tables + 1))
+    )
+
+
+def scattered(of: Cluster, supernets: int, forwarders: int) -> Cluster:
+    """Each subnet's supernet in so many pieces far apart, and only so many of its nodes may relay."""
+    subnets = []
+    moved: dict[str, dict[Prefix, int]] = {}
+    for zone, subnet in enumerate(of.subnets):
+        (whole,) = subnet.supernets
+        length = whole.length + (supernets - 1).bit_length()
+        pieces = [Prefix(4, whole.value + (n << (32 - length)), length) for n in range(supernets)]
+        apart = {
+            piece: POD.value + ((n * len(of.subnets) + zone) * 2 << (32 - length))
+            for n, piece in enumerate(pieces)
+        }
+        subnets.append(replace(subnet, supernets=tuple(Prefix(4, at, length) for at in apart.values())))
+        moved[subnet.id] = apart
+    left = {subnet.id: forwarders for subnet in of.subnets}
+    nodes = []
+    for node in of.nodes:
+        (block,) = node.blocks
+        piece, at = next(one for one in moved[node.subnet].items() if one[0].contains(block))
+        may = left[node.subnet] > 0
+        left[node.subnet] -= 1
+        nodes.append(
+            replace(
+                node,
+                blocks=(Prefix(4, at + block.value - piece.value, block.length),),
+                forwarder=ForwarderPreference.ALLOW if may else ForwarderPreference.NEVER,
+            )
+        )
+    return replace(of, subnets=tuple(subnets), nodes=tuple(nodes))
 
 
 def churned(before: Cluster, joins: int, leaves: int, seed: int = 0) -> Cluster:

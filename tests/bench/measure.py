@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,11 +16,11 @@ from time import process_time
 import netaddr
 from podway.cli.churn import Buddies, NextFit, Scene, live
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Health, Replace, TablePlan
+from podway.domain.model import Cluster, Health, Replace, RouteKind, TablePlan
 from podway.domain.planner import plan
 from podway.domain.transition import verify_transition
 
-from tests.bench.clusters import carried_out, churned, cluster
+from tests.bench.clusters import carried_out, churned, cluster, copied
 from tests.oracle.corpus import Recorded, corpus, gap
 from tests.oracle.solver import solved
 
@@ -93,18 +94,26 @@ class Repair:
     routes_through_it: int
 
 
-def repair(nodes: int, quota: int) -> Repair:
-    """How long it takes, and whether only its own routes are touched."""
-    before = cluster(nodes, quota=quota)
-    settled = carried_out(before, plan(before, fresh=True))
-    routes = plan(settled).route_tables[0].routes
-    dead = next(route.next_hop for route in routes if route.kind == "aggregated")
+def repair(of: Cluster, tables: int = 1) -> Repair:
+    """How long it takes when the busiest next hop fails, and whether only its own routes are touched.
+
+    Every one of the *tables* holds the same routes.
+    """
+    settled = copied(carried_out(of, plan(of, fresh=True)), tables)
+    hops = Counter(
+        route.next_hop
+        for route in plan(settled, improve=0).route_tables[0].routes
+        if route.kind is RouteKind.AGGREGATED
+    )
+    (dead, _), *_ = hops.most_common(1)
     sick = tuple(replace(n, health=Health.FAILED) if n.id == dead else n for n in settled.nodes)
     after = replace(settled, nodes=sick)
-    steps = plan(after, improve=0).route_tables[0].steps
+    steps = [step for table in plan(after, improve=0).route_tables for step in table.steps]
     assert all(isinstance(step, Replace) for step in steps)
+    (interface,) = (node.network_interface for node in of.nodes if node.id == dead)
+    through = sum(route.target == interface for table in settled.route_tables for route in table.routes)
     seconds, parse = cpu_of(5, lambda: plan(after, improve=0), parsing(after))
-    return Repair(nodes, seconds / parse, len(steps), sum(r.next_hop == dead for r in routes))
+    return Repair(len(of.nodes), seconds / parse, len(steps), through)
 
 
 @dataclass(frozen=True)

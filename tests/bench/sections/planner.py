@@ -5,7 +5,8 @@ from __future__ import annotations
 from podway.cli.churn import COUNT_EVERY
 from podway.cli.plot import line_plot
 
-from tests.bench.measure import Planning, addresses, churn, exponent, optimality, planning, repair
+from tests.bench.clusters import cluster, scattered
+from tests.bench.measure import Planning, Repair, addresses, churn, exponent, optimality, planning, repair
 from tests.bench.page import Page
 
 TITLE = "Planning, changing tables, giving out addresses"
@@ -56,10 +57,24 @@ def _plan_row(page: Page, one: Planning, what: str) -> None:
 
 def _changes(page: Page) -> None:
     page.heading("Planning again")
-    page.table("nodes", "a failed forwarder: x netaddr's parsing", "steps", "routes through it")
+    page.say(
+        "A next hop fails and its routes move. Several routes: the same in each of some tables, or many in"
+    )
+    page.say("one table, where each subnet has eight scattered supernets and twelve nodes that may relay.")
+    page.table(
+        "nodes",
+        "tables",
+        "supernets",
+        "a failed forwarder: x netaddr's parsing",
+        "steps",
+        "routes through it",
+    )
     for nodes in (5_000, 20_000):
-        one = repair(nodes, 502)
-        page.row(one.nodes, one.to_parse, one.steps, one.routes_through_it)
+        even = cluster(nodes, quota=502)
+        for tables in (1, 3):
+            _repair_row(page, repair(even, tables), tables, 1)
+        for tables in (1, 3):
+            _repair_row(page, repair(scattered(even, 8, 12), tables), tables, 8)
     page.say()
     page.say(
         "Calls after joins and leaves; the lower bound of a change is the number of entries that differ."
@@ -69,6 +84,10 @@ def _changes(page: Page) -> None:
         after = churn(events)
         for name, change in (("stably", after.stable), ("afresh", after.fresh)):
             page.row(after.events, name, change.steps, change.differing, change.breaches)
+
+
+def _repair_row(page: Page, one: Repair, tables: int, supernets: int) -> None:
+    page.row(one.nodes, tables, supernets, one.to_parse, one.steps, one.routes_through_it)
 
 
 def _optimality(page: Page) -> None:
