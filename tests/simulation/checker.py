@@ -192,10 +192,11 @@ class Checker:
         if self.holds_in_kernel(member.id) < since and self.past.latest(member.id).runs:
             raise Broken(f"ready: {prefix} of {member.id} is not in its own kernel")
         for table, view in notes["views"].items():
-            if not self._must_cover(table, member):
-                continue
             target = hop(view, prefix)
             owner = self.owners.get(target or "")
+            if not self._must_cover(table, member):
+                self._check_own_way(member, prefix, since, owner, now)
+                continue
             if owner is None or owner.subnet != member.subnet:
                 raise Broken(f"ready: {prefix} of {member.id} has no way in {table}: {target}")
             if owner.instance != member.id and not self.eligibility.may_relay(
@@ -205,6 +206,18 @@ class Checker:
             if self.holds_in_kernel(owner.instance) < since:
                 raise Broken(f"ready: {owner.instance} does not know {prefix} of {member.id}")
         self.checked["ready"] += 1
+
+    def _check_own_way(
+        self, member: Member, prefix: Prefix, since: int, owner: Owner | None, now: datetime
+    ) -> None:
+        """Siblings that have not heard of a block yet send by their own table, to somebody who has."""
+        if owner is None or owner.subnet != member.subnet or owner.instance == member.id:
+            return
+        start = self._run().notes["since"] - STALE
+        fit = self.past.always_fitted(owner.instance, start, now)
+        if fit and self.holds_in_kernel(owner.instance) < since:
+            raise Broken(f"ready: {owner.instance}, to whom siblings send, does not know {prefix}")
+        self.checked["own way"] += 1
 
     # I1, I2, I3, I6
 

@@ -14,8 +14,10 @@ from podway.app import failover, reconcile
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, Decision, decide
 from podway.domain.freeze import Frozen
+from podway.domain.handout import hand_out
 from podway.domain.health import Severity, Verdict
-from podway.domain.model import Cluster, Create, Delete, Plan, Replace, Step, TablePlan
+from podway.domain.members import Member
+from podway.domain.model import Cluster, Create, Delete, Plan, Replace, RouteTable, Step, TablePlan
 from podway.domain.planner import plan
 
 from tests.simulation.store import SimStore
@@ -86,6 +88,18 @@ def _cards_late() -> tuple[tuple[str, Any], ...]:
 _late: dict[int, tuple[Any, ...]] = {}
 
 
+def _own_tables_unread(
+    members: Iterable[Member], *given: Any, tables: Iterable[RouteTable], **rest: Any
+) -> tuple[Member, ...]:
+    """Blocks are handed out whatever the table of their own subnet says."""
+    known = tuple(tables)
+
+    def others(member: Member) -> list[RouteTable]:
+        return [table for table in known if table.subnets != (member.subnet,)]
+
+    return tuple(after for one in members for after in hand_out([one], *given, tables=others(one), **rest))
+
+
 def _nothing(*_: Any, **__: Any) -> tuple[()]:
     return ()
 
@@ -108,6 +122,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "reconcile never freezes": Mutant(
         patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
     ),
+    "own tables unread": Mutant(patches=((f"{reconcile.__name__}.hand_out", _own_tables_unread),)),
 }
 
 
