@@ -30,8 +30,8 @@ class Deed:
         return f"{self.at:6.1f} {self.name} ({self.draw})"
 
 
-def write_script(rng: Random) -> tuple[Deed, ...]:
-    """A random story."""
+def write_script(rng: Random, *, days: bool = True) -> tuple[Deed, ...]:
+    """A random story; with *days*, some have a day or two that pass."""
     names = list(DEEDS)
     weights = [weight for weight, _ in DEEDS.values()]
     count = rng.randrange(4, 22)
@@ -39,8 +39,9 @@ def write_script(rng: Random) -> tuple[Deed, ...]:
         Deed(at, rng.choices(names, weights)[0], rng.getrandbits(32))
         for at in sorted(rng.uniform(0, LASTS) for _ in range(count))
     ]
-    days = [Deed(rng.uniform(0, LASTS), "a day passes", 0) for _ in range(rng.choice((0, 0, 1, 2)))]
-    return tuple(sorted((*deeds, *days), key=lambda deed: deed.at))
+    if days:
+        deeds += [Deed(rng.uniform(0, LASTS), "a day passes", 0) for _ in range(rng.choice((0, 0, 1, 2)))]
+    return tuple(sorted(deeds, key=lambda deed: deed.at))
 
 
 def do(world: World, deed: Deed) -> None:

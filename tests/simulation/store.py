@@ -78,14 +78,15 @@ class SimStore:
         """Part by part, in the order in which DynamoDB is asked: other writers come between."""
         table = self.table
         members = self._call("recall", None, lambda: dict(table.found_members))
-        supernets = self._call("read", None, lambda: dict(table.found_supernets))
+        supernets, leaving, given_back = self._call(
+            "read", None, lambda: (dict(table.found_supernets), table.recall().leaving, table.given_back)
+        )
         cards = self._call("read", None, lambda: dict(table.cards))
         maps = self._call("read", None, lambda: dict(table.maps))
         records = self._call("read", None, lambda: dict(table.records))
         verdicts = self._call("read", None, lambda: dict(table.found_verdicts))
         reports = self._call("read", None, lambda: dict(table.reports))
         hooks = self._call("read", None, lambda: dict(table.hooks))
-        leaving, given_back = self._call("read", None, lambda: (table.recall().leaving, table.given_back))
         return Memory(
             members=tuple(members[node] for node in sorted(members)),
             supernets=supernets,
