@@ -21,7 +21,7 @@ AT_MOST = 150
 WITHIN = 200
 """Seeds within which a worse control plane must be caught."""
 KNOWN = {
-    "failover without compare-and-set": 9,
+    "failover without compare-and-set": 14,
     "reconcile without epoch check": 105,
     "quarantine off": 5,
     "failover never freezes": 6,
