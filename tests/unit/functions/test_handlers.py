@@ -37,6 +37,7 @@ def lab() -> Iterator[Lab]:
     with Lab(PLAN, with_fabric=False) as lab:
         lab.launch_all()
         assert lab.wait(lambda: lab.is_ready("a1"), 60)
+        lab.fleet.close()  # nothing but the test wakes a function from now on
         assert lab.delivery.settle(30)
         yield lab
 
