@@ -92,7 +92,7 @@ class Weighing:
         for weight, reach, trace in left:
             for weight2, reach2, trace2 in right:
                 total = weight + weight2
-                best = max(reach, reach2)
+                best = reach if reach > reach2 else reach2  # noqa: FURB136  (a tenth faster than a call)
                 if total <= (best if best >= 0.0 else alone):
                     found.append((total, best, (trace, trace2) if trace and trace2 else trace or trace2))
                 elif best >= 0.0:
