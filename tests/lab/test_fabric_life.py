@@ -74,8 +74,16 @@ def has_link(namespace: Namespace, name: str) -> bool:
     return any(link["ifname"] == name for link in json.loads(namespace.tool("ip", "-j", "link", "show")))
 
 
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def started(pid: int) -> str:
+    """When the process started (proc_pid_stat(5)), since its number may be another's by and by.
+
+    Empty once it has ended, reaped or not: that is for whoever inherited it.
+    """
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if state in {"Z", "X"} else fields[18]
 
 
 def test_a_killed_lab_leaves_no_process_no_namespace_and_its_files_only_until_the_next(
@@ -94,15 +102,15 @@ def test_a_killed_lab_leaves_no_process_no_namespace_and_its_files_only_until_th
     ):
         assert lab.stdout is not None
         directory, *pids = lab.stdout.readline().split()
-        children = [int(pid) for pid in pids]
+        children = {int(pid): started(int(pid)) for pid in pids}
         assert len(children) == 2
-        assert all(is_alive(child) for child in children)
+        assert all(children.values())
         assert has_link(canary, "canary")
 
         lab.send_signal(signal.SIGKILL)
         lab.wait()
 
-        assert eventually(lambda: not any(is_alive(child) for child in children))
+        assert eventually(lambda: not any(started(pid) == since for pid, since in children.items()))
         assert eventually(lambda: not has_link(canary, "canary")), "the lab's namespaces are still there"
         assert Path(directory).exists(), "nobody was there to remove it"
         Scratch().close()

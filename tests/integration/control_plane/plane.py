@@ -116,7 +116,8 @@ class Plane:
         self.referee = Referee(
             self.region, self.pod_cidrs, self.members, lambda caller: caller == US, QUARANTINE
         )
-        _REFEREES.add(self.referee)
+        if not memory:
+            _REFEREES.add(self.referee)
         self._build()
         client: Any = self.region.client(US)
         cloud = Ec2Cloud(client, cluster="demo", quota=RouteQuota(fixed=self.quota))

@@ -227,17 +227,5 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
 
 def forget() -> None:
     """Build everything anew on next use: another environment was put in place."""
-    for built in (
-        settings,
-        _session,
-        _client,
-        _clock,
-        _cloud,
-        _store,
-        _hints,
-        _hooks,
-        failover,
-        lifecycle,
-        reconcile,
-    ):
+    for built in [one for one in globals().values() if hasattr(one, "cache_clear")]:
         built.cache_clear()
