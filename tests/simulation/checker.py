@@ -272,7 +272,7 @@ class Checker:
             return  # it carries nothing but its own
         if owner.instance in run.notes.get("overwrote", ()):
             raise Broken(f"I6: {destination} in {table} goes to {owner.instance}, which somebody relieves")
-        if not self._is_direct(destination, after, others, owner, run, now):
+        if not self._is_direct(destination, others, owner, run, now):
             self._check_eligible(change, owner.instance, run, now)
             if any(self._must_cover(table, one) for one in others):
                 self._check_kept(change, owner.instance, run, now)
@@ -287,7 +287,6 @@ class Checker:
     def _is_direct(
         self,
         destination: Prefix,
-        after: View,
         others: list[Member],
         owner: Owner,
         run: Invocation,
@@ -296,8 +295,9 @@ class Checker:
         """Whether all that the route must carry is its next hop's own, and there is some (DESIGN, section 2).
 
         Blocks of the dead, and of who has not joined yet, need not be reachable: a route for the rest of a
-        prefix may lead to a suspect's own. Without anything of its own there is no such excuse. Failover
-        knows of neither, and moves no direct route.
+        prefix may lead to a suspect's own, and may be made while a narrower one, which goes next, still
+        catches that. Without anything of its own inside there is no such excuse. Failover knows of neither,
+        and moves no direct route.
         """
         if is_failover(run):
             return False
@@ -310,7 +310,7 @@ class Checker:
             for one in others
         )
         itself = self.eligibility.members(run).get(owner.instance)
-        own = itself is not None and any(catches(after, block) == destination for block in itself.prefixes)
+        own = itself is not None and any(destination.contains(block) for block in itself.prefixes)
         return own and not owed and self.past.lived(owner.instance, since, now)
 
     def _check_eligible(self, change: RouteWritten, node: str, run: Invocation, now: datetime) -> None:
