@@ -86,5 +86,6 @@ class Planes:
             subnet=f"subnet-{subnet}",
             subnet_cidrs=[SUBNETS[subnet]],
             reachable_here=[SUPERNETS[subnet]],
+            forwarders=(f"i-{subnet}1",),
             led_here=[SUPERNETS[subnet]] if self.led else [],
         )

@@ -271,7 +271,6 @@ class Agent:
 
         courier, counters, link = self.courier, self.loop.counters, self.loop.dataplane.link
         table, resets = self.loop.dataplane.table, self.loop.dataplane.switches.resets
-        entrance = self.loop.dataplane.entrance
         outcome = self.loop.outcome or Outcome(0)
         answered = courier.answered if courier.answered is not None else self.started
         return [
@@ -302,7 +301,6 @@ class Agent:
             gauge("cni_written", "1 when the CNI configuration stands.", value=outcome.cni_written),
             counter("drift_repaired", "Routes that others changed and we put right.", value=counters.drift),
             counter("table_repaired", "Times that others changed our nftables table.", value=table.repairs),
-            counter("rules_repaired", "Times that others took our rules away.", value=entrance.repairs),
             counter("switch_resets", "Times that others reset a sysctl.", value=resets.total()),
             counter("convergences", "Times that the kernel was compared.", value=counters.convergences),
             counter("events_lost", "Times that the kernel dropped events.", value=counters.overflows),

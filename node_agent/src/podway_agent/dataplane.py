@@ -6,14 +6,13 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from podway.domain.addressing import Prefix
+from podway.domain.addressing import WIDTH, Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import cni, entrance, forwarding, routing
+from podway_agent import cni, forwarding, routing
 from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
 from podway_agent.difference import Add, Change, Difference, Remove, difference
 from podway_agent.duty import Duty, duty_of
-from podway_agent.entrance import Entrance
 from podway_agent.identity import Identity
 from podway_agent.netlink import KernelRefused, Netlink, Request
 from podway_agent.nft import Filtering, NftFailed, Table
@@ -58,7 +57,6 @@ class Dataplane:
     table: Table = field(default_factory=Table)
     switches: Switches = field(init=False)
     ways: Ways = field(default_factory=Ways)
-    entrance: Entrance = field(default_factory=Entrance)
     suspects: Callable[[], Collection[str]] = frozenset
     """Forwarders that must be probed on, whatever the snapshot says."""
     duty: Duty = field(default_factory=Duty)
@@ -86,8 +84,14 @@ class Dataplane:
             return Outcome(snapshot.generation, faults=(f"no interface {name} is up",))
         warnings: list[str] = []
         faults = self._set_switches(snapshot, self.link, warnings)
-        faults += self._filter(snapshot, self.link, warnings, look=look)
-        routes, changed = self._route(snapshot, self.link, faults, warnings)
+        try:
+            observed = routing.main_routes(self.kernel)
+        except OSError as error:
+            return Outcome(snapshot.generation, faults=(*faults, f"routes: {error}"))
+        position = self.position(snapshot, self.link, observed)
+        faults += self._filter(snapshot, self.link, position, warnings, look=look)
+        position = position._replace(refuses=self.table.stands)
+        routes, changed = self._route(snapshot, position, observed, faults)
         faults += self.wanted.impossible
         warnings += self._probe(snapshot, self.link)
         written = False
@@ -117,12 +121,20 @@ class Dataplane:
         warnings += [f"something else keeps resetting {switch}" for switch in self.switches.fought()]
         return [f"{switch}: {reason}" for switch, reason in faults.items()]
 
-    def _filter(self, snapshot: Snapshot, link: Link, warnings: list[str], *, look: bool) -> list[str]:
+    def _filter(
+        self, snapshot: Snapshot, link: Link, position: Position, warnings: list[str], *, look: bool
+    ) -> list[str]:
         filtering = Filtering(
             interface=link.name,
             own_blocks=own_blocks(snapshot, self.identity.instance),
             reachable_here=snapshot.reachable_here,
             pod_cidrs=snapshot.pod_cidrs,
+            elsewhere=snapshot.elsewhere,
+            routers=tuple(
+                Prefix(version, one, WIDTH[version])
+                for version, found in position.routers.items()
+                for one in found
+            ),
             keep_source_towards=self.settings.keep_source_towards,
             metadata_for_pods=self.settings.metadata_for_pods,
         )
@@ -136,17 +148,15 @@ class Dataplane:
         warnings += doubts
         return faults
 
-    def position(
-        self, snapshot: Snapshot, link: Link, observed: list[KernelRoute], guarded: frozenset[Prefix]
-    ) -> Position:
+    def position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
         """Where the node stands, by the subnet's ranges and the kernel's default routes."""
         routers = {}
         for version in routing.versions():
             own = vpc_router(snapshot, self.identity.address) if version == 4 else None  # noqa: PLR2004  (the family's own number)
-            found = own or routing.default_gateway(observed, version=version, link=link.number)
-            if found is not None:
+            used = routing.default_gateway(observed, version=version, link=link.number)
+            if found := tuple(dict.fromkeys(one for one in (own, used) if one is not None)):
                 routers[version] = found
-        return Position(self.identity.instance, link.number, routers, guarded)
+        return Position(self.identity.instance, link.number, routers)
 
     def _want(self, snapshot: Snapshot, position: Position) -> None:
         """Compute what is desired, if it is not the answer that we have."""
@@ -155,18 +165,11 @@ class Dataplane:
             self._wanted_for = (snapshot, position)
 
     def _route(
-        self, snapshot: Snapshot, link: Link, faults: list[str], warnings: list[str]
+        self, snapshot: Snapshot, position: Position, observed: list[KernelRoute], faults: list[str]
     ) -> tuple[Difference | None, int]:
-        """Change what differs, then look again: only what is seen counts as held.
-
-        Rules come before the routes that they replace go, and go after these have come back: an address
-        that nobody knows is refused all the while.
-        """
-        guarded, refused = self.entrance.guard(self.kernel, entrance.guarded(snapshot), link.name)
-        warnings += refused
+        """Change what differs, then look again: only what is seen counts as held."""
+        self._want(snapshot, position)
         try:
-            observed = routing.main_routes(self.kernel)
-            self._want(snapshot, self.position(snapshot, link, observed, guarded))
             found = difference(desired=self.wanted.routes, observed=observed)
             faults += [f"{change.route}: {error}" for change, error in self._apply(found.changes)]
             changed = len(found.changes)
@@ -182,8 +185,6 @@ class Dataplane:
             f" to {conflict.wanted.key.prefix}"
             for conflict in found.conflicts
         ]
-        if found.is_complete:
-            warnings += self.entrance.clear(self.kernel)
         return found, changed
 
     def _apply(self, changes: tuple[Change, ...]) -> list[tuple[Change, KernelRefused]]:

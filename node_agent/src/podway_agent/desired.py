@@ -19,10 +19,10 @@ class Position(NamedTuple):
     instance: str
     link: int
     """Index of the interface that holds its primary address."""
-    routers: dict[int, int]
-    """Per address family the VPC router: gateway of what another subnet owns."""
-    guarded: frozenset[Prefix] = frozenset()
-    """Prefixes of which unknown addresses are refused where they come in (entrance.py), and only there."""
+    routers: dict[int, tuple[int, ...]]
+    """Per address family the VPC router's addresses; the first is the gateway of what another subnet owns."""
+    refuses: bool = False
+    """Whether our nftables table stands: it refuses what comes in for an address that nobody here knows."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
     """Siblings' blocks by their owner, others' space by the VPC router, the rest unreachable.
 
     A node that is gone has no route: its blocks answer ``unreachable`` at once, from everywhere.
-    What of the rest is *guarded* has no route either: from here it leaves for the VPC router, which
-    knows a forwarder that knows better.
+    What of the rest the subnet's own route table leads here has no route either, unless this node forwards:
+    it leaves for the VPC router, which knows a forwarder that knows better; our nftables table refuses it
+    where it comes in.
     The node's own blocks are unreachable too: each pod in them has a longer route of its own.
     """
     routes: dict[Key, Target] = {}
@@ -67,15 +68,30 @@ def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
             routes[key] = Target(Kind.UNICAST, gateway[1], position.link, onlink=True)
 
     for prefix in snapshot.elsewhere:
-        router = position.routers.get(prefix.version)
-        lead((prefix,), None if router is None else (prefix.version, router), "another subnet")
+        routers = position.routers.get(prefix.version)
+        lead((prefix,), None if routers is None else (prefix.version, routers[0]), "another subnet")
     for member in sorted(snapshot.members, key=lambda member: member.id):
         if member.id != position.instance and member.state != "gone":
             lead((block.cidr for block in member.blocks), _numbers(member.address), member.id)
-    refused = (prefix for prefix in snapshot.reachable_here if prefix not in position.guarded)
-    for prefix in (*refused, *own_blocks(snapshot, position.instance)):
+    for prefix in (*_unreachable(snapshot, position), *own_blocks(snapshot, position.instance)):
         routes[Key(prefix, UNREACHABLE_METRIC)] = Target(Kind.UNREACHABLE)
     return DesiredRoutes(routes, tuple(impossible))
+
+
+def _unreachable(snapshot: Snapshot, position: Position) -> list[Prefix]:
+    """What of this subnet's space is refused wherever it comes from, and not only where it comes in.
+
+    Our table knows by the VPC router's address who is unknown. What a forwarder sends there may come back,
+    and what it itself sent would then be dropped in silence: the kernel takes its source for a forgery.
+    """
+    leaves = set(snapshot.led_here)
+    if not position.refuses or position.instance in snapshot.forwarders:
+        leaves = set()
+    return [
+        prefix
+        for prefix in snapshot.reachable_here
+        if prefix not in leaves or prefix.version not in position.routers
+    ]
 
 
 def _numbers(address: str) -> tuple[int, int] | None:

@@ -79,8 +79,6 @@ class Facts:
     """Whether the process that wrote the status runs."""
     link: Link | None = None
     routes: Difference | None = None
-    unguarded: tuple[Prefix, ...] = ()
-    """Prefixes whose rules, which refuse what nobody knows where it comes in, are not all there."""
     strays: tuple[KernelRoute, ...] = ()
     """Foreign routes to parts of the pod CIDR that are not this node's pods'."""
     switches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -246,13 +244,6 @@ def _routes(facts: Facts, _: Settings) -> Said:
     if found.changes:
         missing = _some(change.route.key.prefix for change in found.changes)
         yield Finding(Level.FAULT, "routes", f"missing or wrong: {missing}", "a running agent repairs them")
-    if facts.unguarded:
-        yield Finding(
-            Level.DOUBT,  # where nothing else refuses either, a route is missing, too
-            "rules",
-            f"missing for {_some(facts.unguarded)}",
-            "a running agent adds them; look for who removes rules (systemd-networkd does)",
-        )
     for conflict in found.conflicts[:SHOWN]:
         yield Finding(
             Level.FAULT,

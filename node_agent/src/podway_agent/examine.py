@@ -16,7 +16,7 @@ from typing import Any
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import allowances, cni, entrance, forwarding, nft, routing
+from podway_agent import allowances, cni, forwarding, nft, routing
 from podway_agent.dataplane import Dataplane
 from podway_agent.desired import desired_routes, own_blocks
 from podway_agent.diagnosis import PLUGINS, Facts, Finding, Level, diagnose, verdict
@@ -67,11 +67,11 @@ def look(settings: Settings) -> Facts:
     status = state.read(STATUS)
     facts = Facts(now=datetime.now(UTC), status=status, alive=_is_alive(status))
     facts = _look_at_identity(facts, settings, state)
+    facts = _look_at_filters(facts)
     if (me := facts.identity) is not None:
         facts = replace(facts, snapshot=state.load_snapshot(cluster=settings.cluster, subnet=me.subnet))
         facts = _look_at_store(facts, settings, me)
         facts = _look_at_kernel(facts, settings, me)
-    facts = _look_at_filters(facts)
     return _look_at_network(facts, settings)
 
 
@@ -133,13 +133,11 @@ def _look_at_kernel(facts: Facts, settings: Settings, me: Identity) -> Facts:
         if facts.snapshot is None:
             return facts
         observed = routing.main_routes(plane.kernel)
-        should = entrance.guarded(facts.snapshot)
-        guarded = entrance.held(should, link.name, entrance.present(plane.kernel))
-        wanted = desired_routes(facts.snapshot, plane.position(facts.snapshot, link, observed, guarded))
+        position = plane.position(facts.snapshot, link, observed)._replace(refuses=facts.table)
+        wanted = desired_routes(facts.snapshot, position)
         return replace(
             facts,
             routes=difference(desired=wanted.routes, observed=observed),
-            unguarded=tuple(sorted(should - guarded)),
             strays=strays(observed, facts.snapshot, me.instance),
             switches=wrong_switches(link, facts.snapshot, settings.sysctl_dir),
             others=replace(facts.others, unaccepting=unaccepting(link, facts.snapshot)),

@@ -167,8 +167,7 @@ class Loop:
         """Whether *event* may have changed what we keep, and was not our own doing."""
         if event.port == self.dataplane.kernel.port:
             return False
-        plane = self.dataplane
-        return plane.ways.concerns(event) or plane.entrance.concerns(event) or self._concerns_us(event)
+        return self.dataplane.ways.concerns(event) or self._concerns_us(event)
 
     def _concerns_us(self, event: Message) -> bool:
         if event.kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
@@ -220,9 +219,8 @@ class Loop:
         self.tell(self._snapshot, self.outcome)
 
     def _resets(self) -> int:
-        """How often others were found to have changed switches, our table or our rules."""
-        plane = self.dataplane
-        return plane.switches.resets.total() + plane.table.repairs + plane.entrance.repairs
+        """How often others were found to have changed switches or our table."""
+        return self.dataplane.switches.resets.total() + self.dataplane.table.repairs
 
     def _until_next_look(self) -> float:
         if self.outcome is not None and self.outcome.is_complete:

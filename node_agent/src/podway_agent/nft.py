@@ -1,4 +1,4 @@
-"""Our one nftables table: what is exempt from connection tracking, what is masqueraded, what is closed."""
+"""Our one nftables table: what is not tracked, what is refused, what is masqueraded, what is closed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ RESOLVERS = {4: ("169.254.169.253",), 6: ("fd00:ec2::253",)}
 """The VPC resolver's fixed addresses; it has one more at the VPC range's base plus two."""
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 SELECTOR = {4: "ip", 6: "ip6"}
+FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
 ICMP = {4: "icmp", 6: "ipv6-icmp"}
 
 
@@ -38,6 +39,10 @@ class Filtering:
     reachable_here: tuple[Prefix, ...]
     """Prefixes whose managed route may point at this node: packets for others arrive under them."""
     pod_cidrs: tuple[Prefix, ...]
+    elsewhere: tuple[Prefix, ...] = ()
+    """What of these another subnet owns: such packets leave again, for the VPC router."""
+    routers: tuple[Prefix, ...] = ()
+    """Addresses of the VPC router: next hop of whatever the node knows no way to."""
     keep_source_towards: tuple[Prefix, ...] = ()
     metadata_for_pods: bool = False
 
@@ -49,11 +54,12 @@ def transaction(filtering: Filtering) -> Json:
     """
     ours = {"table": {"family": FAMILY, "name": TABLE}}
     commands: list[Json] = [{"add": ours}, {"delete": ours}, {"add": ours}]
-    commands += [{"add": made} for version in (4, 6) for made in _sets(filtering, version)]
+    commands += [{"add": made} for version in _versions(filtering) for made in _sets(filtering, version)]
     for chain, rules in (
         (_chain("relayed", "filter", "prerouting", RAW), _relay(filtering)),
         (_chain("probing", "filter", "output", RAW), _probes(filtering, "saddr")),
         (_chain("pods", "filter", "prerouting", FILTER), _pods(filtering)),
+        (_chain("entering", "filter", "forward", FILTER), _entering(filtering)),
         (_chain("leaving", "nat", "postrouting", AFTER_SOURCE_NAT), _leaving(filtering)),
     ):
         commands.append({"add": {"chain": chain}})
@@ -70,6 +76,12 @@ def _chain(name: str, kind: str, hook: str, priority: int) -> Json:
     return {**where, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}
 
 
+def _versions(filtering: Filtering) -> list[int]:
+    """The address families of the pods: each rule costs every packet a little."""
+    held = (*filtering.pod_cidrs, *filtering.own_blocks, *filtering.reachable_here)
+    return sorted({prefix.version for prefix in held})
+
+
 def _of(prefixes: Iterable[Prefix], version: int) -> list[Prefix]:
     return sorted(prefix for prefix in set(prefixes) if prefix.version == version)
 
@@ -78,6 +90,7 @@ def _sets(filtering: Filtering, version: int) -> Iterator[Json]:
     named = {
         "own": filtering.own_blocks,
         "relayed": filtering.reachable_here,
+        "elsewhere": filtering.elsewhere,
         "pods": filtering.pod_cidrs,
         "kept": filtering.keep_source_towards,
     }
@@ -106,6 +119,10 @@ def _field(version: int, field: str) -> Json:
     return {"payload": {"protocol": SELECTOR[version], "field": field}}
 
 
+def _meta(key: str, value: str, *, unless: bool = False) -> Json:
+    return _match({"meta": {"key": key}}, value, unless=unless)
+
+
 COUNTED: Json = {"counter": None}
 
 
@@ -115,21 +132,52 @@ def _relay(filtering: Filtering) -> Iterator[list[Json]]:
     A forwarder sees half of each flow: tracked, the client's ACK is INVALID, and kube-proxy
     drops what is INVALID.
     """
-    arriving = _match({"meta": {"key": "iifname"}}, filtering.interface)
-    for v in SELECTOR:
-        target = _field(v, "daddr")
-        for_others = [_match(target, f"@relayed{v}"), _match(target, f"@own{v}", unless=True)]
-        yield [arriving, *for_others, COUNTED, {"notrack": None}]
+    arriving = _meta("iifname", filtering.interface)
+    for v in _versions(filtering):
+        yield [arriving, *_for_others(v), COUNTED, {"notrack": None}]
     yield from _probes(filtering, "daddr")
+
+
+def _for_others(version: int) -> list[Json]:
+    target = _field(version, "daddr")
+    return [_match(target, f"@relayed{version}"), _match(target, f"@own{version}", unless=True)]
+
+
+def _entering(filtering: Filtering) -> Iterator[list[Json]]:
+    """What comes in for an address that nobody here knows is refused: sent on, it would loop.
+
+    The kernel's own lookup says who is unknown: where it found no route of ours, the packet is about to leave
+    for the VPC router, or by another interface. What the node and its pods send may leave so, as what came in
+    for the node itself and was given another target (a NodePort), which is tracked: the subnet's own route
+    table leads it to a forwarder, which polls fast, and knows siblings of which this node has not heard yet
+    (docs/agent.md, "Siblings that are new").
+    """
+    own = filtering.interface
+    arrived = [_meta("iifname", own), _match({"ct": {"key": "state"}}, "untracked")]
+    for v in _versions(filtering):
+        unknown = [*_for_others(v), _match(_field(v, "daddr"), f"@elsewhere{v}", unless=True)]
+        refuse = [COUNTED, {"reject": {"type": "icmpx", "expr": "host-unreachable"}}]
+        if routers := _of(filtering.routers, v):
+            next_hop = {"rt": {"key": "nexthop", "family": SELECTOR[v]}}
+            to_router = _match(next_hop, {"set": [router.first_address for router in routers]})
+            yield [
+                *arrived,
+                _meta("nfproto", FAMILY_NAME[v]),
+                _meta("oifname", own),
+                to_router,
+                *unknown,
+                *refuse,
+            ]
+            yield [*arrived, _meta("oifname", own, unless=True), *unknown, *refuse]
 
 
 def _probes(filtering: Filtering, ours: str) -> Iterator[list[Json]]:
     """Probes and their answers are not tracked: a node whose table of flows is full still relays."""
-    for v in SELECTOR:
+    for v in _versions(filtering):
         if blocks := _of(filtering.own_blocks, v):
             own = {"set": [probe_address(block).first_address for block in blocks]}
             yield [
-                _match({"meta": {"key": "l4proto"}}, ICMP[v]),
+                _meta("l4proto", ICMP[v]),
                 _match(_field(v, ours), own),
                 {"notrack": None},
             ]
@@ -138,8 +186,8 @@ def _probes(filtering: Filtering, ours: str) -> Iterator[list[Json]]:
 def _pods(filtering: Filtering) -> Iterator[list[Json]]:
     """Keep pods from the metadata service, and so from the node's credentials."""
     refuse = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
-    for v in () if filtering.metadata_for_pods else SELECTOR:
-        asking = [_match(_field(v, "saddr"), f"@own{v}"), _match(_field(v, "daddr"), METADATA[v])]
+    for v in () if filtering.metadata_for_pods else _versions(filtering):
+        asking = [_match(_field(v, "daddr"), METADATA[v]), _match(_field(v, "saddr"), f"@own{v}")]
         yield [*asking, COUNTED, refuse]
 
 
@@ -149,7 +197,7 @@ def _leaving(filtering: Filtering) -> Iterator[list[Json]]:
     The resolver and the metadata service answer addresses of the VPC only: always masqueraded.
     """
     hidden = [COUNTED, {"masquerade": {"flags": "fully-random"}}]
-    for v in SELECTOR:
+    for v in _versions(filtering):
         source, target = _match(_field(v, "saddr"), f"@own{v}"), _field(v, "daddr")
         kept = _of(filtering.keep_source_towards, v)
         bases = (Prefix(v, prefix.value + 2, WIDTH[v]).first_address for prefix in kept)
@@ -197,6 +245,11 @@ class Table:
         self._wanted: str | None = None
         self._seen: str | None = None
         self.repairs = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is in the kernel, as far as we know."""
+        return self._wanted is not None
 
     def ensure(self, filtering: Filtering, *, look: bool) -> None:
         """Make the kernel hold the table; with *look*, even if it is the one that we last put there.

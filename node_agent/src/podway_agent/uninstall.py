@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from podway_agent import cni, disk, entrance, forwarding, routing, ways
+from podway_agent import cni, disk, forwarding, routing, ways
 from podway_agent.netlink import Netlink
 from podway_agent.nft import NftFailed, Table
 from podway_agent.routing import Route
@@ -18,7 +18,7 @@ LIBRARY = "PODWAY_LIBRARY"
 
 
 def uninstall(settings: Settings) -> int:
-    """Remove conflist, routes, rules, table and state; 1 if something of it could not be removed.
+    """Remove conflist, routes, table and state; 1 if something of it could not be removed.
 
     The conflist goes first, so that no pod is made while its way is taken down. Switches stay as
     they are: what they were before is not known, and others may rely on them.
@@ -27,7 +27,6 @@ def uninstall(settings: Settings) -> int:
         "CNI configuration": lambda: cni.remove_conflist(settings.cni_conf_dir),
         "probing": ways.remove,
         "routes": remove_routes,
-        "rules": entrance.remove,
         "FORWARD rules": forwarding.remove_acceptance,
         "nftables table": Table.remove,
         "state": lambda: _remove_state(settings),

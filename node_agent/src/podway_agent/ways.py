@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 from podway.domain.addressing import WIDTH, Prefix
 
-from podway_agent import netlink, routing, rules
+from podway_agent import netlink, routing
 from podway_agent.duty import MOST_FORWARDERS, Duty
 from podway_agent.netlink import KernelRefused, Netlink, Request
 from podway_agent.routing import FAMILY, PROTOCOL, U32, UNREACHABLE_METRIC, VERSION, Kind
-from podway_agent.rules import Rule
 
 FIRST_MARK = 0x70
 """Marks 0x70 to 0x7f, compared whole: no bit that kube-proxy (0xc000), portmap (0x2000), Cilium (0xf00),
@@ -32,12 +31,24 @@ LOOPBACK = 1
 """Index of ``lo`` in every network namespace."""
 WAY_METRIC = 1024
 
+RULE = struct.Struct("=BBBBBBBBI")
+FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 6, 10, 15, 16, 21
+TO_TABLE = 1
+EXACTLY = 0xFFFFFFFF
 RTA_TABLE = 15
 IFA_FLAGS, IFA_CACHEINFO, IFA_RT_PRIORITY = 8, 6, 9
 PERMANENT_NO_DAD = 0x80 | 0x02
 NEVER_PREFERRED = struct.pack("=4I", 0, 0xFFFFFFFF, 0, 0)
 """Preferred lifetime none, valid for ever: no packet of others takes it for its source."""
 SCOPE_HOST = 254
+
+
+class Rule(NamedTuple):
+    """Packets of one mark look into one table."""
+
+    version: int
+    mark: int
+    table: int
 
 
 class Way(NamedTuple):
@@ -59,7 +70,6 @@ class Plumbing:
 
     addresses: frozenset[Prefix] = frozenset()
     rules: frozenset[Rule] = frozenset()
-    """Packets of one mark look into one table."""
     ways: frozenset[Way] = frozenset()
 
 
@@ -70,13 +80,13 @@ def mark_of(slot: int) -> int:
 
 def desired(duty: Duty, link: int) -> Plumbing:
     """What *duty* needs, on the interface with index *link*. Pure."""
-    marked, ways = set(), set()
+    rules, ways = set(), set()
     for one in duty.watched:
         version, table = one.gateway.version, FIRST_TABLE + one.slot
-        marked.add(Rule(version, RULE_PRIORITY, table, mark_of(one.slot)))
+        rules.add(Rule(version, mark_of(one.slot), table))
         ways.add(Way(version, table, Kind.UNICAST, one.gateway.value, link))
         ways.add(Way(version, table, Kind.UNREACHABLE))
-    return Plumbing(frozenset(duty.holds), frozenset(marked), frozenset(ways))
+    return Plumbing(frozenset(duty.holds), frozenset(rules), frozenset(ways))
 
 
 # --- reading -----------------------------------------------------------------------------
@@ -84,8 +94,7 @@ def desired(duty: Duty, link: int) -> Plumbing:
 
 def observed(kernel: Netlink) -> Plumbing:
     """What of ours the kernel has. Raises KernelRefused."""
-    marked = (rule for rule in rules.ours(kernel) if rule.priority == RULE_PRIORITY)
-    return Plumbing(frozenset(_addresses(kernel)), frozenset(marked), frozenset(_ways(kernel)))
+    return Plumbing(frozenset(_addresses(kernel)), frozenset(_rules(kernel)), frozenset(_ways(kernel)))
 
 
 def _addresses(kernel: Netlink) -> Iterable[Prefix]:
@@ -96,6 +105,24 @@ def _addresses(kernel: Netlink) -> Iterable[Prefix]:
             if _number(said.get(IFA_RT_PRIORITY)) == ADDRESS_METRIC:
                 value = said.get(routing.IFA_LOCAL) or said[routing.IFA_ADDRESS]
                 yield Prefix(version, int.from_bytes(value, "big"), WIDTH[version])
+
+
+def _rules(kernel: Netlink) -> Iterable[Rule]:
+    for version in routing.versions():
+        question = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0, 0, 0)
+        for answer in kernel.dump(netlink.RTM_GETRULE, question):
+            if rule := decode_rule(answer):
+                yield rule
+
+
+def decode_rule(payload: bytes) -> Rule | None:
+    """The rule in an RTM_*RULE message, if it is ours."""
+    said = netlink.attributes(payload, RULE.size)
+    family, *_ = RULE.unpack_from(payload)
+    version = VERSION.get(family)
+    if version is None or said.get(FRA_PROTOCOL) != bytes([PROTOCOL]):
+        return None
+    return Rule(version, _number(said.get(FRA_MARK)), _number(said.get(FRA_TABLE)))
 
 
 def _ways(kernel: Netlink) -> Iterable[Way]:
@@ -148,6 +175,21 @@ def _address_request(address: Prefix, *, add: bool) -> Request:
     return Request(netlink.RTM_NEWADDR, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
 
 
+def _rule_request(rule: Rule, *, add: bool) -> Request:
+    body = RULE.pack(FAMILY[rule.version], 0, 0, 0, 0, 0, 0, TO_TABLE, 0)
+    for kind, number in (
+        (FRA_PRIORITY, RULE_PRIORITY),
+        (FRA_MARK, rule.mark),
+        (FRA_MASK, EXACTLY),
+        (FRA_TABLE, rule.table),
+    ):
+        body += netlink.attribute(kind, U32.pack(number))
+    body += netlink.attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
+    if add:
+        return Request(netlink.RTM_NEWRULE, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
+    return Request(netlink.RTM_DELRULE, 0, body)
+
+
 def _way_request(way: Way, *, add: bool) -> Request:
     onlink = routing.ONLINK_FLAG if way.gateway is not None else 0
     scope = routing.SCOPE_UNIVERSE if add else routing.SCOPE_NOWHERE
@@ -171,12 +213,12 @@ def changes(*, wanted: Plumbing, present: Plumbing) -> list[Request]:
     or no table of ours at all. An old way goes before the new one, which has the same key.
     """
     return [
-        *(rules.removing(one) for one in sorted(present.rules - wanted.rules)),
+        *(_rule_request(one, add=False) for one in sorted(present.rules - wanted.rules)),
         *(_way_request(one, add=False) for one in _sorted(present.ways - wanted.ways)),
         *(_address_request(one, add=False) for one in sorted(present.addresses - wanted.addresses)),
         *(_address_request(one, add=True) for one in sorted(wanted.addresses - present.addresses)),
         *(_way_request(one, add=True) for one in _sorted(wanted.ways - present.ways)),
-        *(rules.adding(one) for one in sorted(wanted.rules - present.rules)),
+        *(_rule_request(one, add=True) for one in sorted(wanted.rules - present.rules)),
     ]
 
 
@@ -207,7 +249,7 @@ class Ways:
     def concerns(self, event: netlink.Message) -> bool:
         """Whether *event* tells that somebody changed what is ours."""
         if event.kind == netlink.RTM_DELRULE:
-            return rules.decode(event.payload) in self.wanted.rules
+            return decode_rule(event.payload) in self.wanted.rules
         if event.kind == netlink.RTM_DELROUTE:
             return decode_way(event.payload) in self.wanted.ways
         if event.kind == netlink.RTM_DELADDR:

@@ -80,7 +80,8 @@ def _round(node: Node, told: Snapshot) -> tuple[float, ...]:
 
     def program(changes: int) -> None:
         faults: list[str] = []
-        _, made = plane._route(told, link, faults, [])
+        observed = routing.main_routes(plane.kernel)
+        _, made = plane._route(told, plane.position(told, link, observed), observed, faults)
         assert (made, faults) == (changes, [])
 
     node.ip(flush)

@@ -13,7 +13,7 @@ from podway_agent.routing import UNREACHABLE_METRIC, Key, Kind, Target
 from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, State, member, snapshot
 
 ROUTER = int(ipaddress.ip_address("10.0.0.1"))
-POSITION = Position(instance=HERE, link=2, routers={4: ROUTER})
+POSITION = Position(instance=HERE, link=2, routers={4: (ROUTER,)})
 
 
 def table(told: Snapshot) -> dict[str, str]:
@@ -55,13 +55,20 @@ def test_what_another_subnet_owns_leaves_by_the_vpc_router() -> None:
 
 
 def test_what_is_refused_where_it_comes_in_is_not_refused_to_the_node_itself() -> None:
-    told = snapshot(reachable_here=["100.64.0.0/20", "100.64.32.0/20"])
-    guarding = POSITION._replace(guarded=frozenset({Prefix.parse("100.64.0.0/20")}))
+    told = snapshot(
+        reachable_here=["100.64.0.0/20", "100.64.32.0/20"], led_here=["100.64.0.0/20", "100.64.64.0/20"]
+    )
 
-    found = desired_routes(told, guarding).routes
+    def refused(position: Position) -> set[str]:
+        found = desired_routes(told, position).routes
+        return {str(key.prefix) for key, target in found.items() if target.kind is Kind.UNREACHABLE}
 
-    refused = sorted(str(key.prefix) for key, target in found.items() if target.kind is Kind.UNREACHABLE)
-    assert refused == ["100.64.0.0/26", "100.64.32.0/20"], "the own block, and what is not guarded"
+    own, here, there = "100.64.0.0/26", "100.64.0.0/20", "100.64.32.0/20"
+    assert refused(POSITION._replace(refuses=True)) == {own, there}
+    assert refused(POSITION) == {own, here, there}, "nothing else refuses it"
+    assert refused(POSITION._replace(refuses=True, routers={})) == {own, here, there}, "nor can anything"
+    told = snapshot(reachable_here=[here, there], led_here=[here], forwarders=(HERE,))
+    assert refused(POSITION._replace(refuses=True)) == {own, here, there}, "it would come back"
 
 
 def test_a_block_equal_to_its_direct_route_has_both_the_way_and_the_backstop() -> None:

@@ -80,7 +80,6 @@ def test_a_healthy_node_has_only_good_news_and_what_cannot_be_seen() -> None:
         ({"kernel_trouble": "Operation not permitted"}, "FAULT", "Operation not permitted"),
         ({"routes": Difference((Add(OURS),) * 5, (), 0)}, "FAULT", "100.64.0.64/26 and 2 more"),
         ({"routes": Difference((), (Conflict(OURS, THEIRS),), 4)}, "FAULT", "(protocol 4) stands in"),
-        ({"unguarded": (Prefix.parse("100.64.0.0/20"),)}, "DOUBT", "missing for 100.64.0.0/20"),
         ({"strays": (THEIRS,)}, "DOUBT", "lead into the pod CIDR: 100.64.0.64/26 via 10.0.0.77"),
         ({"switches": {"ipv4/ip_forward": ("1", "0")}}, "FAULT", "ipv4.ip_forward is 0, not 1"),
         ({"nft_trouble": "nft: not found"}, "FAULT", "nft: not found"),
