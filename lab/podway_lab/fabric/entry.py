@@ -20,10 +20,12 @@ from podway_lab.fabric.namespace import (
     this_namespace,
     unshare,
 )
+from podway_lab.fabric.router import KEEP_TTL
 
 TOOLS = {
     "ip": "iproute2",
     "nft": "nftables",
+    "iptables-nft-restore": "iptables",
     "setpriv": "util-linux",
     "ptp": "containernetworking-plugins",
     "host-local": "containernetworking-plugins",
@@ -39,11 +41,10 @@ route replace blackhole 192.0.2.0/24 table 1000
 """
 
 PROBE_FILTER = """
-table bridge probe {
-  set own { typeof meta iifname . ip saddr; }
-  chain ingress {
-    type filter hook prerouting priority 0
-    ether type ip iifname . ip saddr != @own drop
+table netdev probe {
+  chain leaving {
+    type filter hook egress device probe1 priority 0
+    ether type ip ip daddr != 192.0.2.1 drop
   }
 }
 table inet probe {
@@ -170,6 +171,7 @@ def _try_out() -> str:
         with new_namespace() as trial:
             trial.ip(*PROBE.splitlines())
             trial.nft(PROBE_FILTER)
+            trial.tool("iptables-nft-restore", "--noflush", text=KEEP_TTL)
     except OSError as error:
         return f"the kernel refuses a network namespace: {error.strerror}"
     except CommandFailed as error:

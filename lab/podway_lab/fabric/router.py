@@ -19,8 +19,6 @@ BLACKHOLE = "blackhole"
 NextHops: TypeAlias = Mapping[Prefix, str | None]
 """Destination → network interface; None swallows the packets, as a route in state blackhole does."""
 
-MAX_TTL = 255
-
 QUIET = """
 table inet vpc
 delete table inet vpc
@@ -36,19 +34,13 @@ table inet vpc {
 """A VPC router says nothing about what it cannot deliver."""
 
 
-def keep_ttl() -> str:
-    """Rules of nftables that add to the TTL what forwarding takes: a VPC router is no hop to traceroute.
-
-    nftables cannot add to a field, so there is a chain per value and a map that picks it.
-    """
-    values = range(1, MAX_TTL)
-    chains = "".join(f"  chain ttl{value} {{\n    ip ttl set {value + 1}\n  }}\n" for value in values)
-    choice = ", ".join(f"{value} : goto ttl{value}" for value in values)
-    return (
-        "table ip ttl\ndelete table ip ttl\ntable ip ttl {\n"
-        f"{chains}  chain prerouting {{\n    type filter hook prerouting priority mangle\n"
-        f"    policy accept\n    ip ttl vmap {{ {choice} }}\n  }}\n}}\n"
-    )
+KEEP_TTL = """\
+*mangle
+-F PREROUTING
+-A PREROUTING -j TTL --ttl-inc 1
+COMMIT
+"""
+"""Adds to the TTL what forwarding takes: a VPC router is no hop to traceroute. nftables itself cannot add."""
 
 
 @dataclass(slots=True)
@@ -61,7 +53,8 @@ class Router:
     _associated: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.home.nft(QUIET + keep_ttl())
+        self.home.nft(QUIET)
+        self.home.tool("iptables-nft-restore", "--noflush", text=KEEP_TTL)
         for name, value in {
             "net.ipv4.ip_forward": 1,
             "net.ipv4.conf.all.send_redirects": 0,

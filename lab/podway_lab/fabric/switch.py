@@ -1,6 +1,6 @@
 """The wires of the VPC: a bridge per subnet, a port per network interface, and the VPC's own filter.
 
-Frames that AWS would drop are dropped here, before the host or the router sees them: packets that are
+Frames that AWS would drop are dropped at the port, before the host or the router sees them: packets that are
 neither from nor to the interface's own address while its source/destination check is on.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from enum import Enum
 
 from podway_lab.fabric.namespace import Namespace
 
@@ -17,29 +18,20 @@ MTU = 9001
 ROUTER_MAC = "02:00:0a:00:00:01"
 """One for all bridges: they are separate segments."""
 
-WALL = """
-table bridge vpc
-delete table bridge vpc
-table bridge vpc {
-  set own { typeof meta iifname . ip saddr; }
-  set unchecked { type ifname; }
-  set silenced { type ifname; }
-  chain ingress {
-    type filter hook prerouting priority 0
-    policy accept
-    iifname @silenced drop
-    iifname @unchecked accept
-    ether type ip iifname . ip saddr != @own counter drop
-  }
-  chain egress {
-    type filter hook postrouting priority 0
-    policy accept
-    oifname @silenced drop
-    oifname @unchecked accept
-    ether type ip oifname . ip daddr != @own counter drop
-  }
-}
-"""
+FILTER = "table netdev vpc"
+"""A pair of chains for each port that is not open: what enters it from the host, and what leaves it."""
+
+
+ADDRESS_FIELD = {"ingress": "saddr", "egress": "daddr"}
+"""Which address must be the interface's own, by the hook at its port."""
+
+
+class Guard(Enum):
+    """What a port lets through. One that is open has no filter: packets pay for none."""
+
+    OPEN = ""
+    CHECKED = "ether type ip ip {field} != {address} counter drop"
+    SILENCED = "drop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +65,11 @@ class Switch:
     segments: dict[str, Segment] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
     _unchecked: set[str] = field(default_factory=set)
+    _silenced: set[Port] = field(default_factory=set)
     _numbers: int = 0
 
     def __post_init__(self) -> None:
-        self.home.nft(WALL)
+        self.home.nft(f"{FILTER}\ndelete {FILTER}\n{FILTER}\n")
 
     def add_segment(self, subnet: str, cidr: str) -> Segment:
         """The subnet's bridge. Raises ValueError where the subnet is there with another CIDR."""
@@ -110,31 +103,28 @@ class Switch:
             f"link set {port.name} master {segment.bridge} up",
             f"neighbour replace {address} lladdr {mac} dev {segment.bridge} nud permanent",
         )
-        self.home.nft(f'add element bridge vpc own {{ "{port.name}" . {address} }}')
         self.ports[network_interface] = port
-        if network_interface in self._unchecked:
-            self._set_member("unchecked", port, present=True)
+        self._guard(port)
         return port
 
     def unplug(self, port: Port) -> None:
         """Take the port away, and the cable with it."""
         if self.ports.pop(port.network_interface, None) is None:
             return
-        self.home.ip(f"link delete {port.name}")
-        self.home.nft(
-            f'delete element bridge vpc own {{ "{port.name}" . {port.address} }}\n'
-            + "".join(self._set_change(name, port, present=False) for name in ("unchecked", "silenced"))
-        )
+        self._silenced.discard(port)
+        self.home.ip(f"link delete {port.name}")  # its filter keeps it silent, if it is, until it is gone
+        self.home.nft("".join(map(_removal, _chains(port).values())))
 
     def set_source_dest_check(self, network_interface: str, *, on: bool) -> None:
         """Check the interface's packets, or let through what others send and get by it."""
         (self._unchecked.discard if on else self._unchecked.add)(network_interface)
         if port := self.ports.get(network_interface):
-            self._set_member("unchecked", port, present=not on)
+            self._guard(port)
 
     def silence(self, port: Port, *, on: bool) -> None:
         """Drop every frame to and from the port while its link stays up."""
-        self._set_member("silenced", port, present=on)
+        (self._silenced.add if on else self._silenced.discard)(port)
+        self._guard(port)
 
     def set_link(self, port: Port, *, up: bool) -> None:
         """Pull the port's cable, or put it back."""
@@ -149,11 +139,27 @@ class Switch:
         self.home.ip(*(f"link delete {segment.bridge}" for segment in self.segments.values()))
         self.segments.clear()
 
-    def _set_member(self, name: str, port: Port, *, present: bool) -> None:
-        self.home.nft(self._set_change(name, port, present=present))
+    def _guard(self, port: Port) -> None:
+        checked = Guard.OPEN if port.network_interface in self._unchecked else Guard.CHECKED
+        self.home.nft(_script(port, Guard.SILENCED if port in self._silenced else checked))
 
-    @staticmethod
-    def _set_change(name: str, port: Port, *, present: bool) -> str:
-        """Adding first makes a deletion succeed whether or not the element was there."""
-        element = f'element bridge vpc {name} {{ "{port.name}" }}'
-        return f"add {element}\n" + ("" if present else f"delete {element}\n")
+
+def _chains(port: Port) -> dict[str, str]:
+    return {hook: f"chain netdev vpc {hook}_{port.name}" for hook in ADDRESS_FIELD}
+
+
+def _removal(chain: str) -> str:
+    """Lines that remove *chain*, be it there or not."""
+    return f"add {chain}\nflush {chain}\ndelete {chain}\n"
+
+
+def _script(port: Port, guard: Guard) -> str:
+    """One transaction that leaves *port* guarded as said, however it was before."""
+    script = ""
+    for hook, chain in _chains(port).items():
+        script += _removal(chain)
+        if guard is not Guard.OPEN:
+            rule = guard.value.format(field=ADDRESS_FIELD[hook], address=port.address)
+            script += f"add {chain} {{ type filter hook {hook} device {port.name} priority 0; }}\n"
+            script += f"add rule {chain.removeprefix('chain ')} {rule}\n"
+    return script
