@@ -31,19 +31,20 @@ from podway_lab.machines import Fleet, PaperFleet, Region, wait_until
 from podway_lab.mirror import Mirror
 from podway_lab.pump import OPERATOR, Pump
 from podway_lab.referee import Breach, Referee
-from podway_lab.region.identities import Identities, Identity
+from podway_lab.region.calls import Made
+from podway_lab.region.identities import Identities
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, Mischief, Pace
 from podway_lab.stack.deploy import Credentials, Standing, deploy_stack
-from podway_lab.stack.functions import Hosting
+from podway_lab.stack.functions import Hosting, Invocation
 from podway_lab.stack.inprocess import InThisProcess, shared_environment
 from podway_lab.stack.template import Place, Template
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FUNCTIONS = "podway"
-"""The functions as the region's call log and the referee know them."""
+"""What the functions' names begin with in the region's call log, and for the referee."""
 POLL_SECONDS = 0.5
 """How often the lab's agents look at the store; on real nodes 2 s while joining or forwarding."""
 CROWD = 30
@@ -163,7 +164,7 @@ class Lab:
         """The stack as the template declares it, its functions in this process."""
         self.template = Template(CHECKOUT / "template.yaml", self._parameters(vpc), self._place())
         made = deploy_stack(self.template)
-        hosting = InThisProcess(made, CHECKOUT, _credentials(self.identities.function(FUNCTIONS)))
+        hosting = InThisProcess(made, CHECKOUT, self._function_credentials)
         return _Stands(made, hosting, self.template.name_of("Table"))
 
     def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Stands:
@@ -177,11 +178,15 @@ class Lab:
         hosting = UnderEmulator(
             made,
             self.deployed.tools.runtime,
-            credentials=lambda name: _credentials(self.identities.function(f"{FUNCTIONS}/{name}")),
+            credentials=self._function_credentials,
             folder=scratch.path,
             with_mounts=os.geteuid() == 0,
         )
         return _Stands(made, hosting, made.outputs["TableName"])
+
+    def _function_credentials(self, name: str) -> Credentials:
+        identity = self.identities.function(f"{FUNCTIONS}/{name}")
+        return Credentials(identity.access_key, identity.secret, owner=identity.name)
 
     def _place(self) -> Place:
         settings = self.ec2.settings
@@ -343,14 +348,15 @@ class Lab:
         table = self.ec2.state.tables[self.ids[f"rtb-{subnet}"]]
         return sum(route.counts for route in table.routes.values()) - len(tuple(self.managed(subnet)))
 
+    def calls_of(self, run: Invocation) -> list[Made]:
+        """What *run* asked of the region: its environment has a name of its own, and one run at a time."""
+        made = self.ec2.calls.made(caller=run.caller)
+        return [call for call in made if run.started <= call.at <= run.ended]
+
     def review(self) -> list[Breach]:
         """What the referee has to say, once the fabric has followed."""
         self.mirror.settle()
         return self.referee.review()
-
-
-def _credentials(identity: Identity) -> Credentials:
-    return Credentials(identity.access_key, identity.secret, owner=identity.name)
 
 
 def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:

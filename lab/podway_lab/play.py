@@ -153,8 +153,8 @@ class Player:
 
     def provoke(self, what: str, deed: Callable[[], object], node: str) -> str:
         """Do something that must be followed by a failover of *node*, and measure it."""
-        mark, lost = self.lab.ec2.calls.mark(), self.background.lost()
-        before, started = len(self._failovers()), self.lab.ec2.clock()
+        lost, started = self.background.lost(), self.lab.ec2.clock()
+        before = len(self._failovers())
         note(self, node)
         if not self.relayed(node):
             deed()
@@ -171,7 +171,7 @@ class Player:
         time.sleep(AFTERMATH)
         if not (ran := runs()):
             return "a reconcile that was on its way moved its routes first"
-        measured = replace(self._measured(what, ran[0], mark, started), carrying=len(self.noted.routes))
+        measured = replace(self._measured(what, ran[0], started), carrying=len(self.noted.routes))
         if self.background.flows:
             measured = replace(measured, lost=self.background.lost() - lost)
         self.handled.append(measured)
@@ -180,13 +180,9 @@ class Player:
     def _failovers(self) -> tuple[Invocation, ...]:
         return self.lab.delivery.invocations("FailoverFunction")
 
-    def _measured(self, what: str, run: Invocation, mark: int, started: datetime) -> Handled:
+    def _measured(self, what: str, run: Invocation, started: datetime) -> Handled:
         event = next((at for at, sent in self.lab.pump.sent if sent["id"] == run.event_id), started)
-        calls = [
-            call
-            for call in self.lab.ec2.calls.made(caller=run.caller, since=mark)
-            if run.started <= call.at <= run.ended
-        ]
+        calls = self.lab.calls_of(run)
         replaced = [call for call in calls if call.action == "ec2:ReplaceRoute" and not call.error]
         last = max(replaced, key=lambda call: call.ended)
         return Handled(

@@ -97,18 +97,11 @@ def key_fits(condition: Mapping[str, Any], key: str) -> bool:
     return patterns is None or any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
-def makers(lab: Lab, call: Made) -> list[str]:
-    """The functions that ran when the call was made; they share one identity in the lab."""
-    return sorted({ran.function for ran in lab.delivery.invocations() if ran.started <= call.at <= ran.ended})
+def test_every_function_was_at_work(lived: Lab) -> None:
+    calls = [(run.function, call) for run in lived.delivery.invocations() for call in lived.calls_of(run)]
+    called = {call.action for _, call in calls}
 
-
-def test_every_function_was_at_work_and_for_a_while_alone(lived: Lab) -> None:
-    ran = {one.function for one in lived.delivery.invocations()}
-    calls = lived.ec2.calls.made(caller=FUNCTIONS)
-    called = {call.action for call in calls}
-    alone = {names[0] for names in (makers(lived, call) for call in calls) if len(names) == 1}
-
-    assert ran == alone == set(lived.template.functions())
+    assert {function for function, _ in calls} == set(lived.template.functions())
     assert {"ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:ModifyNetworkInterfaceAttribute"} <= called
     assert {"dynamodb:TransactWriteItems", "sqs:SendMessage", "monitoring:PutMetricAlarm"} <= called
 
@@ -116,16 +109,18 @@ def test_every_function_was_at_work_and_for_a_while_alone(lived: Lab) -> None:
 def test_the_roles_allow_every_call_that_the_functions_make(lived: Lab) -> None:
     template = lived.template
     missing = {
-        (function, *permission)
-        for call in lived.ec2.calls.made(caller=FUNCTIONS)
-        if (functions := makers(lived, call))
+        (run.function, *permission)
+        for run in lived.delivery.invocations()
+        for call in lived.calls_of(run)
         for permission in needed(template, call)
-        if not any(allowed(template, function, *permission) for function in functions)
-        for function in functions
+        if not allowed(template, run.function, *permission)
     }
 
     assert not missing
 
 
 def test_no_call_is_made_behind_the_invocations_backs(lived: Lab) -> None:
-    assert [call for call in lived.ec2.calls.made(caller=FUNCTIONS) if not makers(lived, call)] == []
+    ours = lived.ec2.calls.made(caller=f"{FUNCTIONS}/*")
+    asked_for = {call.began for run in lived.delivery.invocations() for call in lived.calls_of(run)}
+
+    assert [call for call in ours if call.began not in asked_for] == []

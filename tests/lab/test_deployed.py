@@ -117,7 +117,6 @@ def test_three_state_events_of_one_instance_at_once_move_each_route_once_cold_an
 
     lab.ec2.subscribe(hear)
     before = len(lab.delivery.invocations("FailoverFunction"))
-    mark = lab.ec2.calls.mark()
     lab.delivery.chill("FailoverFunction")
     lab.ec2.faults.arm(Kind.BROKEN, action="sqs:ReceiveMessage")  # a warm reconcile may be faster
 
@@ -132,11 +131,7 @@ def test_three_state_events_of_one_instance_at_once_move_each_route_once_cold_an
     assert "INIT REPORT" in ran[0].printed
     assert sorted(one for one in moves if one in through) == sorted(through)
     assert len(moving) == 1
-    made = [
-        call
-        for call in lab.ec2.calls.made(caller=moving[0].caller, since=mark)
-        if moving[0].started <= call.at <= moving[0].ended
-    ]
+    made = lab.calls_of(moving[0])
     last = max(call.ended for call in made if call.action == "ec2:ReplaceRoute")
     assert sum(call.began <= last for call in made) <= len(through) + 5
     assert moving[0].result["waves"] <= 3

@@ -28,8 +28,6 @@ class Credentials:
     """Their name in the region's call log."""
 
 
-FUNCTIONS = Credentials("podway-functions")
-"""The three functions."""
 CLOUD = Credentials("podway-cloud")
 """What AWS does by itself: CloudFormation, EventBridge, Lambda's pollers."""
 

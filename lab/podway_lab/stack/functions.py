@@ -36,7 +36,7 @@ class Invocation:
     event: Event = field(default_factory=dict, repr=False)
     printed: str = field(default="", repr=False)
     caller: str = ""
-    """Whose calls its calls are, in the region's call log."""
+    """Whose calls its calls are, in the region's call log; nobody else calls so while it runs."""
 
 
 class InvocationLog:

@@ -19,12 +19,16 @@ from typing import Any
 
 from podway import bootstrap
 
-from podway_lab.stack.deploy import FUNCTIONS, Credentials, Standing
+from podway_lab.stack import signing
+from podway_lab.stack.deploy import Credentials, Standing
 from podway_lab.stack.functions import Event, Ran
 from podway_lab.stack.output import InvocationOutput
 from podway_lab.stack.template import FunctionSpec, Place
 
 Handler = Callable[[Any, Any], Any]
+
+NOBODY = "nobody"
+"""The caller, among the functions, of what no invocation asks for."""
 
 _COLD_START = threading.Lock()
 """Handlers build their clients when they first run, and boto3's default session is not made to be
@@ -56,15 +60,13 @@ class LambdaContext:
 class InProcess:
     """An environment in this process: the handler, imported from the checkout."""
 
-    def __init__(self, spec: FunctionSpec, host: InThisProcess) -> None:
+    def __init__(self, spec: FunctionSpec, host: InThisProcess, credentials: Credentials) -> None:
         self._spec = spec
         self._host = host
+        self._credentials = credentials
         self._handler: Handler | None = None
+        self.caller = credentials.owner
         self.warm = False
-
-    @property
-    def caller(self) -> str:
-        return self._host.caller
 
     def start(self) -> None:
         """Imports the handler. Raises whatever the import raises."""
@@ -86,7 +88,7 @@ class InProcess:
         """What went wrong, if anything, and what the handler returned."""
         assert self._handler is not None, "start() comes first"
         try:
-            with nullcontext() if self.warm else _COLD_START:
+            with signing.by(self._credentials), nullcontext() if self.warm else _COLD_START:
                 result = self._handler(event, context)
         except Exception as failure:  # noqa: BLE001  (Lambda survives whatever a handler raises)
             return "".join(traceback.format_exception_only(failure)).strip(), None
@@ -157,28 +159,33 @@ class ProcessEnvironment:
 class InThisProcess:
     """Hosts all functions of a stack in this process, one event at a time each."""
 
-    def __init__(self, stack: Standing, checkout: Path, credentials: Credentials = FUNCTIONS) -> None:
+    def __init__(
+        self, stack: Standing, checkout: Path, credentials: Callable[[str], Credentials] = Credentials
+    ) -> None:
+        """*credentials* makes those of a caller by its name."""
         self.place = stack.place
         self.checkout = checkout
-        self.caller = credentials.owner
+        self._credentials = credentials
         self._environments: list[InProcess] = []
         self._environment = ProcessEnvironment(
-            surroundings(stack.place, credentials) | shared_environment(stack.functions().values())
+            surroundings(stack.place, credentials(NOBODY)) | shared_environment(stack.functions().values())
         )
         self.output = InvocationOutput()
 
     def enter(self) -> None:
         self._environment.enter()
+        signing.stand_by()
         self.output.stand_in()
         bootstrap.forget()
 
     def leave(self) -> None:
         self.output.step_back()
+        signing.step_back()
         self._environment.leave()
         bootstrap.forget()
 
     def environments(self, spec: FunctionSpec) -> tuple[InProcess]:
-        environment = InProcess(spec, self)
+        environment = InProcess(spec, self, self._credentials(spec.name))
         self._environments.append(environment)
         return (environment,)
 
