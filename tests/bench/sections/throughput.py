@@ -77,9 +77,10 @@ def _tell(page: Page, found: dict[str, list[Stream]], watching: dict[str, list[S
         "**These are no AWS figures.** All nodes, the router and both ends share this machine's cores, so a"
         " relay's work is taken from the stream's own; on EC2 the relay has its own cores and its own"
         " bandwidth, which it shares with all that it relays. `relayed`: the forwarder is passed by what is"
-        " sent, not by the acknowledgements; `both ways`: by both. A node that watches a forwarder has a routing"
-        " rule for probes, which costs all of its packets more lookups; up to three nodes watch each. Packets are counted by nftables where they"
-        " leave the sending pod and where they enter the receiving one, those of offload as one."
+        " sent, not by the acknowledgements; `both ways`: by both. A node that watches a forwarder has a"
+        " routing rule for probes, which costs all of its packets more lookups; up to three nodes watch each."
+        " Packets are counted by nftables where they leave the sending pod and where they enter the"
+        " receiving one, those of offload as one."
     )
 
 
