@@ -55,11 +55,19 @@ class Machine:
     metadata: Listening
     agent: Process
     pod: Pod | None = None
+    _starting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def conflist(self) -> Path:
         """Appears when the control plane says that the node's pods may run."""
         return self.host.directory / "net.d" / CONFLIST
+
+    def starts_pods(self) -> bool:
+        """Whether pods may run here; starts the machine's pod when it is first so, whoever else asks too."""
+        with self._starting:
+            if self.pod is None and self.conflist.exists():
+                self.pod = self.host.add_pod("pod", self.conflist)
+        return self.pod is not None
 
 
 class Fleet:
@@ -148,11 +156,7 @@ class Fleet:
     def is_ready(self, instance: str) -> bool:
         """Whether pods may run there; starts the machine's pod when it is first so."""
         machine = self.machines.get(instance)
-        if machine is None:
-            return False
-        if machine.pod is None and machine.conflist.exists():
-            machine.pod = machine.host.add_pod("pod", machine.conflist)
-        return machine.pod is not None
+        return machine is not None and machine.starts_pods()
 
 
 @dataclass
