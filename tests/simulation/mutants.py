@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from podway.app import failover, reconcile
+from podway.app.apply import HandsOff
 from podway.domain.addressing import Prefix
 from podway.domain.failover import Card, Decision, decide
 from podway.domain.freeze import Frozen
@@ -67,12 +68,12 @@ class _Overwriting(SimStore):
 
 
 def _cards_late() -> tuple[tuple[str, Any], ...]:
-    write: Callable[..., frozenset[str]] = reconcile._Run._write_cards
+    write: Callable[..., HandsOff] = reconcile._Run._write_cards
     apply: Callable[..., Any] = reconcile._Run._apply
 
-    def remember(run: Any, *given: Any) -> frozenset[str]:
+    def remember(run: Any, *given: Any) -> HandsOff:
         _late[id(run)] = given
-        return frozenset()
+        return HandsOff()
 
     def apply_first(run: Any, *given: Any) -> Any:
         done = apply(run, *given)

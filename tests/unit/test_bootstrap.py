@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from podway import bootstrap
-from podway.app.failover import CLAIM_LASTS, Failover
+from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.reconcile import Reconcile
 from podway.config import BadSettings
+from podway.domain.failover import CLAIM_LASTS
 from podway_lab.stack.template import Place, Template
 
 ENVIRONMENT = {

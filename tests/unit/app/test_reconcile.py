@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain
+from podway.app.ports import ClaimAnswer, Memory
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Claim
+from podway.domain.failover import CLAIM_LASTS, DONE_WITHIN, Card, Claim
 from podway.domain.health import Severity
 from podway.domain.model import Delete, Route, Step
 from podway.domain.signals import InstanceState
@@ -278,6 +279,45 @@ def test_a_node_whose_card_is_claimed_gets_no_new_route_in_that_run() -> None:
         play.reconcile()
 
     assert "i-b2" not in play.targets()["rtb-a"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after the tables", "at its card"])
+def test_routes_that_a_failover_moves_just_now_are_left_to_it(
+    monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Both would move each, and to different nodes."""
+    play = Play(quota=5)
+    play.settle()
+    hop = next(node for node, card in play.store.cards.items() if card.routes and node.startswith("i-b"))
+    recall, put_card = play.store.recall, play.store.put_card
+    claims: list[Claim] = []
+
+    def claim(at: str) -> None:
+        if at == moment and not claims:
+            now = play.clock.now()
+            claims.append(Claim("event", Severity.INDIRECT, now + CLAIM_LASTS))
+            assert play.store.claim_card(hop, claims[0], now=now)[0] is ClaimAnswer.CLAIMED
+
+    def recalled() -> Memory:
+        claim("after the tables")
+        return recall()
+
+    def put(card: Card) -> bool:
+        if card.node == hop:
+            claim("at its card")
+        return put_card(card)
+
+    monkeypatch.setattr(play.store, "recall", recalled)
+    monkeypatch.setattr(play.store, "put_card", put)
+    play.cloud.enter(hop, InstanceState.STOPPING)
+    claim("before")
+    play.reconcile()
+    meanwhile = play.targets()["rtb-a"]
+    play.clock.go_on(seconds=DONE_WITHIN.total_seconds())
+    play.reconcile()
+
+    assert hop in meanwhile, "who began must end it"
+    assert hop not in play.targets()["rtb-a"], "or reconcile does, where that takes too long"
 
 
 def test_deletions_come_after_what_takes_over() -> None:

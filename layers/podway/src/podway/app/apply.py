@@ -6,7 +6,7 @@ calls, and whoever reads a table afterwards must know our routes from others'.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,11 +14,38 @@ from podway.app.errors import PodwayError, TryAgain
 from podway.app.pace import Pace
 from podway.app.ports import Clock, Cloud, Store
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Create, Delete, Plan, RouteTable, Step, TablePlan, apply_step
+from podway.domain.model import (
+    Cluster,
+    Create,
+    Delete,
+    Plan,
+    Replace,
+    RouteTable,
+    Step,
+    TablePlan,
+    apply_step,
+)
 from podway.domain.transition import verify_transition
 
 Records = Mapping[str, frozenset[Prefix]]
 """Destinations recorded as ours, by table."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandsOff:
+    """Interfaces whose routes a failover moves just now: nothing is given to them, or taken from them."""
+
+    giving: frozenset[str] = frozenset()
+    taking: frozenset[str] = frozenset()
+
+    def forbids(self, table: RouteTable, step: Step) -> bool:
+        """Whether *step* has to wait for the next run."""
+        if isinstance(step, Delete):
+            return False
+        if step.network_interface in self.giving:
+            return True
+        leads_to = (route.target for route in table.routes if route.destination == step.destination)
+        return isinstance(step, Replace) and any(target in self.taking for target in leads_to)
 
 
 @dataclass(slots=True)
@@ -44,15 +71,17 @@ class Applier:
         self._owner, self._deadline = owner, deadline
         self._pace = Pace(store=store, clock=clock)
 
-    def apply(self, cluster: Cluster, planned: Plan, records: Records, *, barred: Collection[str]) -> Applied:
-        """Make the steps of every table; no route is given to a *barred* interface.
+    def apply(self, cluster: Cluster, planned: Plan, records: Records, *, hands_off: HandsOff) -> Applied:
+        """Make the steps of every table, but for those that others' work forbids just now.
 
         A failure ends its own table only. Raises Superseded when the lease was lost.
         """
         applied = Applied()
         plans = {one.table: one for one in planned.route_tables}
         applied.tables = tuple(
-            self._table(applied, cluster, table, plans[table.id], records.get(table.id, frozenset()), barred)
+            self._table(
+                applied, cluster, table, plans[table.id], records.get(table.id, frozenset()), hands_off
+            )
             if table.id in plans
             else table
             for table in cluster.route_tables
@@ -66,7 +95,7 @@ class Applier:
         table: RouteTable,
         wanted: TablePlan,
         recorded: frozenset[Prefix],
-        barred: Collection[str],
+        hands_off: HandsOff,
     ) -> RouteTable:
         """Record, write, record.
 
@@ -77,7 +106,7 @@ class Applier:
         if creates - recorded:
             self._store.record_routes(self._owner, table.id, recorded | creates)
         done_before, failed_before = len(applied.done), len(applied.failed)
-        after = self._carry_out(applied, table, steps, barred)
+        after = self._carry_out(applied, table, steps, hands_off)
         ours = set(recorded | creates)
         for _, step in applied.done[done_before:]:
             (ours.discard if isinstance(step, Delete) else ours.add)(step.destination)
@@ -93,12 +122,12 @@ class Applier:
         return after
 
     def _carry_out(
-        self, applied: Applied, table: RouteTable, steps: tuple[Step, ...], barred: Collection[str]
+        self, applied: Applied, table: RouteTable, steps: tuple[Step, ...], hands_off: HandsOff
     ) -> RouteTable:
         """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
             late = not self._wait_for(step, left=len(steps) - made)
-            if late or (not isinstance(step, Delete) and step.network_interface in barred):
+            if late or hands_off.forbids(table, step):
                 applied.late = applied.late or late
                 applied.left += len(steps) - made
                 return table

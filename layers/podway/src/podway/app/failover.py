@@ -26,7 +26,7 @@ from podway.app.errors import (
 from podway.app.outcome import Outcome, Unfinished, all_done, remarks
 from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim, Move, Still, decide
+from podway.domain.failover import CLAIM_LASTS, Card, CardRoute, Claim, Move, Still, decide
 from podway.domain.health import (
     EC2_STATE,
     Evidence,
@@ -41,9 +41,6 @@ from podway.domain.model import RouteTable
 from podway.domain.pacing import RESERVE, starts
 from podway.domain.peers import PEERS, clear, suspect
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
-
-CLAIM_LASTS = timedelta(seconds=60)
-"""After this a claim may be taken over: longer than the function may run."""
 
 ROUNDS = 3
 """How often a move is tried when standbys turn out to be dead too."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from podway.app.addresses import acknowledged_by, blocks_wanted, save_addresses, withdraw
-from podway.app.apply import Applier
+from podway.app.apply import Applier, HandsOff
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
 from podway.app.report import Outcome, diversions, note_diverted, note_drift, note_plan, remarks
@@ -21,12 +21,12 @@ from podway.domain.addressing import Prefix
 from podway.domain.alarms import wanted_alarms
 from podway.domain.allotment import Allotment, allot
 from podway.domain.cards import forwarders, make_cards
-from podway.domain.failover import Card, is_claimed
+from podway.domain.failover import Card, is_claimed, moves_meanwhile
 from podway.domain.freeze import Frozen, freeze, hold_still, relaying
 from podway.domain.handout import SubnetMap, hand_out, make_maps
 from podway.domain.health import is_accused
 from podway.domain.members import Member, Roll, call_roll
-from podway.domain.model import Cluster, Delete, Plan, RouteTable, Step
+from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
 from podway.domain.peers import is_watched
 from podway.domain.planner import plan
 from podway.domain.review import AlarmSeen
@@ -108,6 +108,7 @@ class _Run:
 
     def go(self) -> Outcome:
         """The order of work."""
+        began = self.world.clock.now()
         survey, memory = self.world.cloud.survey(), self.store.recall()
         now = self.world.clock.now()
         memory, alarms = self._judge(survey, memory, now)
@@ -126,9 +127,9 @@ class _Run:
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
-        barred = self._write_cards(memory, cards, planned, roll)
-        tables, late = self._apply(cluster, planned, memory, barred)
-        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, barred)
+        hands_off = self._write_cards(memory, cards, planned, cluster, roll, began)
+        tables, late = self._apply(cluster, planned, memory, hands_off)
+        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, hands_off.giving)
         self._keep_up(memory, alarms, cards, cluster, tables)
         note_plan(self.outcome, seen, planned, allotment)
         note_drift(self.outcome, survey, memory, owned, cluster)
@@ -244,20 +245,31 @@ class _Run:
         return maps
 
     def _write_cards(
-        self, memory: Memory, cards: Iterable[Card], planned: Plan, roll: Roll
-    ) -> frozenset[str]:
+        self,
+        memory: Memory,
+        cards: Iterable[Card],
+        planned: Plan,
+        cluster: Cluster,
+        roll: Roll,
+        began: datetime,
+    ) -> HandsOff:
         """Before the routes: whoever gets a route can lose it the moment after.
 
         A claim that is over is lifted from a card that has routes, or it would stop the next event. Who
-        gets a route in this run has its card rewritten even if it says so already, after a run that was
-        killed: the condition is what tells us that nobody has acted on it since it was read.
-        Returns the interfaces whose card somebody acts on just now: they get no route in this run.
+        gets or loses a route in this run has its card rewritten even if it says so already, after a run that
+        was killed: the condition is what tells us that nobody has acted on it since it was read.
+        Returns the interfaces whose card somebody acts on just now: they get no route in this run. Nor are
+        theirs moved, nor where a failover *began* or ended since the tables were looked at: both would move
+        each, and to different nodes.
         """
         now = self.world.clock.now()
-        barred = set()
-        getting = _targets(step for table in planned.route_tables for step in table.steps)
+        acted_on, moving = set(), set()
+        concerned = _targets(step for table in planned.route_tables for step in table.steps)
+        concerned |= _losing(cluster, planned)
         for card in cards:
             before = memory.cards.get(card.node)
+            if before is not None and moves_meanwhile(before, since=began, now=now):
+                moving.add(card.network_interface)
             if before is None:
                 written = self.store.put_card(card)
             elif is_claimed(before, now=now):
@@ -265,22 +277,24 @@ class _Run:
             elif (
                 card == replace(before, version=0, claim=None)
                 and not (before.claim and card.routes)
-                and card.network_interface not in getting
+                and card.network_interface not in concerned
             ):
                 continue
             else:
                 written = self.store.put_card(replace(card, version=before.version))
             if not written:
-                barred.add(card.network_interface)
+                acted_on.add(card.network_interface)
+                if before is None or not is_claimed(before, now=now):  # since it was read
+                    moving.add(card.network_interface)
         known = {member.id for member in (*roll.present, *roll.resting)}
         for identity in sorted(memory.cards.keys() - known):
             self.store.remove_card(identity)
-        return frozenset(barred)
+        return HandsOff(giving=frozenset(acted_on), taking=frozenset(moving))
 
     # Apply
 
     def _apply(
-        self, cluster: Cluster, planned: Plan, memory: Memory, barred: frozenset[str]
+        self, cluster: Cluster, planned: Plan, memory: Memory, hands_off: HandsOff
     ) -> tuple[tuple[RouteTable, ...], bool]:
         """The tables as they stand after the steps, and whether the deadline cut them short."""
         applier = Applier(
@@ -290,7 +304,7 @@ class _Run:
             owner=self.owner,
             deadline=self.deadline,
         )
-        applied = applier.apply(cluster, planned, memory.records, barred=barred)
+        applied = applier.apply(cluster, planned, memory.records, hands_off=hands_off)
         outcome = self.outcome
         outcome.applied, outcome.failed, outcome.steps_left = applied.done, applied.failed, applied.left
         outcome.warnings += applied.warnings
@@ -364,6 +378,22 @@ class _Run:
             for node in cluster.nodes
             if node.network_interface in new_hops and is_accused(verdicts.get(node.id))
         }
+
+
+def _losing(cluster: Cluster, planned: Plan) -> set[str]:
+    """Interfaces from which routes are taken to be given to others."""
+    replaced = {
+        (table.table, step.destination)
+        for table in planned.route_tables
+        for step in table.steps
+        if isinstance(step, Replace)
+    }
+    return {
+        route.target
+        for table in cluster.route_tables
+        for route in table.routes
+        if (table.id, route.destination) in replaced
+    }
 
 
 def _targets(steps: Iterable[Step]) -> set[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from podway.domain.addressing import Prefix
@@ -20,6 +20,12 @@ from podway.domain.health import (
     is_handing_over,
 )
 from podway.domain.model import Health, Replace
+
+CLAIM_LASTS = timedelta(seconds=60)
+"""After this a claim may be taken over: longer than the function may run."""
+
+DONE_WITHIN = timedelta(seconds=10)
+"""A failover that is not done by then is throttled, or dead: reconcile no longer leaves its routes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,14 @@ class Card:
 def is_claimed(card: Card, *, now: datetime) -> bool:
     """Whether somebody acts on the card just now."""
     return card.claim is not None and not card.claim.done and now < card.claim.expires
+
+
+def moves_meanwhile(card: Card, *, since: datetime, now: datetime) -> bool:
+    """Whether a failover moves the card's routes just now, or has begun to *since* then and is done."""
+    if card.claim is None:
+        return False
+    began = card.claim.expires - CLAIM_LASTS
+    return began >= since or (is_claimed(card, now=now) and now < began + DONE_WITHIN)
 
 
 class Still(StrEnum):
