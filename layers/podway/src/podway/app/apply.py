@@ -38,12 +38,12 @@ class HandsOff:
     giving: frozenset[str] = frozenset()
     taking: frozenset[str] = frozenset()
 
-    def forbids(self, table: RouteTable, step: Step) -> bool:
-        """Whether *step* has to wait for the next run."""
-        if isinstance(step, Delete):
-            return False
-        if step.network_interface in self.giving:
-            return True
+    def gives(self, step: Step) -> bool:
+        """Whether *step* gives a route to one of them."""
+        return not isinstance(step, Delete) and step.network_interface in self.giving
+
+    def takes(self, table: RouteTable, step: Step) -> bool:
+        """Whether *step* takes a route from one of them to give it to another."""
         leads_to = (route.target for route in table.routes if route.destination == step.destination)
         return isinstance(step, Replace) and any(target in self.taking for target in leads_to)
 
@@ -57,7 +57,7 @@ class Applied:
     failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
     left: int = 0
     late: bool = False
-    """The deadline came before the last step."""
+    """The deadline came before the last step, or a failover was at work there: another run must follow."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -126,8 +126,8 @@ class Applier:
     ) -> RouteTable:
         """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
-            late = not self._wait_for(step, left=len(steps) - made)
-            if late or hands_off.forbids(table, step):
+            late = hands_off.takes(table, step) or not self._wait_for(step, left=len(steps) - made)
+            if late or hands_off.gives(step):
                 applied.late = applied.late or late
                 applied.left += len(steps) - made
                 return table

@@ -259,7 +259,7 @@ class _Run:
         gets or loses a route in this run has its card rewritten even if it says so already, after a run that
         was killed: the condition is what tells us that nobody has acted on it since it was read.
         Returns the interfaces whose card somebody acts on just now: they get no route in this run. Nor are
-        theirs moved, nor where a failover *began* or ended since the tables were looked at: both would move
+        theirs moved, nor where a failover may have moved them since this run *began* to look: both would move
         each, and to different nodes.
         """
         now = self.world.clock.now()
@@ -268,7 +268,7 @@ class _Run:
         concerned |= _losing(cluster, planned)
         for card in cards:
             before = memory.cards.get(card.node)
-            if before is not None and moves_meanwhile(before, since=began, now=now):
+            if before is not None and moves_meanwhile(before, since=began):
                 moving.add(card.network_interface)
             if before is None:
                 written = self.store.put_card(card)
