@@ -10,7 +10,7 @@ from podway.app.ports import ClaimAnswer, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover import CLAIM_LASTS, DONE_WITHIN, Card, Claim
 from podway.domain.health import Severity
-from podway.domain.model import Delete, Route, Step
+from podway.domain.model import Delete, Replace, Route, Step
 from podway.domain.signals import InstanceState
 from podway.domain.survey import longest_match
 
@@ -318,6 +318,39 @@ def test_routes_that_a_failover_moves_just_now_are_left_to_it(
 
     assert hop in meanwhile, "who began must end it"
     assert hop not in play.targets()["rtb-a"], "or reconcile does, where that takes too long"
+
+
+def test_a_route_that_a_failover_has_moved_since_the_tables_were_read_is_not_moved_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = Play(quota=5)
+    play.settle()
+    hop = next(node for node, card in play.store.cards.items() if card.routes and node.startswith("i-b"))
+    recall, hops = play.store.recall, (f"eni-b{number}" for number in (1, 2, 3))
+    taker = next(one for one in hops if one != hop.replace("i-", "eni-"))
+    moved: list[Step] = []
+
+    def failed_over() -> Memory:
+        if not moved:
+            now, card = play.clock.now(), play.store.cards[hop]
+            _, claimed = play.store.claim_card(
+                hop, Claim("event", Severity.INDIRECT, now + CLAIM_LASTS), now=now
+            )
+            for route in card.routes:
+                moved.append(Replace(route.destination, taker, card.network_interface))
+                play.cloud.apply(route.table, moved[-1])
+            assert claimed is not None
+            assert play.store.finish_card(claimed)
+        return recall()
+
+    written: list[Step] = []
+    play.cloud.before_write = lambda _, step: written.append(step)
+    monkeypatch.setattr(play.store, "recall", failed_over)
+    play.cloud.enter(hop, InstanceState.STOPPING)
+    play.reconcile()
+
+    taken = [step for step in written if isinstance(step, Replace) and step.was == hop.replace("i-", "eni-")]
+    assert taken == moved != []
 
 
 def test_deletions_come_after_what_takes_over() -> None:

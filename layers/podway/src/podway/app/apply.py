@@ -20,6 +20,7 @@ from podway.domain.model import (
     Delete,
     Plan,
     Replace,
+    Route,
     RouteTable,
     Step,
     TablePlan,
@@ -33,19 +34,14 @@ Records = Mapping[str, frozenset[Prefix]]
 
 @dataclass(frozen=True, slots=True)
 class HandsOff:
-    """Interfaces whose routes a failover moves just now: nothing is given to them, or taken from them."""
+    """Interfaces that failovers are at work on."""
 
     giving: frozenset[str] = frozenset()
-    taking: frozenset[str] = frozenset()
-
-    def gives(self, step: Step) -> bool:
-        """Whether *step* gives a route to one of them."""
-        return not isinstance(step, Delete) and step.network_interface in self.giving
-
-    def takes(self, table: RouteTable, step: Step) -> bool:
-        """Whether *step* takes a route from one of them to give it to another."""
-        leads_to = (route.target for route in table.routes if route.destination == step.destination)
-        return isinstance(step, Replace) and any(target in self.taking for target in leads_to)
+    """They get no route."""
+    moving: frozenset[str] = frozenset()
+    """A failover moves their routes just now."""
+    moved: frozenset[str] = frozenset()
+    """A failover may have moved theirs since the tables were looked at."""
 
 
 @dataclass(slots=True)
@@ -126,12 +122,14 @@ class Applier:
     ) -> RouteTable:
         """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
-            late = hands_off.takes(table, step) or not self._wait_for(step, left=len(steps) - made)
-            if late or hands_off.gives(step):
-                applied.late = applied.late or late
-                applied.left += len(steps) - made
-                return table
             try:
+                late = self._is_anothers(table, step, hands_off) or not self._wait_for(
+                    step, left=len(steps) - made
+                )
+                if late or (not isinstance(step, Delete) and step.network_interface in hands_off.giving):
+                    applied.late = applied.late or late
+                    applied.left += len(steps) - made
+                    return table
                 self._cloud.apply(table.id, step)
             except PodwayError as error:
                 applied.failed.append((table.id, step, error))
@@ -140,6 +138,17 @@ class Applier:
             applied.done.append((table.id, step))
             table = apply_step(table, step)
         return table
+
+    def _is_anothers(self, table: RouteTable, step: Step, hands_off: HandsOff) -> bool:
+        """Whether a failover moves the route or, by a second look, has moved it: once is enough."""
+        if not isinstance(step, Replace) or step.was in hands_off.moving:
+            return isinstance(step, Replace)
+        if step.was not in hands_off.moved:
+            return False
+        found = (one.routes for one in self._cloud.route_tables() if one.id == table.id)
+        return Route(step.destination, step.was) not in {
+            Route(route.destination, route.target) for routes in found for route in routes
+        }
 
     def _wait_for(self, step: Step, *, left: int) -> bool:
         """Until EC2 allows the call; False where the deadline comes before."""

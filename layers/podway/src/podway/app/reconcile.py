@@ -127,7 +127,7 @@ class _Run:
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
-        hands_off = self._write_cards(memory, cards, planned, cluster, roll, began)
+        hands_off = self._write_cards(memory, cards, planned, roll, began)
         tables, late = self._apply(cluster, planned, memory, hands_off)
         self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, hands_off.giving)
         self._keep_up(memory, alarms, cards, cluster, tables)
@@ -249,7 +249,6 @@ class _Run:
         memory: Memory,
         cards: Iterable[Card],
         planned: Plan,
-        cluster: Cluster,
         roll: Roll,
         began: datetime,
     ) -> HandsOff:
@@ -258,18 +257,20 @@ class _Run:
         A claim that is over is lifted from a card that has routes, or it would stop the next event. Who
         gets or loses a route in this run has its card rewritten even if it says so already, after a run that
         was killed: the condition is what tells us that nobody has acted on it since it was read.
-        Returns the interfaces whose card somebody acts on just now: they get no route in this run. Nor are
-        theirs moved, nor where a failover may have moved them since this run *began* to look: both would move
-        each, and to different nodes.
+        Returns the interfaces whose card somebody acts on just now: they get no route in this run. Theirs
+        stay, and are looked at once more where a failover may have moved them since this run *began* to look:
+        both would move each, and to different nodes.
         """
         now = self.world.clock.now()
-        acted_on, moving = set(), set()
+        acted_on, moving, moved = set[str](), set[str](), set[str]()
         concerned = _targets(step for table in planned.route_tables for step in table.steps)
-        concerned |= _losing(cluster, planned)
+        concerned |= {
+            step.was for table in planned.route_tables for step in table.steps if isinstance(step, Replace)
+        }
         for card in cards:
             before = memory.cards.get(card.node)
             if before is not None and moves_meanwhile(before, since=began):
-                moving.add(card.network_interface)
+                (moved if before.claim and before.claim.done else moving).add(card.network_interface)
             if before is None:
                 written = self.store.put_card(card)
             elif is_claimed(before, now=now):
@@ -289,7 +290,7 @@ class _Run:
         known = {member.id for member in (*roll.present, *roll.resting)}
         for identity in sorted(memory.cards.keys() - known):
             self.store.remove_card(identity)
-        return HandsOff(giving=frozenset(acted_on), taking=frozenset(moving))
+        return HandsOff(frozenset(acted_on), frozenset(moving), frozenset(moved))
 
     # Apply
 
@@ -378,22 +379,6 @@ class _Run:
             for node in cluster.nodes
             if node.network_interface in new_hops and is_accused(verdicts.get(node.id))
         }
-
-
-def _losing(cluster: Cluster, planned: Plan) -> set[str]:
-    """Interfaces from which routes are taken to be given to others."""
-    replaced = {
-        (table.table, step.destination)
-        for table in planned.route_tables
-        for step in table.steps
-        if isinstance(step, Replace)
-    }
-    return {
-        route.target
-        for table in cluster.route_tables
-        for route in table.routes
-        if (table.id, route.destination) in replaced
-    }
 
 
 def _targets(steps: Iterable[Step]) -> set[str]:
