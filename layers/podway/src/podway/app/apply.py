@@ -20,7 +20,6 @@ from podway.domain.model import (
     Delete,
     Plan,
     Replace,
-    Route,
     RouteTable,
     Step,
     TablePlan,
@@ -122,14 +121,14 @@ class Applier:
     ) -> RouteTable:
         """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
+            late = self._is_anothers(table, step, hands_off) or not self._wait_for(
+                step, left=len(steps) - made
+            )
+            if late or (not isinstance(step, Delete) and step.network_interface in hands_off.giving):
+                applied.late = applied.late or late
+                applied.left += len(steps) - made
+                return table
             try:
-                late = self._is_anothers(table, step, hands_off) or not self._wait_for(
-                    step, left=len(steps) - made
-                )
-                if late or (not isinstance(step, Delete) and step.network_interface in hands_off.giving):
-                    applied.late = applied.late or late
-                    applied.left += len(steps) - made
-                    return table
                 self._cloud.apply(table.id, step)
             except PodwayError as error:
                 applied.failed.append((table.id, step, error))
@@ -141,14 +140,14 @@ class Applier:
 
     def _is_anothers(self, table: RouteTable, step: Step, hands_off: HandsOff) -> bool:
         """Whether a failover moves the route or, by a second look, has moved it: once is enough."""
-        if not isinstance(step, Replace) or step.was in hands_off.moving:
-            return isinstance(step, Replace)
+        if not isinstance(step, Replace):
+            return False
+        if step.was in hands_off.moving:
+            return True
         if step.was not in hands_off.moved:
             return False
-        found = (one.routes for one in self._cloud.route_tables() if one.id == table.id)
-        return Route(step.destination, step.was) not in {
-            Route(route.destination, route.target) for routes in found for route in routes
-        }
+        seen = next((one.routes for one in self._cloud.route_tables() if one.id == table.id), ())
+        return all((route.destination, route.target) != (step.destination, step.was) for route in seen)
 
     def _wait_for(self, step: Step, *, left: int) -> bool:
         """Until EC2 allows the call; False where the deadline comes before."""
