@@ -154,9 +154,9 @@ def _entering(filtering: Filtering) -> Iterator[list[Json]]:
     """
     own = filtering.interface
     arrived = [_meta("iifname", own), _match({"ct": {"key": "state"}}, "untracked")]
+    refuse = [COUNTED, {"reject": {"type": "icmpx", "expr": "host-unreachable"}}]
     for v in _versions(filtering):
         unknown = [*_for_others(v), _match(_field(v, "daddr"), f"@elsewhere{v}", unless=True)]
-        refuse = [COUNTED, {"reject": {"type": "icmpx", "expr": "host-unreachable"}}]
         if routers := _of(filtering.routers, v):
             next_hop = {"rt": {"key": "nexthop", "family": SELECTOR[v]}}
             to_router = _match(next_hop, {"set": [router.first_address for router in routers]})

@@ -113,6 +113,16 @@ def test_a_sibling_that_has_not_heard_of_a_new_node_reaches_its_pod_by_one_relay
     assert trace(old, new.address).relays == ()
 
 
+def test_a_stale_sibling_reaches_the_pod_also_where_others_keep_its_pods_untracked(cluster: Planes) -> None:
+    """What its pods send is not what comes in, tracked or not."""
+    cluster.start()
+    cluster.tell("a3", unknown=["a2"])
+    chain = "type filter hook prerouting priority raw - 1\nnotrack"
+    cluster.hosts["a3"].nft(f"table ip theirs {{\nchain untracked {{\n{chain}\n}}\n}}\n")
+
+    assert ping(cluster.pods["a3"], cluster.pods["a2"].address, count=3).lost == 0
+
+
 def test_so_does_what_enters_there_by_a_service_for_that_pod(cluster: Planes) -> None:
     """A NodePort: kube-proxy gives the packet another target and, for the answer to come back, its source."""
     cluster.start()

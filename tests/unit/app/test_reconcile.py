@@ -311,12 +311,14 @@ def test_routes_that_a_failover_moves_just_now_are_left_to_it(
     monkeypatch.setattr(play.store, "put_card", put)
     play.cloud.enter(hop, InstanceState.STOPPING)
     claim("before")
+    play.hints.reasons.clear()
     play.reconcile()
-    meanwhile = play.targets()["rtb-a"]
+    meanwhile, hints = play.targets()["rtb-a"], list(play.hints.reasons)
     play.clock.go_on(seconds=DONE_WITHIN.total_seconds())
     play.reconcile()
 
     assert hop in meanwhile, "who began must end it"
+    assert hints, "or somebody must look whether it did"
     assert hop not in play.targets()["rtb-a"], "or reconcile does, where that takes too long"
 
 
