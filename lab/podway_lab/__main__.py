@@ -15,9 +15,9 @@ from podway_lab.deployed.sam import CommandFailed, NotEquipped, build, find_tool
 from podway_lab.fabric.entry import NoNamespaces, enter
 from podway_lab.lab import CHECKOUT, Lab
 from podway_lab.machines import AGENT_LOG, Fleet
-from podway_lab.play import Player, check
-from podway_lab.report import Report
-from podway_lab.scenario import BadScenario, parse
+from podway_lab.scenario.language import BadScenario, parse
+from podway_lab.scenario.player import Player, check
+from podway_lab.scenario.report import Report
 from podway_lab.stack.functions import Invocation
 
 DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"

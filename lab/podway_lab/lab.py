@@ -18,7 +18,7 @@ from podway.adapters.ec2 import TABLE_TAG
 from podway.app.operator import Operator
 from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
-from podway.domain.members import Member
+from podway.domain.inventory import Member
 
 from podway_lab.deployed.hosting import UnderEmulator
 from podway_lab.deployed.repairs import repair

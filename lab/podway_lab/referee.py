@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from podway.domain.addressing import Prefix
-from podway.domain.members import Member
+from podway.domain.inventory import Member
 
 from podway_lab.region.changes import Change, RouteWritten
 from podway_lab.region.model import StrictEC2

@@ -17,8 +17,8 @@ import netaddr
 from podway.cli.churn import Buddies, NextFit, Scene, live
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Health, Replace, RouteKind, TablePlan
-from podway.domain.planner import plan
-from podway.domain.transition import verify_transition
+from podway.domain.planner.plan import plan
+from podway.domain.transition.verify import verify_transition
 
 from tests.bench.clusters import carried_out, churned, cluster, copied
 from tests.oracle.corpus import Recorded, corpus, gap

@@ -15,11 +15,10 @@ from podway.adapters.dynamodb import DynamoStore
 from podway.app.errors import Superseded
 from podway.app.ports import ClaimAnswer, PendingHook, Store
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim, Standby
-from podway.domain.handout import MapMember, SubnetMap
-from podway.domain.health import Evidence, Severity, Verdict, accuse, withdraw
-from podway.domain.leaving import Leaving
-from podway.domain.members import HeldBlock, Member
+from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
+from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.inventory import HeldBlock, Leaving, Member
+from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.domain.signals import LifecycleHook
 from podway_lab.stack.template import Place, Template

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from podway.app.operator import Lease
 from podway.app.ports import Remark
-from podway.domain.trust import NodeIdentity
+from podway.domain.members.trust import NodeIdentity
 
 from tests.fakes.store import FakeStore
 

@@ -9,12 +9,11 @@ from datetime import datetime
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, ClaimAnswer, Memory, PendingHook, Remark
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim
-from podway.domain.handout import SubnetMap
-from podway.domain.health import Verdict
-from podway.domain.leaving import Leaving
-from podway.domain.members import Member
-from podway.domain.pacing import debit
+from podway.domain.failover.decide import Card, CardRoute, Claim
+from podway.domain.failover.pacing import debit
+from podway.domain.health.verdict import Verdict
+from podway.domain.inventory import Leaving, Member
+from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
 
 

@@ -18,12 +18,12 @@ from podway.app.errors import (
     TargetIsGone,
 )
 from podway.domain.addressing import Prefix
-from podway.domain.alarms import alarm_name
-from podway.domain.members import Instance
+from podway.domain.health.alarms import alarm_name
+from podway.domain.health.reassess import AlarmSeen
+from podway.domain.inventory import Instance
+from podway.domain.members.survey import Survey
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
-from podway.domain.review import AlarmSeen
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
-from podway.domain.survey import Survey
 
 T = TypeVar("T")
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -7,9 +7,9 @@ from io import StringIO
 
 import pytest
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
-from podway_lab.play import Player
 from podway_lab.region.faults import Kind
-from podway_lab.report import Report
+from podway_lab.scenario.player import Player
+from podway_lab.scenario.report import Report
 from rich.console import Console
 
 PLAN = LabPlan(

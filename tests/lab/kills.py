@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from podway_agent.routing import PROTOCOL
+from podway_agent.kernel.routing import PROTOCOL
 from podway_lab.fabric.entry import enter
 from podway_lab.fabric.host import Host
 from podway_lab.lab import Lab

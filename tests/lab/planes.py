@@ -13,7 +13,7 @@ from typing import Any, Self
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Member, Snapshot
 from podway_agent.dataplane import Dataplane
-from podway_agent.identity import Identity
+from podway_agent.host.identity import Identity
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host, Pod
 

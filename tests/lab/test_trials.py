@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from podway_agent.suspicion import Finding
+from podway_agent.probing.suspicion import Finding
 
 from tests.lab.trials import FAULTS, HARMLESS, play_apart
 

@@ -22,9 +22,9 @@ from itertools import permutations
 from typing import Any
 
 from podway.domain.addressing import Prefix
-from podway.domain.health import health
+from podway.domain.health.verdict import health
+from podway.domain.health.watchers import WATCHERS
 from podway.domain.model import Health
-from podway.domain.watching import WATCHERS
 from podway_lab.fabric.entry import enter
 from podway_lab.fabric.host import Host
 from podway_lab.fabric.probes import ping, trace

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import permutations
 from typing import Any
 
-from podway_lab.background import Background
 from podway_lab.fabric.entry import enter
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
-from podway_lab.play import Player
-from podway_lab.report import Report
+from podway_lab.scenario.background import Background
+from podway_lab.scenario.player import Player
+from podway_lab.scenario.report import Report
 from rich.console import Console
 
 RATE = 1000

@@ -7,8 +7,8 @@ from random import Random
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Health, Node, NodeState, Route, RouteTable, Subnet
-from podway.domain.planner import plan
-from podway.domain.transition import verify_transition
+from podway.domain.planner.plan import plan
+from podway.domain.transition.verify import verify_transition
 
 POD = Prefix.parse("100.64.0.0/16")
 SUPERNETS = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from podway.domain.addressing import Prefix
-from podway.domain.planner import plan
 from podway.domain.planner.draft import Draft
 from podway.domain.planner.next_hops import Loads
+from podway.domain.planner.plan import plan
 from podway.domain.routing import Facts, TableFacts
-from podway.domain.transition import verify_transition
+from podway.domain.transition.verify import verify_transition
 
 from tests.oracle.brute import Judge, World, best
 from tests.oracle.history import allowed, fewest_steps, history

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import process_time
 
 from podway.domain.model import Cluster, TablePlan
-from podway.domain.planner import plan
+from podway.domain.planner.plan import plan
 
 from tests.oracle.medium import KINDS, medium
 from tests.oracle.solver import solved

@@ -8,7 +8,7 @@ from random import Random
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Health, Node, Route
-from podway.domain.planner import plan
+from podway.domain.planner.plan import plan
 
 from tests.oracle.brute import Judge, World, candidates, eligible
 from tests.oracle.instances import instance, place, subnet_of

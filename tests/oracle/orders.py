@@ -9,7 +9,8 @@ from random import Random
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Node, Route, RouteTable, Subnet
-from podway.domain.transition import transition, verify_transition
+from podway.domain.transition.order import transition
+from podway.domain.transition.verify import verify_transition
 
 POD = Prefix.parse("100.64.0.0/24")
 PLACES = [POD, *POD.halves(), *(q for half in POD.halves() for q in half.halves())]

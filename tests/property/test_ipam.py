@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from podway.domain.addressing import Prefix
-from podway.domain.ipam import AddressSpace, Want, allocate, release, trim
+from podway.domain.ipam.space import AddressSpace, Want, allocate, release, trim
 
 POD = {4: Prefix.parse("100.64.0.0/22"), 6: Prefix.parse("fd00:64::/118")}
 REST = timedelta(minutes=10)

@@ -22,10 +22,11 @@ from podway.domain.model import (
     Subnet,
     TablePlan,
 )
-from podway.domain.planner import choice, plan
+from podway.domain.planner import choice
+from podway.domain.planner.plan import plan
 from podway.domain.planner.problem import TableProblem
 from podway.domain.routing import Facts, TableFacts
-from podway.domain.transition import verify_transition
+from podway.domain.transition.verify import verify_transition
 
 from tests.oracle.brute import Judge, World
 

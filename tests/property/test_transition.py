@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Create, Delete, Replace, Route, Step
-from podway.domain.planner import plan
-from podway.domain.transition import transition, verify_transition
+from podway.domain.planner.plan import plan
+from podway.domain.transition.order import transition
+from podway.domain.transition.verify import verify_transition
 
 from tests.property.worlds import clusters
 

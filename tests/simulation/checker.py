@@ -14,7 +14,7 @@ from typing import Any
 
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
-from podway.domain.members import Member
+from podway.domain.inventory import Member
 from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten, SourceDestCheckChanged
 from podway_lab.region.model import StrictEC2
 

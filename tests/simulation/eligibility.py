@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.health import Severity
-from podway.domain.members import Member
+from podway.domain.health.verdict import Severity
+from podway.domain.inventory import Member
 
 from tests.fakes.store import FakeStore
 from tests.simulation.facts import Past

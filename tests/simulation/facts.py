@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from podway.domain.failover import Card
-from podway.domain.health import Severity, Verdict, is_accused, is_failing, is_handing_over
+from podway.domain.failover.decide import Card
+from podway.domain.health.verdict import Severity, Verdict, is_accused, is_failing, is_handing_over
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import Any
 from podway.app import failover, reconcile
 from podway.app.apply import HandsOff
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, Decision, decide
-from podway.domain.freeze import Frozen
-from podway.domain.handout import hand_out
-from podway.domain.health import Severity, Verdict
-from podway.domain.members import Member
+from podway.domain.failover.decide import Card, Decision, decide
+from podway.domain.health.freeze import Frozen
+from podway.domain.health.verdict import Severity, Verdict
+from podway.domain.inventory import Member
+from podway.domain.members.readiness import hand_out
 from podway.domain.model import Cluster, Create, Delete, Plan, Replace, RouteTable, Step, TablePlan
-from podway.domain.planner import plan
+from podway.domain.planner.plan import plan
 
 from tests.simulation.store import SimStore
 from tests.simulation.world import RULES, Mutant
@@ -119,7 +119,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
     "a claim without expiry": Mutant(patches=((f"{failover.__name__}.CLAIM_LASTS", timedelta(days=3650)),)),
     "cards after routes": Mutant(patches=_cards_late()),
-    "failover never freezes": Mutant(patches=(("podway.domain.failover._why_frozen", lambda *_: None),)),
+    "failover never freezes": Mutant(
+        patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)
+    ),
     "reconcile never freezes": Mutant(
         patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
     ),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 
 from podway.domain.addressing import Prefix
+from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
-from podway.domain.withdrawal import ROUND
 from podway_lab.region.faults import Kind
 
 from tests.simulation.checker import OURS

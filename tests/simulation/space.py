@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.handout import SubnetMap
-from podway.domain.leaving import Leaving
+from podway.domain.inventory import Leaving
+from podway.domain.members.maps import SubnetMap
 from podway_lab.region.model import StrictEC2
 
 from tests.fakes.store import FakeStore

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 from podway.app.errors import TryAgain
 from podway.app.ports import ClaimAnswer, Memory, Remark
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim
-from podway.domain.handout import SubnetMap
-from podway.domain.health import Verdict
-from podway.domain.leaving import Leaving
-from podway.domain.members import Member
+from podway.domain.failover.decide import Card, CardRoute, Claim
+from podway.domain.health.verdict import Verdict
+from podway.domain.inventory import Leaving, Member
+from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
 from podway_lab.region.model import Client, StrictEC2
 

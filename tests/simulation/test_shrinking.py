@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from podway.domain.withdrawal import Withdrawal
+from podway.domain.ipam.reclaim import Withdrawal
 
 from tests.simulation.checker import Broken
 from tests.simulation.peace import PEACE, check_peace, make_peace

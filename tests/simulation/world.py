@@ -20,7 +20,7 @@ from podway.app.ports import Cloud, Store
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
-from podway.domain.alarms import alarm_name
+from podway.domain.health.alarms import alarm_name
 from podway.domain.model import describe
 from podway.domain.signals import (
     AlarmChanged,

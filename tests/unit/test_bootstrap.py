@@ -12,7 +12,7 @@ from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.reconcile import Reconcile
 from podway.config import BadSettings
-from podway.domain.failover import CLAIM_LASTS
+from podway.domain.failover.decide import CLAIM_LASTS
 from podway_lab.stack.template import Place, Template
 
 ENVIRONMENT = {

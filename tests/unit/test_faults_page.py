@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from podway.app import errors
-from podway.domain.failover import Still
+from podway.domain.model import StayReason
 from podway_lab.stack.template import Place, Template
 
 from tests.simulation.faults import FAULTS
@@ -60,4 +60,4 @@ def test_every_failure_of_the_use_cases_is_on_the_page() -> None:
     ]
 
     assert [name for name in kinds if f"`{name}`" not in PAGE] == []
-    assert [why for why in Still if f"`{why}`" not in PAGE] == []
+    assert [why for why in StayReason if f"`{why}`" not in PAGE] == []

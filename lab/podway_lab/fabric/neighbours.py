@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from podway_agent.netlink import F_CREATE, F_REPLACE, Netlink, Request, attribute
+from podway_agent.kernel.netlink import F_CREATE, F_REPLACE, Netlink, Request, attribute
 
 from podway_lab.fabric.host import Host
 from podway_lab.fabric.switch import Port

@@ -47,7 +47,7 @@ def _run(settings: Settings) -> int:
 
 
 def _status(settings: Settings) -> int:
-    from podway_agent.disk import STATUS, StateDirectory  # noqa: PLC0415
+    from podway_agent.host.disk import STATUS, StateDirectory  # noqa: PLC0415
 
     found = StateDirectory(settings.state_dir).read(STATUS)
     if found is None:
@@ -58,7 +58,7 @@ def _status(settings: Settings) -> int:
 
 
 def _check(settings: Settings, *, as_json: bool) -> int:
-    from podway_agent.examine import check  # noqa: PLC0415  (the others must not pay for it)
+    from podway_agent.doctor.look import check  # noqa: PLC0415  (the others must not pay for it)
 
     return check(settings, as_json=as_json)
 

@@ -18,28 +18,28 @@ from podway.domain.addressing import Prefix
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot
 
-from podway_agent import probe_report
-from podway_agent.allowances import ethtool, exceeded
-from podway_agent.cni import blocks_named
-from podway_agent.courier import Courier
 from podway_agent.dataplane import Dataplane, Outcome
-from podway_agent.desired import own_blocks
-from podway_agent.disk import STATUS, StateDirectory
-from podway_agent.identity import Identity, MetadataAway, identify
-from podway_agent.journal import start_logging
+from podway_agent.host.disk import STATUS, StateDirectory
+from podway_agent.host.ena import ethtool, exceeded
+from podway_agent.host.identity import Identity, MetadataAway, identify
+from podway_agent.host.logs import start_logging
+from podway_agent.host.systemd import give_signs_of_life, notify
+from podway_agent.kernel.desired import own_blocks
 from podway_agent.loop import Loop
-from podway_agent.prober import Prober
+from podway_agent.pods.conflist import blocks_named
+from podway_agent.pods.usage import Usage, addresses_in_use, fullest
+from podway_agent.probing import report
+from podway_agent.probing.prober import Prober
 from podway_agent.settings import Settings
-from podway_agent.store import DynamoDbStore, Store, StoreAway, Version
-from podway_agent.supervisor import give_signs_of_life, notify
-from podway_agent.usage import Usage, addresses_in_use, fullest
+from podway_agent.store.client import DynamoDbStore, Store, StoreAway, Version
+from podway_agent.store.sync import Courier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podway_agent.endpoint import Metric
-    from podway_agent.herald import Herald
-    from podway_agent.store import Cloud
+    from podway_agent.host.pages import Metric
+    from podway_agent.kubernetes.node_status import Herald
+    from podway_agent.store.client import Cloud
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ _made: list[Cloud] = []
 def cloud() -> Cloud:
     """The process's one SDK session."""
     if not _made:
-        from podway_agent.store import Cloud  # noqa: PLC0415  (loading it takes longer than all else)
+        from podway_agent.store.client import Cloud  # noqa: PLC0415  (loading it takes longer than all else)
 
         _made.append(Cloud())
     return _made[0]
@@ -176,7 +176,7 @@ class Agent:
         """Who tells Kubernetes; nobody, unless there are credentials."""
         if not self.settings.kubernetes:
             return None
-        from podway_agent.herald import Herald, node_name  # noqa: PLC0415  (not everybody asks for it)
+        from podway_agent.kubernetes.node_status import Herald, node_name  # noqa: PLC0415  (not everybody asks for it)
 
         return Herald(
             self.settings.kubernetes,
@@ -248,10 +248,10 @@ class Agent:
         return frozenset(map(str, suspects)) if isinstance(suspects, list) else frozenset()
 
     def _serve(self) -> None:
-        from podway_agent import endpoint  # noqa: PLC0415  (not everybody asks for it)
+        from podway_agent.host import pages  # noqa: PLC0415  (not everybody asks for it)
 
-        answers = endpoint.Answers(self.alive, self.ready, self.metrics)
-        endpoint.serve(self.settings.listen, answers)
+        answers = pages.Answers(self.alive, self.ready, self.metrics)
+        pages.serve(self.settings.listen, answers)
 
     def alive(self) -> str:
         """Why the agent is not well; empty when it is."""
@@ -267,7 +267,7 @@ class Agent:
 
     def metrics(self) -> list[Metric]:
         """What Prometheus is told; docs/agent.md says what each means."""
-        from podway_agent.endpoint import counter, gauge  # noqa: PLC0415  (not everybody asks for it)
+        from podway_agent.host.pages import counter, gauge  # noqa: PLC0415  (not everybody asks for it)
 
         courier, counters, link = self.courier, self.loop.counters, self.loop.dataplane.link
         table, resets = self.loop.dataplane.table, self.loop.dataplane.switches.resets
@@ -317,7 +317,7 @@ class Agent:
                 value=self.herald.failures if self.herald else 0,
             ),
             gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
-            *probe_report.metrics(self.prober),
+            *report.metrics(self.prober),
         ]
 
     def status(self, outcome: Outcome) -> dict[str, Any]:
@@ -335,5 +335,5 @@ class Agent:
             "warnings": outcome.warnings,
             "cni": outcome.cni_written,
             "drift_repaired": self.loop.counters.drift,
-            PROBING: probe_report.status(self.prober),
+            PROBING: report.status(self.prober),
         }

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from podway.domain.addressing import WIDTH, Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import cni, forwarding, routing
-from podway_agent.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
-from podway_agent.difference import Add, Change, Difference, Remove, difference
-from podway_agent.duty import Duty, duty_of
-from podway_agent.identity import Identity
-from podway_agent.netlink import KernelRefused, Netlink, Request
-from podway_agent.nft import Filtering, NftFailed, Table
-from podway_agent.routing import KernelRoute, Link
+from podway_agent.host.identity import Identity
+from podway_agent.kernel import forwarding, routing
+from podway_agent.kernel.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
+from podway_agent.kernel.difference import Add, Change, Difference, Remove, difference
+from podway_agent.kernel.netlink import KernelRefused, Netlink, Request
+from podway_agent.kernel.nft import Filtering, NftFailed, Table
+from podway_agent.kernel.routing import KernelRoute, Link
+from podway_agent.kernel.sysctl import Switches, wanted_switches
+from podway_agent.pods import conflist
+from podway_agent.probing.paths import Ways
+from podway_agent.probing.targets import Duty, duty_of
 from podway_agent.settings import Settings
-from podway_agent.sysctl import Switches, wanted_switches
-from podway_agent.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class Dataplane:
 
     def _admit_pods(self, snapshot: Snapshot, link: Link, faults: list[str]) -> bool:
         try:
-            return cni.ensure_conflist(
+            return conflist.ensure_conflist(
                 self.settings.cni_conf_dir,
                 snapshot,
                 self.identity.instance,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from podway.wire.snapshot import Snapshot
 
-from podway_agent import filter_events, netlink, routing
 from podway_agent.dataplane import Dataplane, Outcome
-from podway_agent.netlink import Message, Watch
+from podway_agent.kernel import filter_events, netlink, routing
+from podway_agent.kernel.netlink import Message, Watch
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,13 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from podway_agent import cni, disk, forwarding, routing, ways
-from podway_agent.netlink import Netlink
-from podway_agent.nft import NftFailed, Table
-from podway_agent.routing import Route
+from podway_agent.host import disk
+from podway_agent.kernel import forwarding, routing
+from podway_agent.kernel.netlink import Netlink
+from podway_agent.kernel.nft import NftFailed, Table
+from podway_agent.kernel.routing import Route
+from podway_agent.pods import conflist
+from podway_agent.probing import paths
 from podway_agent.settings import Settings
 
 LIBRARY = "PODWAY_LIBRARY"
@@ -24,8 +27,8 @@ def uninstall(settings: Settings) -> int:
     they are: what they were before is not known, and others may rely on them.
     """
     parts: dict[str, Callable[[], None]] = {
-        "CNI configuration": lambda: cni.remove_conflist(settings.cni_conf_dir),
-        "probing": ways.remove,
+        "CNI configuration": lambda: conflist.remove_conflist(settings.cni_conf_dir),
+        "probing": paths.remove,
         "routes": remove_routes,
         "FORWARD rules": forwarding.remove_acceptance,
         "nftables table": Table.remove,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from podway.wire.snapshot import Snapshot, Watch
 from podway_agent.dataplane import Dataplane
-from podway_agent.identity import Identity
+from podway_agent.host.identity import Identity
 from podway_lab.fabric.entry import gain_privileges
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host

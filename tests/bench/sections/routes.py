@@ -9,7 +9,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from podway.wire.snapshot import Snapshot
-from podway_agent import routing
+from podway_agent.kernel import routing
 from podway_lab.fabric.entry import gain_privileges
 
 from tests.bench.page import Page

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from podway_agent.ways import FIRST_MARK, FIRST_TABLE, RULE_PRIORITY
+from podway_agent.probing.paths import FIRST_MARK, FIRST_TABLE, RULE_PRIORITY
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.entry import gain_privileges
 from podway_lab.fabric.fabric import Fabric

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from podway.wire.snapshot import Snapshot
 from podway_agent.dataplane import Dataplane, Outcome
-from podway_agent.identity import Identity
+from podway_agent.host.identity import Identity
 from podway_agent.loop import Loop
 from podway_agent.settings import Settings
 from podway_lab.fabric.namespace import Namespace, new_namespace

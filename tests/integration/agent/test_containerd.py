@@ -13,7 +13,7 @@ import grpc
 import pytest
 from podway.domain.addressing import Prefix
 from podway_agent.dataplane import Dataplane, Outcome
-from podway_agent.identity import Identity
+from podway_agent.host.identity import Identity
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host
 from podway_lab.fabric.namespace import Namespace

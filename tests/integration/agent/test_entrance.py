@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 from podway.wire.snapshot import Snapshot
-from podway_agent import nft, uninstall
-from podway_agent.nft import NftFailed, Table
+from podway_agent import uninstall
+from podway_agent.kernel import nft
+from podway_agent.kernel.nft import NftFailed, Table
 from podway_lab.fabric.namespace import Namespace, new_namespace
 from podway_lab.fabric.probes import TRACE_PORT, refusal
 

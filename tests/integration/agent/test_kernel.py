@@ -8,8 +8,8 @@ import socket
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway_agent.allowances import ethtool, exceeded, statistics
-from podway_agent.routing import Key, Kind, Route, Target, adding, removing
+from podway_agent.host.ena import ethtool, exceeded, statistics
+from podway_agent.kernel.routing import Key, Kind, Route, Target, adding, removing
 from podway_agent.uninstall import remove_routes
 
 from tests.integration.agent.node import Node

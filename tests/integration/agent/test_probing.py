@@ -12,10 +12,10 @@ import pytest
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot, Watch
 from podway_agent.dataplane import Dataplane
-from podway_agent.echo import EchoSocket
-from podway_agent.identity import Identity
-from podway_agent.prober import Prober
-from podway_agent.suspicion import Finding, Standing
+from podway_agent.host.identity import Identity
+from podway_agent.probing.echo import EchoSocket
+from podway_agent.probing.prober import Prober
+from podway_agent.probing.suspicion import Finding, Standing
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host

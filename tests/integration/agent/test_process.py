@@ -15,11 +15,18 @@ from typing import Any
 
 import pytest
 from podway.wire.snapshot import Member, Snapshot, pack
-from podway_agent.disk import StateDirectory
+from podway_agent.host.disk import StateDirectory
 from podway_lab.fabric.namespace import ADMIN_PATH, Process
 
 from tests.integration.agent.node import MAC, PATIENCE, SELF, Node, soon
-from tests.unit.agent.kube_server import NAME, TOKEN, ApiServer, fresh_node, kubeconfig, make_authority
+from tests.unit.agent.kubernetes.kube_server import (
+    NAME,
+    TOKEN,
+    ApiServer,
+    fresh_node,
+    kubeconfig,
+    make_authority,
+)
 from tests.unit.agent.snapshots import ME, SIBLING, member, snapshot
 from tests.unit.agent.standins import Identifier, Metadata, Table
 

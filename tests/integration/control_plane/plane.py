@@ -20,10 +20,10 @@ from podway.app.ports import AgentReport
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
-from podway.domain.members import Member
+from podway.domain.inventory import Member
+from podway.domain.members.survey import longest_match
 from podway.domain.model import Route
 from podway.domain.signals import InstanceState, StateChanged
-from podway.domain.survey import longest_match
 from podway_lab.referee import Breach, Referee
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Still
+from podway.domain.model import StayReason
 from podway.domain.signals import (
     AlarmChanged,
     AlarmValue,
@@ -197,7 +197,7 @@ def test_a_broken_monitor_moves_nothing_and_one_ok_later_all_is_as_it_was() -> N
     for value in (AlarmValue.ALARM, AlarmValue.OK):
         for name in victims:
             event = AlarmChanged(f"{value} {name}", plane.clock.now(), "check", (plane.ids[name],), value)
-            stayed += sum(one.stayed[Still.FROZEN] for one in plane.failover.react(event))
+            stayed += sum(one.stayed[StayReason.FROZEN] for one in plane.failover.react(event))
         for _ in range(3):
             plane.reconcile()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway.domain.withdrawal import ROUND
+from podway.domain.ipam.reclaim import ROUND
 
 from tests.integration.control_plane.plane import LEASE, QUARANTINE, Plane
 from tests.integration.control_plane.test_every_call import (

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from podway.adapters.cloudwatch import NodeAlarms
-from podway.domain.alarms import alarm_name
+from podway.domain.health.alarms import alarm_name
 from podway.domain.signals import AlarmValue
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from podway.adapters.identities import NodeIdentities
-from podway.domain.trust import NodeIdentity
+from podway.domain.members.trust import NodeIdentity
 
 KEY = {"region_name": "us-west-2", "aws_access_key_id": "key", "aws_secret_access_key": "secret"}
 TRUST = {

@@ -11,9 +11,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from podway.adapters import fast_items, items
 from podway.app.ports import AgentReport, Remark
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim, Standby
-from podway.domain.health import Evidence, Severity, Verdict, accuse, withdraw
-from podway.domain.members import HeldBlock, Member
+from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
+from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.inventory import HeldBlock, Member
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 BLOCK = HeldBlock(Prefix.parse("100.64.0.0/26"), 3, ready=True)

@@ -47,7 +47,7 @@ def test_the_agent_starts_without_the_sdk() -> None:
 
 
 def test_the_store_loads_of_the_sdk_what_signs_and_sends() -> None:
-    modules = loaded_by("from podway_agent.store import Cloud; Cloud()")
+    modules = loaded_by("from podway_agent.store.client import Cloud; Cloud()")
 
     assert of_others(modules) == MODELS | SDK
     assert not modules & HEAVY
@@ -56,7 +56,7 @@ def test_the_store_loads_of_the_sdk_what_signs_and_sends() -> None:
 @pytest.mark.parametrize("command", ["status", "uninstall"])
 def test_commands_that_ask_nobody_load_no_sdk(command: str) -> None:
     modules = loaded_by(
-        f"import podway_agent.__main__, podway_agent.{'disk' if command == 'status' else command}"
+        f"import podway_agent.__main__, podway_agent.{'host.disk' if command == 'status' else command}"
     )
 
     assert of_others(modules) == MODELS

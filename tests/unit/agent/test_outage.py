@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, pack
-from podway_agent.courier import Courier
-from podway_agent.disk import StateDirectory
-from podway_agent.identity import Identity
+from podway_agent.host.disk import StateDirectory
+from podway_agent.host.identity import Identity
+from podway_agent.pods.usage import NOTHING
 from podway_agent.settings import Settings
-from podway_agent.store import StoreAway, Version
-from podway_agent.usage import NOTHING
+from podway_agent.store.client import StoreAway, Version
+from podway_agent.store.sync import Courier
 
 from tests.unit.agent.snapshots import CLUSTER, SUBNET, member, snapshot
 

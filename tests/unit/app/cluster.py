@@ -11,10 +11,10 @@ from podway.app.ports import AgentReport
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
-from podway.domain.members import Instance
+from podway.domain.inventory import Instance
+from podway.domain.members.survey import Survey, VpcSubnet
 from podway.domain.model import Route, RouteOrigin, RouteTable
 from podway.domain.signals import InstanceState
-from podway.domain.survey import Survey, VpcSubnet
 
 from tests.fakes.store import FakeStore
 from tests.fakes.world import FakeAlarms, FakeClock, FakeCloud, FakeHints, FakeHooks, Immediate

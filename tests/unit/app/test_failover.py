@@ -9,9 +9,8 @@ import pytest
 from podway.app.errors import TargetIsGone, TryAgain
 from podway.app.outcome import Outcome
 from podway.app.ports import ClaimAnswer
-from podway.domain.failover import Still
-from podway.domain.health import Evidence, Severity, accuse
-from podway.domain.model import Route, Step
+from podway.domain.health.verdict import Evidence, Severity, accuse
+from podway.domain.model import Route, StayReason, Step
 from podway.domain.signals import (
     AgentReported,
     AlarmChanged,
@@ -113,7 +112,7 @@ def test_a_route_that_no_longer_points_at_the_dead_node_is_left_alone() -> None:
     (outcome,) = died(play, busy)
 
     assert play.cloud.table(route.table)[route.destination] == "eni-else"
-    assert outcome.stayed[Still.MOVED_ALREADY] == 1
+    assert outcome.stayed[StayReason.MOVED_ALREADY] == 1
 
 
 def test_a_standby_that_fails_drains_or_is_held_down_is_passed_over() -> None:
@@ -147,7 +146,7 @@ def test_when_nobody_is_eligible_nothing_moves() -> None:
     (outcome,) = died(play, busy)
 
     assert not outcome.moved
-    assert outcome.stayed[Still.NOBODY] > 0
+    assert outcome.stayed[StayReason.NOBODY] > 0
     assert play.forwarder_of("subnet-b", "rtb-a") == busy
 
 
@@ -161,7 +160,7 @@ def test_more_than_half_of_a_subnet_failing_by_hearsay_freezes_it_but_ec2s_word_
     play.clock.go_on(seconds=61)
     (dead,) = died(play, busy)
 
-    assert frozen.stayed[Still.FROZEN] > 0
+    assert frozen.stayed[StayReason.FROZEN] > 0
     assert stayed == busy
     assert dead.moved
 
@@ -201,7 +200,7 @@ def test_evidence_older_than_what_its_source_said_since_moves_nothing() -> None:
 
     (outcome,) = play.failover.react(event)
 
-    assert outcome.stayed[Still.OUTDATED] > 0
+    assert outcome.stayed[StayReason.OUTDATED] > 0
     assert not outcome.moved
 
 
@@ -328,4 +327,4 @@ def test_a_report_about_two_forwarders_cannot_move_more_than_half_of_a_subnet() 
     first, second = play.failover.react(AgentReported("both", play.clock.now(), "i-b2", ("i-b1", "i-b3")))
 
     assert (bool(first.moved), bool(second.moved)) == (True, False)
-    assert second.stayed == {Still.FROZEN: len(play.store.cards["i-b3"].routes)}
+    assert second.stayed == {StayReason.FROZEN: len(play.store.cards["i-b3"].routes)}

@@ -9,13 +9,13 @@ import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Superseded, TryAgain
 from podway.app.operator import NoSuchNode
 from podway.domain.addressing import Prefix
-from podway.domain.adoption import Adopted, NotAdopted
-from podway.domain.health import Evidence, Severity
+from podway.domain.health.reassess import DRAINED
+from podway.domain.health.verdict import Evidence, Severity
+from podway.domain.members.adoption import Adopted, NotAdopted
+from podway.domain.members.trust import NodeIdentity
 from podway.domain.model import Health, RouteKind
-from podway.domain.overview import Ownership
-from podway.domain.review import DRAINED
+from podway.domain.operator.overview import Ownership
 from podway.domain.signals import HandoverAsked, HandoverReason, InstanceState
-from podway.domain.trust import NodeIdentity
 
 from tests.unit.app.cluster import instance
 from tests.unit.app.desk import Desk

@@ -8,11 +8,11 @@ import pytest
 from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain
 from podway.app.ports import ClaimAnswer, Memory
 from podway.domain.addressing import Prefix
-from podway.domain.failover import CLAIM_LASTS, DONE_WITHIN, Card, Claim
-from podway.domain.health import Severity
+from podway.domain.failover.decide import CLAIM_LASTS, DONE_WITHIN, Card, Claim
+from podway.domain.health.verdict import Severity
+from podway.domain.members.survey import longest_match
 from podway.domain.model import Delete, Replace, Route, Step
 from podway.domain.signals import InstanceState
-from podway.domain.survey import longest_match
 
 from tests.unit.app.cluster import QUARANTINE, TABLES, Play, instance
 

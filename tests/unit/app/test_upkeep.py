@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain
 from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, HOOK_PATIENCE, clear_checks, keep_alarms
-from podway.domain.cards import forwarders
-from podway.domain.health import Evidence, Severity, accuse
+from podway.domain.failover.cards import forwarders
+from podway.domain.failover.pacing import BURST, REFILL, RESERVE
+from podway.domain.health.quorum import PEERS
+from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Create
-from podway.domain.pacing import BURST, REFILL, RESERVE
-from podway.domain.peers import PEERS
 from podway.domain.signals import (
     AgentReported,
     AlarmValue,

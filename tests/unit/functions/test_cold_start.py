@@ -38,7 +38,7 @@ NOT_NEEDED = {
     "podway.app.lifecycle": "another function",
     "podway.app.reconcile": "another function",
     "podway.cli": "another program",
-    "podway.domain.handout": "reconcile hands out blocks",
+    "podway.domain.members.readiness": "reconcile hands out blocks",
     "podway.domain.ipam": "reconcile allocates",
     "podway.domain.planner": "reconcile plans",
     "podway.domain.transition": "reconcile orders",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random, SystemRandom
 from typing import Any
 
-from podway.domain.failover import Claim
+from podway.domain.failover.decide import Claim
 from podway.wire.batches import signals_of
 from podway.wire.events import Dropped
 

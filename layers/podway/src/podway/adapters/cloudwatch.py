@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from podway.adapters.aws_errors import aws_errors
-from podway.domain.alarms import alarm_name, prefix_of
-from podway.domain.review import AlarmSeen
+from podway.domain.health.alarms import alarm_name, prefix_of
+from podway.domain.health.reassess import AlarmSeen
 from podway.domain.signals import AlarmValue
 
 NAMES_PER_CALL = 100

@@ -18,9 +18,8 @@ from podway.adapters.table import chunks, equals, named, spelt, valued
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, Memory
 from podway.domain.addressing import Prefix
-from podway.domain.handout import SubnetMap
-from podway.domain.leaving import Leaving
-from podway.domain.members import Member
+from podway.domain.inventory import Leaving, Member
+from podway.domain.members.maps import SubnetMap
 from podway.wire.agent_item import AGENTS
 from podway.wire.snapshot import PackedSnapshot, SnapshotRefused, pack, unpack
 

@@ -10,7 +10,8 @@ from podway.adapters.aws_errors import aws_errors
 from podway.adapters.correlation import cause
 from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone
 from podway.domain.addressing import Prefix
-from podway.domain.members import Instance
+from podway.domain.inventory import Instance
+from podway.domain.members.survey import Survey, VpcSubnet
 from podway.domain.model import (
     DEFAULT_RESERVE,
     Create,
@@ -25,7 +26,6 @@ from podway.domain.model import (
     describe,
 )
 from podway.domain.signals import InstanceState
-from podway.domain.survey import Survey, VpcSubnet
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

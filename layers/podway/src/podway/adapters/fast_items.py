@@ -13,8 +13,8 @@ from typing import Any
 
 from podway.app.ports import PendingHook, Remark
 from podway.domain.addressing import Prefix
-from podway.domain.failover import Card, CardRoute, Claim, Standby
-from podway.domain.health import Evidence, Severity, Verdict
+from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
+from podway.domain.health.verdict import Evidence, Severity, Verdict
 from podway.domain.signals import LifecycleHook
 
 Item = Mapping[str, Any]

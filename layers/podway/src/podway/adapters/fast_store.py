@@ -15,9 +15,9 @@ from podway.adapters.aws_errors import aws_errors
 from podway.adapters.table import Table, chunks, named, read, spelt, valued
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import ClaimAnswer, Remark
-from podway.domain.failover import Card, CardRoute, Claim
-from podway.domain.health import Verdict
-from podway.domain.pacing import REFILL, debit
+from podway.domain.failover.decide import Card, CardRoute, Claim
+from podway.domain.failover.pacing import REFILL, debit
+from podway.domain.health.verdict import Verdict
 from podway.domain.signals import LifecycleHook
 
 if TYPE_CHECKING:

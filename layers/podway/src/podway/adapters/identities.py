@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from podway.adapters.aws_errors import aws_errors
 from podway.app.errors import NeedsOperator
-from podway.domain.trust import NodeIdentity
+from podway.domain.members.trust import NodeIdentity
 
 
 class NodeIdentities:

@@ -12,9 +12,8 @@ from typing import Any
 from podway.adapters.fast_items import INVENTORY, Item, key, moment_text, read_moment
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
-from podway.domain.handout import MapMember, SubnetMap
-from podway.domain.leaving import Leaving
-from podway.domain.members import HeldBlock, Member
+from podway.domain.inventory import HeldBlock, Leaving, Member
+from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import Block, Snapshot, Watch

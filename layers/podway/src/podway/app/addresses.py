@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from podway.app.ports import Memory, Store
-from podway.domain.allotment import Allotment
-from podway.domain.members import Member, Roll
+from podway.domain.inventory import Member
+from podway.domain.ipam.allocation import Allotment
+from podway.domain.ipam.reclaim import Withdrawal, is_due, still_leaving
+from podway.domain.members.membership import Roll
+from podway.domain.members.survey import Owned, Survey
 from podway.domain.signals import InstanceState
-from podway.domain.survey import Owned, Survey
-from podway.domain.withdrawal import Withdrawal, is_due, still_leaving
 
 
 def acknowledged_by(memory: Memory, members: Iterable[Member]) -> dict[str, int]:

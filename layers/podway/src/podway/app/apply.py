@@ -25,7 +25,7 @@ from podway.domain.model import (
     TablePlan,
     apply_step,
 )
-from podway.domain.transition import verify_transition
+from podway.domain.transition.verify import verify_transition
 
 Records = Mapping[str, frozenset[Prefix]]
 """Destinations recorded as ours, by table."""

@@ -26,8 +26,10 @@ from podway.app.errors import (
 from podway.app.outcome import Outcome, Unfinished, all_done, remarks
 from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
 from podway.domain.addressing import Prefix
-from podway.domain.failover import CLAIM_LASTS, Card, CardRoute, Claim, Move, Still, decide
-from podway.domain.health import (
+from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
+from podway.domain.failover.pacing import RESERVE, starts
+from podway.domain.health.quorum import PEERS, clear, suspect
+from podway.domain.health.verdict import (
     EC2_STATE,
     Evidence,
     Severity,
@@ -37,9 +39,7 @@ from podway.domain.health import (
     is_outdated,
     withdraw,
 )
-from podway.domain.model import RouteTable
-from podway.domain.pacing import RESERVE, starts
-from podway.domain.peers import PEERS, clear, suspect
+from podway.domain.model import RouteTable, StayReason
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
 ROUNDS = 3
@@ -190,7 +190,7 @@ class Failover:
             lambda: self._store.change_verdict(card.node, card.subnet, change, seen=before)
         )
         if is_outdated(before, evidence):
-            outcome.stayed[Still.OUTDATED] += len(card.routes)
+            outcome.stayed[StayReason.OUTDATED] += len(card.routes)
         else:
             known = {**known, card.node: change(before)}
             self._move_all(outcome, card, evidence.severity, _targets(tables.result()), known.values())
@@ -242,7 +242,7 @@ class Failover:
             refused |= {move.standby.network_interface for move in again}
             pending = replace(card, routes=tuple(move.route for move in again))
         if pending.routes:
-            outcome.stayed[Still.NOBODY] += len(pending.routes)
+            outcome.stayed[StayReason.NOBODY] += len(pending.routes)
 
     def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
         """One wave of replacements; returns those whose new target does not exist.
@@ -270,7 +270,7 @@ class Failover:
             except TargetIsGone:
                 again.append(move)
             except (RouteIsGone, TableIsGone):
-                outcome.stayed[Still.MOVED_ALREADY] += 1
+                outcome.stayed[StayReason.MOVED_ALREADY] += 1
             except PodwayError as error:
                 outcome.failed.append((move, error))
             else:
@@ -331,7 +331,9 @@ class Failover:
                 if is_accused(verdicts.get(node)):
                     gravest = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
                     self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
-        if any(outcome.stayed[why] for why in (Still.NOBODY, Still.FROZEN, Still.CLUSTER_FROZEN)):
+        if any(
+            outcome.stayed[why] for why in (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
+        ):
             return  # whoever comes after the claim's expiry may try again
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1)

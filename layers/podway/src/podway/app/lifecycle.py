@@ -12,9 +12,9 @@ from podway.app.errors import PodwayError, TargetIsGone
 from podway.app.failover import Failover
 from podway.app.outcome import Outcome
 from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks, Store
-from podway.domain.failover import Still
-from podway.domain.health import Evidence, Severity
-from podway.domain.review import HANDOVER
+from podway.domain.health.reassess import HANDOVER
+from podway.domain.health.verdict import Evidence, Severity
+from podway.domain.model import StayReason
 from podway.domain.signals import (
     AgentReported,
     HandoverAsked,
@@ -133,5 +133,5 @@ class Lifecycle:
 
 def _is_relieved(outcome: Outcome) -> bool:
     """Whether all that was on the card has moved, now or by another event before."""
-    stays = sum(count for why, count in outcome.stayed.items() if why is not Still.MOVED_ALREADY)
+    stays = sum(count for why, count in outcome.stayed.items() if why is not StayReason.MOVED_ALREADY)
     return outcome.answer is not ClaimAnswer.TAKEN and not stays

@@ -17,16 +17,16 @@ from podway.app.failover import Failover
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Memory, Remark, Store
 from podway.app.report import conflict_text, table_warnings
 from podway.domain.addressing import Prefix
-from podway.domain.adoption import Adopted, NotAdopted, Release, adopt, release
-from podway.domain.freeze import freeze
-from podway.domain.health import Evidence, Severity
-from podway.domain.members import Roll, call_roll
+from podway.domain.health.freeze import freeze
+from podway.domain.health.reassess import DRAINED
+from podway.domain.health.verdict import Evidence, Severity
+from podway.domain.members.adoption import Adopted, NotAdopted, Release, adopt, release
+from podway.domain.members.membership import Roll, call_roll
+from podway.domain.members.survey import Standing, Survey, make_cluster, mark_owned
+from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
-from podway.domain.overview import Heard, Overview, Sight, overview
-from podway.domain.planner import plan
-from podway.domain.review import DRAINED
-from podway.domain.survey import Standing, Survey, make_cluster, mark_owned
-from podway.domain.trust import Doubt, NodeIdentity, doubts
+from podway.domain.operator.overview import Heard, Overview, Sight, overview
+from podway.domain.planner.plan import plan
 
 RELEASED = "released"
 """Who holds the lease of a cluster that was given back."""

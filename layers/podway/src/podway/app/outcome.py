@@ -9,8 +9,9 @@ from datetime import datetime
 
 from podway.app.errors import PodwayError, Throttled, TryAgain
 from podway.app.ports import ClaimAnswer, Remark
-from podway.domain.failover import Card, Move, Still
-from podway.domain.health import Evidence
+from podway.domain.failover.decide import Card, Move
+from podway.domain.health.verdict import Evidence
+from podway.domain.model import StayReason
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class Outcome:
 
     answer: ClaimAnswer
     moved: list[Move] = field(default_factory=list)
-    stayed: Counter[Still] = field(default_factory=Counter)
+    stayed: Counter[StayReason] = field(default_factory=Counter)
     failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
     waves: int = 1
     """Sequential waves of AWS calls from the event to the last replacement."""

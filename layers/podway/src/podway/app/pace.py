@@ -7,8 +7,8 @@ from datetime import datetime
 
 from podway.app.errors import PodwayError
 from podway.app.ports import Clock, FailoverStore
+from podway.domain.failover.pacing import RESERVE, kind_of, starts
 from podway.domain.model import Step
-from podway.domain.pacing import RESERVE, kind_of, starts
 
 AT_ONCE = 5
 """Calls that are debited together: a second's worth, so that a run that ends early wastes few."""

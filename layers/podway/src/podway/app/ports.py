@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.addressing import Prefix
-    from podway.domain.failover import Card, CardRoute, Claim
-    from podway.domain.handout import SubnetMap
-    from podway.domain.health import Verdict
-    from podway.domain.leaving import Leaving
-    from podway.domain.members import Instance, Member
+    from podway.domain.failover.decide import Card, CardRoute, Claim
+    from podway.domain.health.reassess import AlarmSeen
+    from podway.domain.health.verdict import Verdict
+    from podway.domain.inventory import Instance, Leaving, Member
+    from podway.domain.members.maps import SubnetMap
+    from podway.domain.members.survey import Survey
     from podway.domain.model import RouteTable, Step
-    from podway.domain.review import AlarmSeen
     from podway.domain.signals import LifecycleHook
-    from podway.domain.survey import Survey
 
 T = TypeVar("T")
 

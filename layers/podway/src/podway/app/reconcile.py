@@ -18,20 +18,22 @@ from podway.app.report import Outcome, diversions, note_diverted, note_drift, no
 from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, see_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
-from podway.domain.alarms import wanted_alarms
-from podway.domain.allotment import Allotment, allot
-from podway.domain.cards import forwarders, make_cards
-from podway.domain.failover import Card, is_claimed, moves_meanwhile
-from podway.domain.freeze import Frozen, freeze, hold_still, relaying
-from podway.domain.handout import SubnetMap, hand_out, make_maps
-from podway.domain.health import is_accused
-from podway.domain.members import Member, Roll, call_roll
+from podway.domain.failover.cards import forwarders, make_cards
+from podway.domain.failover.decide import Card, is_claimed, moves_meanwhile
+from podway.domain.health.alarms import wanted_alarms
+from podway.domain.health.freeze import Frozen, freeze, hold_still, relaying
+from podway.domain.health.quorum import is_watched
+from podway.domain.health.reassess import AlarmSeen
+from podway.domain.health.verdict import is_accused
+from podway.domain.inventory import Member
+from podway.domain.ipam.allocation import Allotment, allot
+from podway.domain.ipam.reclaim import is_due
+from podway.domain.members.maps import SubnetMap, make_maps
+from podway.domain.members.membership import Roll, call_roll
+from podway.domain.members.readiness import hand_out
+from podway.domain.members.survey import Owned, Standing, Survey, make_cluster, mark_owned
 from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
-from podway.domain.peers import is_watched
-from podway.domain.planner import plan
-from podway.domain.review import AlarmSeen
-from podway.domain.survey import Owned, Standing, Survey, make_cluster, mark_owned
-from podway.domain.withdrawal import is_due
+from podway.domain.planner.plan import plan
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better (DESIGN.md, section 8)."""

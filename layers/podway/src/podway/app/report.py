@@ -9,11 +9,11 @@ from datetime import datetime
 from podway.app.errors import PodwayError, Throttled
 from podway.app.ports import Memory, Remark
 from podway.domain.addressing import Prefix
-from podway.domain.allotment import Allotment
-from podway.domain.drift import Diverted, diverted
+from podway.domain.ipam.allocation import Allotment
+from podway.domain.members.survey import Conflict, Owned, Survey
 from podway.domain.model import Cluster, Create, Health, Plan, RouteTable, Step, describe
-from podway.domain.pressure import Pressure, pressures
-from podway.domain.survey import Conflict, Owned, Survey
+from podway.domain.operator.drift import Diverted, diverted
+from podway.domain.operator.limits import Pressure, pressures
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from podway.app.errors import PodwayError
 from podway.app.ports import Alarms, Cloud, Hooks, PendingHook, Store
-from podway.domain.members import Instance
-from podway.domain.review import AlarmSeen
+from podway.domain.health.reassess import AlarmSeen
+from podway.domain.inventory import Instance
 from podway.domain.signals import InstanceState
 
 CHECKS_PER_RUN = 50

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from podway.app.ports import Memory, Store
-from podway.domain.health import Verdict, is_spent
-from podway.domain.members import Instance
-from podway.domain.review import AlarmSeen, Sight, review, words_about
-from podway.domain.survey import SILENCE, Survey
+from podway.domain.health.reassess import AlarmSeen, Sight, review, words_about
+from podway.domain.health.verdict import Verdict, is_spent
+from podway.domain.inventory import Instance
+from podway.domain.members.survey import SILENCE, Survey
 
 
 def keep_verdicts(

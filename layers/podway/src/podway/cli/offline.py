@@ -12,7 +12,8 @@ from podway.cli.documents import RefusedError, read_cluster
 from podway.cli.screen import console
 from podway.domain.addressing import Prefix
 from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan
-from podway.domain.planner import Path, Verdict, explain, plan
+from podway.domain.planner.explain import Path, Verdict, explain
+from podway.domain.planner.plan import plan
 from podway.wire.plan import plan_document
 
 NOTHING_TO_CHANGE, STEPS, HOLES = 0, 1, 3

@@ -11,7 +11,7 @@ import click
 from podway.cli.connection import BusyError, DeniedError, over_aws
 from podway.cli.documents import RefusedError
 from podway.domain.addressing import Prefix
-from podway.domain.adoption import NotAdopted
+from podway.domain.members.adoption import NotAdopted
 
 if TYPE_CHECKING:
     from podway.app.operator import Operator, Released

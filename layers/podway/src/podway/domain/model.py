@@ -225,3 +225,13 @@ class Plan:
     cluster: str
     route_tables: tuple[TablePlan, ...]
     warnings: tuple[str, ...] = field(default=())
+
+
+class StayReason(StrEnum):
+    """Why a route of the card stays where it is."""
+
+    MOVED_ALREADY = "it no longer points at the failed node"
+    NOBODY = "no standby is eligible"
+    FROZEN = "more than half of the subnet fails by indirect evidence"
+    CLUSTER_FROZEN = "more than half of the cluster fails by indirect evidence"
+    OUTDATED = "its source has said otherwise since"

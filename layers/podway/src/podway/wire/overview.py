@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from podway.domain.health import Verdict
-from podway.domain.overview import NodeView, Overview, RouteView, TableView
+from podway.domain.health.verdict import Verdict
+from podway.domain.operator.overview import NodeView, Overview, RouteView, TableView
 
 
 def status_document(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podway.domain.addressing import Prefix
+from podway.domain.inventory import Leaving
 from podway.domain.ipam.pool import ALWAYS, LOW_USE, Pool
-from podway.domain.leaving import Leaving
 
 VERSION_4 = 4
 

@@ -8,7 +8,7 @@ from podway.domain.model import Cluster, Plan, TablePlan
 from podway.domain.planner.draft import Draft
 from podway.domain.planner.next_hops import Loads
 from podway.domain.routing import Facts, TableFacts
-from podway.domain.transition import transition
+from podway.domain.transition.order import transition
 
 
 def plan(cluster: Cluster, *, fresh: bool = False, improve: int | None = None) -> Plan:

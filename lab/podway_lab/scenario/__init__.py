@@ -1,0 +1,1 @@
+"""Scenarios: the language, its verbs, and who plays them."""

@@ -1,0 +1,1 @@
+"""What moves at once when a node fails, and to whom."""

@@ -1,0 +1,123 @@
+"""Failover cards from a plan: what must move at once when a node fails, and to whom."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.failover.decide import Card, CardRoute, Standby
+from podway.domain.health.watchers import assign_watchers
+from podway.domain.model import Cluster, Node, Plan, PlannedRoute, RouteKind
+
+
+def make_cards(
+    plan: Plan, cluster: Cluster, *, watched: Collection[str] = (), joining: Collection[str] = ()
+) -> tuple[Card, ...]:
+    """A card for every node: the routes through it that carry blocks of others, and all anchors.
+
+    Both those that it should have and those that it still has: until a route has left, its node can
+    die with it. A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
+    Who relays has watchers, and who is *watched* although it relays nothing any more. Blocks wait for the
+    acknowledgement of next hops, of first standbys, and of the *joining* themselves.
+    """
+    nodes = {node.id: node for node in cluster.nodes}
+    sizes = Counter(node.subnet for node in cluster.nodes)
+    weigh = _Weights(cluster)
+    routes: dict[str, list[CardRoute]] = {identity: [] for identity in nodes}
+    for table in plan.route_tables:
+        for route in table.routes:
+            weight = weigh.relayed(route.destination, route.next_hop)
+            # a block that is not owed routes yet makes no route aggregated, and may be ready in a moment
+            if weight or route.kind is RouteKind.AGGREGATED or weigh.is_anchor(route.destination):
+                standbys = _standbys(route.standbys, nodes)
+                routes[route.next_hop].append(CardRoute(table.table, route.destination, standbys, weight))
+    for leaving, hop in _leaving(plan, cluster):
+        weight = weigh.relayed(leaving.destination, hop)
+        if weight or weigh.is_anchor(leaving.destination):
+            routes[hop].append(replace(leaving, weight=weight))
+    standing_by = {one.standbys[0].node for held in routes.values() for one in held if one.standbys}
+    relaying = {node for node, held in routes.items() if _relays(held)}
+    watchers = assign_watchers(cluster, relaying.union(watched))
+    return tuple(
+        Card(
+            node.id,
+            node.subnet,
+            node.network_interface,
+            sizes[node.subnet],
+            tuple(routes[node.id]),
+            cluster_size=len(cluster.nodes),
+            watchers=watchers.get(node.id, ()),
+            is_awaited=bool(routes[node.id]) or node.id in standing_by or node.id in joining,
+        )
+        for node in cluster.nodes
+    )
+
+
+def forwarders(cards: Iterable[Card]) -> frozenset[str]:
+    """The nodes that relay: those with a route that carries blocks of others."""
+    return frozenset(card.node for card in cards if _relays(card.routes))
+
+
+def _relays(routes: Iterable[CardRoute]) -> bool:
+    return any(route.weight > 0 for route in routes)
+
+
+def _standbys(ranked: Iterable[str], nodes: Mapping[str, Node]) -> tuple[Standby, ...]:
+    return tuple(Standby(one, nodes[one].network_interface) for one in ranked)
+
+
+def _leaving(plan: Plan, cluster: Cluster) -> Iterator[tuple[CardRoute, str]]:
+    """Present routes that the plan moves or removes, and the node that each still leads to.
+
+    Whoever takes its place stands by: the new next hop, or that of the route which takes over.
+    """
+    nodes = {node.id: node for node in cluster.nodes}
+    by_interface = {node.network_interface: node for node in cluster.nodes}
+    planned = {
+        table.table: {route.destination: route for route in table.routes} for table in plan.route_tables
+    }
+    for table in cluster.route_tables:
+        wanted = planned.get(table.id, {})
+        for present in table.routes:
+            hop, destination = by_interface.get(present.target), present.destination
+            if not present.owned or hop is None or not isinstance(destination, Prefix):
+                continue
+            after = wanted.get(destination)
+            if after is not None and after.next_hop == hop.id:
+                continue
+            after = after or _widening(wanted, destination)
+            ranked = (after.next_hop, *after.standbys) if after is not None else ()
+            others = [one for one in ranked if one != hop.id and nodes[one].subnet == hop.subnet]
+            yield CardRoute(table.id, destination, _standbys(others, nodes)), hop.id
+
+
+def _widening(wanted: Mapping[Prefix, PlannedRoute], destination: Prefix) -> PlannedRoute | None:
+    """The route that catches what *destination* caught, once that is gone."""
+    wider = (destination.at(length) for length in range(destination.length - 1, -1, -1))
+    return next((wanted[prefix] for prefix in wider if prefix in wanted), None)
+
+
+class _Weights:
+    """What routes carry of whom."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._anchors = {supernet for subnet in cluster.subnets for supernet in subnet.supernets}
+        shares = sorted(
+            (block, node.id, node.weight / len(node.blocks))
+            for node in cluster.nodes
+            for block in node.blocks
+        )
+        self._blocks = [block for block, _, _ in shares]
+        self._shares = [(node, share) for _, node, share in shares]
+
+    def is_anchor(self, destination: Prefix) -> bool:
+        return destination in self._anchors
+
+    def relayed(self, destination: Prefix, hop: str) -> float:
+        """The weight of others' blocks inside *destination*."""
+        last = Prefix(destination.version, destination.last, WIDTH[destination.version])
+        inside = slice(bisect_left(self._blocks, destination), bisect_right(self._blocks, last))
+        return sum(share for node, share in self._shares[inside] if node != hop)

@@ -1,0 +1,1 @@
+"""Evidence and verdicts: which nodes can be trusted with traffic of others."""

@@ -1,0 +1,118 @@
+"""When so much of a subnet fails that the monitor is the likelier fault, whoever relays goes on relaying.
+
+Reconcile asks before it plans: a plan made of such news would take every route away (fail static, I6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from podway.domain.addressing import Prefix
+from podway.domain.model import Cluster, Health, Node, NodeState, Plan, Replace, RouteTable, StayReason, Step
+from podway.domain.routing import eligible, owed
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The cluster to plan for, and the subnets in which nothing is taken from present forwarders."""
+
+    cluster: Cluster
+    subnets: Mapping[str, StayReason]
+    trusted: frozenset[str] = frozenset()
+    """Interfaces of suspects that count as eligible there."""
+
+
+def freeze(cluster: Cluster) -> Frozen:
+    """The cluster in which, where a subnet is frozen, present forwarders count as eligible.
+
+    A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, while more than
+    half of the cluster's are and some of its own, and while it has nodes to reach and none is eligible.
+    What EC2 says is definitive: a node that it has stopped is not brought back. Where that leaves no
+    forwarder at all, any node that lives is better than none.
+    """
+    everywhere = _is_mass(cluster.nodes)
+    frozen = {
+        subnet.id: why
+        for subnet in cluster.subnets
+        if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id], everywhere))
+        is not None
+    }
+    if not frozen:
+        return Frozen(cluster, {})
+    busy = relaying(cluster.nodes, cluster.route_tables)
+    spared = {
+        node.id
+        for subnet in frozen
+        for node in _spared([node for node in cluster.nodes if node.subnet == subnet], busy)
+    }
+    nodes = tuple(
+        replace(node, state=NodeState.READY, health=Health.HEALTHY) if node.id in spared else node
+        for node in cluster.nodes
+    )
+    trusted = frozenset(
+        node.network_interface
+        for node in cluster.nodes
+        if node.id in spared and node.health is Health.SUSPECT and node.state is NodeState.READY
+    )
+    return Frozen(replace(cluster, nodes=nodes), frozen, trusted)
+
+
+def hold_still(planned: Plan, frozen: Frozen) -> Plan:
+    """The plan without the steps that take a route from a suspect whose subnet is frozen.
+
+    To the planner it is a node like others, which may be relieved because of its load; but nothing must
+    change that only hearsay could have brought about. What is left out stands as it is, and carries as well.
+    """
+    if not frozen.trusted:
+        return planned
+    tables = (replace(one, steps=_without(one.steps, frozen.trusted)) for one in planned.route_tables)
+    return replace(planned, route_tables=tuple(tables))
+
+
+def _without(steps: Iterable[Step], trusted: Container[str]) -> tuple[Step, ...]:
+    """The steps but those that relieve a *trusted* interface, and what would follow on the same route."""
+    left: list[Step] = []
+    held: set[Prefix] = set()
+    for step in steps:
+        if step.destination in held or (isinstance(step, Replace) and step.was in trusted):
+            held.add(step.destination)
+        else:
+            left.append(step)
+    return tuple(left)
+
+
+def _is_mass(nodes: Iterable[Node]) -> bool:
+    """Whether more than half of the nodes that EC2 lets live are suspect."""
+    alive = [node for node in nodes if node.health is not Health.FAILED]
+    return 2 * sum(node.health is Health.SUSPECT for node in alive) > len(alive)
+
+
+def _why_frozen(nodes: list[Node], everywhere: bool) -> StayReason | None:
+    if _is_mass(nodes):
+        return StayReason.FROZEN
+    if everywhere and any(node.health is Health.SUSPECT for node in nodes):
+        return StayReason.CLUSTER_FROZEN
+    if any(owed(node) for node in nodes) and not any(eligible(node) for node in nodes):
+        return StayReason.NOBODY
+    return None
+
+
+def _spared(nodes: list[Node], busy: Container[str]) -> list[Node]:
+    living = [node for node in nodes if owed(node)]
+    present = [node for node in living if node.id in busy]
+    return present if present or any(map(eligible, living)) else living
+
+
+def relaying(nodes: Iterable[Node], tables: Iterable[RouteTable]) -> set[str]:
+    """Nodes that some route of ours leads to for more than their own blocks."""
+    by_interface = {node.network_interface: node for node in nodes}
+    found = set()
+    for table in tables:
+        for route in table.routes:
+            node = by_interface.get(route.target)
+            if node is None or not route.owned or not isinstance(route.destination, Prefix):
+                continue
+            if not any(block.contains(route.destination) for block in node.blocks):
+                found.add(node.id)
+    return found

@@ -1,0 +1,101 @@
+"""Peers' suspicions: one voice each, and evidence only when enough of the assigned watchers agree.
+
+A voice is evidence too weak to count by itself (``Severity.SUSPICION``), so that it is kept, outdated
+and withdrawn like any other; the quorum is evidence of its own, whose source is ``PEERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.health.watchers import quorum
+
+PEERS = "peers"
+"""Source of the evidence that a quorum of watchers gives."""
+VOICE = "peer:"
+"""What the source of one watcher's suspicion begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a watcher's own item says of a node, and when it was written."""
+
+    at: datetime
+    suspects: bool
+
+
+def suspect(
+    verdict: Verdict, peer: str, *, at: datetime, watchers: Collection[str], now: datetime
+) -> Verdict:
+    """The verdict after *peer* said at *at* that it suspects the node.
+
+    Who was not told to watch is not heard: a node has one voice, and only about its siblings.
+    """
+    if peer not in watchers:
+        return verdict
+    heard = accuse(verdict, Evidence(VOICE + peer, Severity.SUSPICION, at))
+    return _count(heard, watchers, now=now, hold_down=timedelta(0))
+
+
+def clear(
+    verdict: Verdict,
+    peer: str,
+    *,
+    as_of: datetime,
+    watchers: Collection[str],
+    now: datetime,
+    hold_down: timedelta,
+) -> Verdict:
+    """The verdict after *peer* took its word back; below the quorum the node is held down, then free."""
+    left = withdraw(verdict, VOICE + peer, as_of=as_of, now=now, hold_down=hold_down)
+    return _count(left, watchers, now=now, hold_down=hold_down)
+
+
+def recount(
+    verdict: Verdict,
+    words: Mapping[str, Word],
+    *,
+    watchers: Collection[str],
+    now: datetime,
+    hold_down: timedelta,
+) -> Verdict:
+    """The verdict by what the watchers' items say just now: an event of the stream may have got lost.
+
+    Voices of those who watch no more, or have fallen silent (no word of theirs), are dropped.
+    """
+    after = verdict
+    for peer in voices(verdict):
+        word = words.get(peer)
+        if word is None or peer not in watchers:
+            as_of = verdict.evidence[VOICE + peer].at
+            after = withdraw(after, VOICE + peer, as_of=as_of, now=now, hold_down=hold_down)
+        elif not word.suspects:
+            after = withdraw(after, VOICE + peer, as_of=word.at, now=now, hold_down=hold_down)
+    for peer in sorted(watchers):
+        said = words.get(peer)
+        if said is not None and said.suspects and peer not in voices(after):
+            after = accuse(after, Evidence(VOICE + peer, Severity.SUSPICION, said.at))
+    return _count(after, watchers, now=now, hold_down=hold_down)
+
+
+def voices(verdict: Verdict) -> tuple[str, ...]:
+    """Who suspects the node."""
+    return tuple(sorted(one.removeprefix(VOICE) for one in verdict.evidence if one.startswith(VOICE)))
+
+
+def is_watched(verdict: Verdict) -> bool:
+    """Whether peers have something to take back: the node stays watched although it relays no more."""
+    return PEERS in verdict.evidence or bool(voices(verdict))
+
+
+def _count(verdict: Verdict, watchers: Collection[str], *, now: datetime, hold_down: timedelta) -> Verdict:
+    needed, agreeing = quorum(watchers), [one for one in voices(verdict) if one in watchers]
+    convicted = needed is not None and len(agreeing) >= needed
+    if convicted and PEERS not in verdict.evidence:
+        return accuse(verdict, Evidence(PEERS, Severity.INDIRECT, now, ", ".join(agreeing)))
+    if not convicted and PEERS in verdict.evidence:
+        return withdraw(verdict, PEERS, as_of=now, now=now, hold_down=hold_down)
+    return verdict

@@ -1,0 +1,82 @@
+"""What a node's verdict should be by what can be read just now, whatever events came or got lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from podway.domain.health.quorum import Word, recount
+from podway.domain.health.verdict import EC2_STATE, Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.inventory import Instance
+from podway.domain.signals import AlarmValue, HandoverReason, InstanceState
+
+HANDOVER = "handover:"
+"""What the source of a planned hand-over begins with; its reason follows."""
+DRAINED = f"{HANDOVER}{HandoverReason.DRAIN}"
+"""Source of the evidence that a drain leaves: only ``undrain`` withdraws it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSeen:
+    """One of our alarms as it stands, and since when."""
+
+    name: str
+    value: AlarmValue
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a run of reconcile can see of one node."""
+
+    instance: Instance | None
+    alarm: AlarmSeen | None = None
+    watchers: tuple[str, ...] = ()
+    words: Mapping[str, Word] = field(default_factory=dict)
+    """What each of the watchers says, by watcher; the silent are missing."""
+
+
+def review(verdict: Verdict, sight: Sight, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """The verdict with what is over withdrawn, and what nobody told us added."""
+    after = _by_ec2(verdict, sight.instance, now=now, hold_down=hold_down)
+    after = _by_alarm(after, sight.alarm, now=now, hold_down=hold_down)
+    return recount(after, sight.words, watchers=sight.watchers, now=now, hold_down=hold_down)
+
+
+def words_about(
+    node: str, watchers: Collection[str], said: Mapping[str, tuple[datetime, Collection[str]]]
+) -> dict[str, Word]:
+    """What *watchers* say of *node*; *said* holds each one's time of writing and whom it suspects."""
+    return {one: Word(said[one][0], node in said[one][1]) for one in watchers if one in said}
+
+
+def _by_ec2(verdict: Verdict, instance: Instance | None, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """EC2's evidence against a node that EC2 says runs again, and announcements of a death that it has died.
+
+    EC2's reads may be stale just after an event, so younger evidence than the hold-down stays, unless the
+    instance was started after it.
+    """
+    if instance is None or instance.state is not InstanceState.RUNNING:
+        return verdict
+    started, after = instance.launched, verdict
+    evidence = verdict.evidence.get(EC2_STATE)
+    if evidence is not None:
+        as_of = max(now - hold_down, started) if started else now - hold_down
+        after = withdraw(after, EC2_STATE, as_of=as_of, now=now, hold_down=hold_down)
+    for source, one in verdict.evidence.items():
+        if source.startswith(HANDOVER) and source != DRAINED and started and one.at < started:
+            after = withdraw(after, source, as_of=started, now=now, hold_down=hold_down)
+    return after
+
+
+def _by_alarm(verdict: Verdict, seen: AlarmSeen | None, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """What our own alarm says as it stands; where it has no data it says nothing."""
+    if seen is None or seen.value is AlarmValue.INSUFFICIENT_DATA:
+        return verdict
+    source = f"alarm:{seen.name}"
+    if seen.value is AlarmValue.OK:
+        return withdraw(verdict, source, as_of=seen.at, now=now, hold_down=hold_down)
+    if source in verdict.evidence:
+        return verdict
+    return accuse(verdict, Evidence(source, Severity.INDIRECT, seen.at))

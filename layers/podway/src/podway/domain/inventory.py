@@ -1,0 +1,80 @@
+"""What EC2 shows of instances, and what the store remembers of nodes and of space that was given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from podway.domain.addressing import Prefix
+from podway.domain.model import ForwarderPreference
+from podway.domain.signals import InstanceState
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A tagged instance as EC2 describes it; ``network_interface`` is its primary one."""
+
+    id: str
+    state: InstanceState
+    subnet: str
+    network_interface: str
+    address: str
+    source_dest_check: bool = True
+    forwarder: ForwarderPreference = ForwarderPreference.ALLOW
+    spot: bool = False
+    capacity: float = 1.0
+    launched: datetime | None = None
+    """When it was started last."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlock:
+    """A block of a node; ``since`` is the generation of the subnet's map in which it appeared.
+
+    ``ready`` means handed out: covered in every table and known to its forwarders.
+    """
+
+    prefix: Prefix
+    since: int
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What we remember of a node.
+
+    ``gone_at`` starts the rest (quarantine) of its blocks. ``former_interfaces`` are interfaces that it
+    had before and that routes of ours still lead to.
+    """
+
+    id: str
+    subnet: str
+    network_interface: str
+    address: str
+    blocks: tuple[HeldBlock, ...] = ()
+    gone_at: datetime | None = None
+    former_interfaces: tuple[str, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Its interface and the former ones: a recorded route to any of them is ours."""
+        return (self.network_interface, *self.former_interfaces)
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """The prefixes of its blocks."""
+        return tuple(block.prefix for block in self.blocks)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Leaving:
+    """A prefix that *subnet* gave back. Nobody else may have it while anything may still lead there.
+
+    ``gone_at`` is when no route led there any more and the subnet's map did not name it: its
+    *generation*, which the kernels of the subnet must hold.
+    """
+
+    prefix: Prefix
+    subnet: str
+    gone_at: datetime | None = None
+    generation: int = 0

@@ -1,0 +1,62 @@
+"""Who belongs to the cluster: what EC2 says of instances, and what we remember of nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from podway.domain.inventory import Instance, Member
+from podway.domain.signals import InstanceState
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Members after looking at EC2: who is here, whose blocks rest, who is forgotten."""
+
+    present: tuple[Member, ...]
+    resting: tuple[Member, ...]
+    forgotten: tuple[str, ...]
+
+
+def call_roll(
+    remembered: tuple[Member, ...],
+    instances: tuple[Instance, ...],
+    *,
+    now: datetime,
+    quarantine: timedelta,
+    still_targeted: frozenset[str] = frozenset(),
+) -> Roll:
+    """Who is a member now.
+
+    A stopped instance keeps its block: it may start again with what it has on disk. A
+    terminated or vanished one is gone; its blocks rest for *quarantine* and for as long as a
+    route still targets its interface (*still_targeted*), and only then is it forgotten. A node
+    that comes back on another subnet or interface under its old id starts anew.
+    """
+    here = {i.id: i for i in instances if i.state is not InstanceState.TERMINATED and i.network_interface}
+    present, resting, forgotten = [], [], []
+    known = {member.id: member for member in remembered}
+    for identity in sorted(here.keys() | known.keys()):
+        instance, member = here.get(identity), known.get(identity)
+        if instance is not None:
+            present.append(_seen(member, instance, still_targeted))
+        elif member is not None:
+            gone_at = member.gone_at or now
+            if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
+                forgotten.append(identity)
+            else:
+                resting.append(replace(member, gone_at=gone_at))
+    return Roll(tuple(present), tuple(resting), tuple(forgotten))
+
+
+def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[str]) -> Member:
+    if member is None or member.subnet != instance.subnet:
+        return Member(instance.id, instance.subnet, instance.network_interface, instance.address)
+    former = still_targeted.intersection(member.interfaces) - {instance.network_interface}
+    return replace(
+        member,
+        network_interface=instance.network_interface,
+        address=instance.address,
+        gone_at=None,
+        former_interfaces=tuple(sorted(former)),
+    )

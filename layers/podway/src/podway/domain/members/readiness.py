@@ -1,0 +1,80 @@
+"""What follows from a plan for the nodes: readiness of their blocks, and the maps that agents get."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from podway.domain.inventory import HeldBlock, Member
+from podway.domain.members.survey import longest_match
+from podway.domain.model import Cluster, Node, NodeState, Plan, Route, RouteKind, RouteTable
+from podway.domain.routing import eligible
+
+
+def hand_out(
+    members: Iterable[Member],
+    cluster: Cluster,
+    plan: Plan,
+    *,
+    tables: Iterable[RouteTable],
+    acknowledged: Mapping[str, int],
+    barred: Collection[str] = (),
+) -> tuple[Member, ...]:
+    """The members with every block marked ready that may be used now.
+
+    A block is ready once it is matched, in every table that must carry it, by a route to its own node
+    or to an eligible one of its subnet, and its own node, that one and the first standby have acknowledged
+    the block. Nobody stands by for a direct route: it dies with its node. A *barred* next hop, whose routes
+    somebody moves just now, covers nothing but its own. Ready stays ready: pods live on it.
+
+    The table of the block's own subnet need not carry it, since senders there use host routes. But siblings
+    that have not heard of the block yet send by that table: whoever it leads them to must know the block.
+    """
+    nodes = {node.id: node for node in cluster.nodes}
+    by_interface = {node.network_interface: node for node in cluster.nodes}
+    standbys = {
+        (table.table, route.destination): route.standbys[:1]
+        for table in plan.route_tables
+        for route in table.routes
+        if route.kind is RouteKind.AGGREGATED  # nobody takes over a direct route
+    }
+    tables = tuple(tables)
+
+    def way(table: RouteTable, member: Member, block: HeldBlock) -> tuple[Route, Node] | None:
+        """The route by which the table leads to the block, and its next hop; None if it leads astray."""
+        route = longest_match(table.routes, block.prefix)
+        hop = by_interface.get(route.target) if route is not None else None
+        if route is None or hop is None or hop.subnet != member.subnet:
+            return None
+        relays = eligible(hop) and hop.network_interface not in barred
+        return (route, hop) if hop.id == member.id or relays else None
+
+    def knowing(member: Member, block: HeldBlock) -> set[str] | None:
+        """Who must have acknowledged the block; None while a table does not carry it."""
+        found: set[str] = set()
+        for table in tables:
+            led = way(table, member, block)
+            if table.subnets == (member.subnet,):
+                found |= {led[1].id} - {member.id} if led else set()
+            elif led is None:
+                return None
+            else:
+                route, hop = led
+                found |= {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
+        return found
+
+    def is_covered(member: Member, block: HeldBlock) -> bool:
+        awaited = knowing(member, block)
+        return awaited is not None and all(acknowledged.get(one, 0) >= block.since for one in awaited)
+
+    def settled(member: Member) -> Member:
+        node = nodes.get(member.id)
+        if node is None or node.state is NodeState.JOINING:
+            return member
+        blocks = tuple(
+            replace(block, ready=True) if not block.ready and is_covered(member, block) else block
+            for block in member.blocks
+        )
+        return replace(member, blocks=blocks)
+
+    return tuple(settled(member) for member in members)

@@ -1,0 +1,197 @@
+"""From what EC2 and the store say to the cluster that the planner sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from podway.domain.addressing import Prefix
+from podway.domain.health.verdict import Verdict, health, is_handing_over
+from podway.domain.inventory import HeldBlock, Instance, Member
+from podway.domain.model import (
+    Cluster,
+    Health,
+    Node,
+    NodeState,
+    Route,
+    RouteTable,
+    Subnet,
+)
+from podway.domain.signals import InstanceState
+
+SILENCE = timedelta(minutes=12)
+"""An agent writes at least every five minutes; after so long without a word its node is suspect."""
+
+
+@dataclass(frozen=True, slots=True)
+class VpcSubnet:
+    """A subnet of the VPC as EC2 describes it."""
+
+    id: str
+    cidrs: tuple[Prefix, ...]
+    availability_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What EC2 says, read once per run: members by tag, their VPC, its tables (all routes foreign)."""
+
+    instances: tuple[Instance, ...]
+    subnets: tuple[VpcSubnet, ...]
+    vpc_cidrs: tuple[Prefix, ...]
+    route_tables: tuple[RouteTable, ...]
+    excluded_tables: Mapping[str, str] = field(default_factory=dict)
+    """Tables of members' subnets that cannot be managed, and why."""
+    untagged_tables: tuple[str, ...] = ()
+    """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A destination that we recorded as ours, whose target is nobody of ours: left alone."""
+
+    table: str
+    destination: Prefix
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Route tables with our routes marked, and the destinations somebody took from us."""
+
+    tables: tuple[RouteTable, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+def mark_owned(
+    tables: Iterable[RouteTable], records: Mapping[str, frozenset[Prefix]], interfaces: frozenset[str]
+) -> Owned:
+    """Which routes are ours: recorded, and pointing at an interface of a node that we know.
+
+    A recorded destination whose target is no member's interface is foreign until it is adopted
+    (DESIGN.md, section 3): somebody else put it there.
+    """
+    marked, conflicts = [], []
+    for table in tables:
+        recorded = records.get(table.id, frozenset())
+        routes = []
+        for route in table.routes:
+            ours = route.destination in recorded and route.target in interfaces
+            if isinstance(route.destination, Prefix) and route.destination in recorded and not ours:
+                conflicts.append(Conflict(table.id, route.destination, route.target))
+            routes.append(replace(route, owned=True) if ours else route)
+        marked.append(replace(table, routes=tuple(routes)))
+    return Owned(tuple(marked), tuple(conflicts))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What counts when a node is judged: EC2's word, our verdict, and what its agent acknowledged."""
+
+    instance: Instance
+    verdict: Verdict | None
+    acknowledged: int
+    """Generation of its subnet's map that its kernel holds; 0 before the first."""
+    heard: datetime | None = None
+    """When its agent last wrote; None before the first time."""
+
+
+def is_routable(member: Member, standing: Standing) -> bool:
+    """Whether packets for its blocks would arrive: it runs, EC2 lets them in, its kernel is set up."""
+    since = max((block.since for block in member.blocks), default=None)
+    return (
+        since is not None
+        and standing.instance.state is InstanceState.RUNNING
+        and not standing.instance.source_dest_check
+        and standing.acknowledged >= since
+    )
+
+
+def node_health(standing: Standing, *, now: datetime) -> Health:
+    """Failed on EC2's word (it does not run) or on ours; suspect when its agent has fallen silent."""
+    if standing.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
+        return Health.FAILED
+    judged = health(standing.verdict, now=now)
+    silent = standing.heard is not None and now - standing.heard > SILENCE
+    return Health.SUSPECT if silent and judged is Health.HEALTHY else judged
+
+
+def node_state(member: Member, standing: Standing) -> NodeState:
+    """Joining until its blocks were handed out once or packets for them would arrive, and while it boots."""
+    boots = standing.instance.state is InstanceState.PENDING
+    if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, standing)):
+        return NodeState.JOINING
+    return NodeState.DRAINING if is_handing_over(standing.verdict) else NodeState.READY
+
+
+def make_node(member: Member, standing: Standing, handed_out: Iterable[HeldBlock], *, now: datetime) -> Node:
+    """The planner's view of a member; *handed_out* are all ready blocks of its subnet."""
+    behind = {block.prefix for block in handed_out if block.since > standing.acknowledged}
+    instance = standing.instance
+    return Node(
+        id=member.id,
+        subnet=member.subnet,
+        network_interface=member.network_interface,
+        blocks=member.prefixes,
+        state=node_state(member, standing),
+        health=node_health(standing, now=now),
+        capacity=instance.capacity,
+        forwarder=instance.forwarder,
+        spot=instance.spot,
+        behind=frozenset(behind.difference(member.prefixes)),
+    )
+
+
+def make_cluster(
+    name: str,
+    pod_cidrs: tuple[Prefix, ...],
+    survey: Survey,
+    tables: tuple[RouteTable, ...],
+    *,
+    members: Iterable[Member],
+    standings: Mapping[str, Standing],
+    supernets: Mapping[str, tuple[Prefix, ...]],
+    now: datetime,
+    leaving: Iterable[Prefix] = (),
+) -> Cluster:
+    """All facts as the planner wants them. Members without a standing (gone) have no node.
+
+    What is *leaving* out of borrowed space is its lender's, whose route may cover it.
+    """
+    present = [member for member in members if member.id in standings]
+    handed_out: dict[str, list[HeldBlock]] = {}
+    for member in present:
+        handed_out.setdefault(member.subnet, []).extend(block for block in member.blocks if block.ready)
+    subnets = {subnet.id: subnet.availability_zone for subnet in survey.subnets}
+    owned = [prefix for several in supernets.values() for prefix in several]
+    return Cluster(
+        name=name,
+        pod_cidrs=pod_cidrs,
+        vpc_cidrs=survey.vpc_cidrs,
+        subnets=tuple(
+            Subnet(identity, tuple(sorted(supernets.get(identity, ()))), zone)
+            for identity, zone in sorted(subnets.items())
+        ),
+        nodes=tuple(
+            make_node(member, standings[member.id], handed_out[member.subnet], now=now)
+            for member in sorted(present, key=lambda member: member.id)
+            if member.blocks
+        ),
+        route_tables=tables,
+        leaving=tuple(sorted(one for one in leaving if not any(net.contains(one) for net in owned))),
+    )
+
+
+def longest_match(routes: Iterable[Route], address: Prefix) -> Route | None:
+    """The CIDR route that EC2 would use for all of *address*: the longest that contains it."""
+    best: Route | None = None
+    for route in routes:
+        destination = route.destination
+        if (
+            isinstance(destination, Prefix)
+            and destination.contains(address)
+            and (best is None or destination.length > best.destination.length)  # type: ignore[union-attr]  # best has a Prefix: checked above
+        ):
+            best = route
+    return best

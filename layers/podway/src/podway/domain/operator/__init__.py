@@ -1,0 +1,1 @@
+"""What people are shown of a cluster: overview, drift, limits."""

@@ -1,0 +1,1 @@
+"""What programs the kernel, and nothing else: routes, sysctls, the nftables table."""

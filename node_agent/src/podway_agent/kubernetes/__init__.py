@@ -1,0 +1,1 @@
+"""What Kubernetes is told about this node, where the agent has credentials for it."""

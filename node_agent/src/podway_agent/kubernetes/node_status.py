@@ -1,0 +1,110 @@
+"""Tells Kubernetes of this node, where the agent was given credentials. Runs in a thread of its own.
+
+Whatever goes wrong here is said and tried again, and never touches the data plane.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from podway.domain.addressing import Prefix
+
+from podway_agent.kubernetes.api import ApiAway, BadCredentials, NodeApi, access
+from podway_agent.kubernetes.node import Patch, advise
+
+log = logging.getLogger(__name__)
+
+CALM_SECONDS = 300.0
+"""Between two looks at a Node that is as it should be: a cloud controller may change it again."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+JITTER = 0.2
+
+
+class Node(Protocol):
+    """The API of one Node. Each call raises ApiAway."""
+
+    def read(self) -> Mapping[str, Any]:
+        """The Node as it is."""
+
+    def patch(self, change: Patch) -> None:
+        """Change it."""
+
+
+def node_name(told: str) -> str:
+    """The Node's name: as told, or the kubelet's own default, the host's name in lower case."""
+    return told or os.uname().nodename.lower()
+
+
+@contextmanager
+def reach(where: str, name: str) -> Iterator[NodeApi]:
+    """The Node *name* through the credentials at *where*. Raises BadCredentials, OSError."""
+    with access(where) as given:
+        yield NodeApi(given, name)
+
+
+@dataclass
+class Herald:
+    """*standing* are the blocks that pods may use, empty until the conflist stands."""
+
+    where: str
+    name: str
+    instance: Callable[[], str]
+    standing: Callable[[], Sequence[Prefix]]
+    reach: Callable[[str, str], AbstractContextManager[Node]] = reach
+    chance: Callable[[float, float], float] = random.uniform
+    failures: int = 0
+    _said: str = ""
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stopping: bool = False
+
+    def run(self) -> None:
+        """Work until stopped."""
+        while not self._stopping:
+            self._wake.wait(self.step())
+            self._wake.clear()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def news(self) -> None:
+        """The blocks, or the conflist, may have changed; from any thread."""
+        self._wake.set()
+
+    def step(self) -> float:
+        """Look at the Node and put right what is not; the seconds until the next look."""
+        blocks = self.standing()
+        if not blocks:
+            return CALM_SECONDS  # news() comes with the conflist
+        try:
+            self._tell(blocks)
+        except (ApiAway, BadCredentials, OSError) as error:
+            self.failures += 1
+            self._say(str(error))
+            pause = float(min(SHORTEST_PAUSE * 2 ** min(self.failures, 10), LONGEST_PAUSE))
+            return pause * self.chance(1 - JITTER, 1 + JITTER)
+        self.failures = 0
+        return CALM_SECONDS * self.chance(1 - JITTER, 1 + JITTER)
+
+    def _tell(self, blocks: Sequence[Prefix]) -> None:
+        with self.reach(self.where, self.name) as node:
+            found = advise(node.read(), self.instance(), blocks, now=datetime.now(UTC))
+            for change in found.patches:
+                node.patch(change)
+        self._say("; ".join(found.doubts))
+        if found.patches:
+            log.info("Kubernetes told", extra={"node": self.name, "changes": len(found.patches)})
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble once, not with each look."""
+        if trouble and trouble != self._said:
+            log.warning("Kubernetes not told", extra={"reason": trouble})
+        self._said = trouble

@@ -1,0 +1,73 @@
+"""How full the node's blocks are: another one is asked for while there is still room."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from podway.domain.addressing import WIDTH, Prefix
+
+from podway_agent.pods.conflist import NETWORK
+
+ALMOST_FULL = 0.8
+"""Of a /26 that leaves room for twelve pods while the next block is covered and made known."""
+UNUSABLE = {4: 3, 6: 2}
+"""Addresses that host-local keeps of each block: its first, the gateway, and in IPv4 the last."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Addresses of one family that pods have and could have, in so many blocks."""
+
+    used: int = 0
+    room: int = 0
+    blocks: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many blocks the node needs: as many as it has, or one more."""
+        return self.blocks + (self.blocks > 0 and self.used >= ALMOST_FULL * self.room)
+
+
+NOTHING = Usage()
+
+
+def room(block: Prefix) -> int:
+    """How many pods find an address in *block*."""
+    return int(max(0, (1 << (WIDTH[block.version] - block.length)) - UNUSABLE[block.version]))
+
+
+def fullest(blocks: Iterable[Prefix], in_use: Collection[Prefix]) -> Usage:
+    """The use of the family that is nearest to its end; *in_use* are single addresses.
+
+    Blocks that are not ready yet count: they have been asked for and are coming. An address outside
+    the blocks is of a pod that outlived its block, and takes no room.
+    """
+    found = []
+    blocks = tuple(blocks)
+    for version in sorted({block.version for block in blocks}):
+        family = [block for block in blocks if block.version == version]
+        used = sum(any(block.contains(one) for block in family) for one in in_use)
+        found.append(Usage(used, sum(map(room, family)), len(family)))
+    return max(found, key=lambda usage: (usage.wanted, usage.used / max(1, usage.room)), default=NOTHING)
+
+
+def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:
+    """What host-local has handed out: it keeps a file of each address's name. None before the first pod.
+
+    Raises OSError.
+    """
+    try:
+        names = [path.name for path in (data_dir / NETWORK).iterdir()]
+    except FileNotFoundError:
+        return ()
+    return tuple(filter(None, map(_address, names)))
+
+
+def _address(name: str) -> Prefix | None:
+    """Beside addresses there lie a lock and the last address of each range."""
+    try:
+        return Prefix.of_address(name)
+    except ValueError:
+        return None

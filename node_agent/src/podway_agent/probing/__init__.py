@@ -1,0 +1,1 @@
+"""Probes through forwarders: whom, by which paths, and what the answers say."""

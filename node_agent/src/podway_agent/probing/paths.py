@@ -1,0 +1,266 @@
+"""The kernel's part of probing: this node's probe addresses, and a way through each watched forwarder.
+
+A way is a rule (packets that bear the slot's mark look into the slot's table) and a default route in
+that table, whose gateway is the forwarder. Ours are told by our protocol number, which rules carry as
+routes do, and addresses by their metric. Desired, observed, difference, as for the main table.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from podway.domain.addressing import WIDTH, Prefix
+
+from podway_agent.kernel import netlink, routing
+from podway_agent.kernel.netlink import KernelRefused, Netlink, Request
+from podway_agent.kernel.routing import FAMILY, PROTOCOL, U32, UNREACHABLE_METRIC, VERSION, Kind
+from podway_agent.probing.targets import MOST_FORWARDERS, Duty
+
+FIRST_MARK = 0x70
+"""Marks 0x70 to 0x7f, compared whole: no bit that kube-proxy (0xc000), portmap (0x2000), Cilium (0xf00),
+Calico (0xffff0000) or the VPC CNI (0x80) looks at."""
+FIRST_TABLE = 11200
+RULE_PRIORITY = 112
+ADDRESS_METRIC = 0x70770070
+"""Tells our addresses on loopback; a full-length address has no route of its own that it could weigh."""
+LOOPBACK = 1
+"""Index of ``lo`` in every network namespace."""
+WAY_METRIC = 1024
+
+RULE = struct.Struct("=BBBBBBBBI")
+FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 6, 10, 15, 16, 21
+TO_TABLE = 1
+EXACTLY = 0xFFFFFFFF
+RTA_TABLE = 15
+IFA_FLAGS, IFA_CACHEINFO, IFA_RT_PRIORITY = 8, 6, 9
+PERMANENT_NO_DAD = 0x80 | 0x02
+NEVER_PREFERRED = struct.pack("=4I", 0, 0xFFFFFFFF, 0, 0)
+"""Preferred lifetime none, valid for ever: no packet of others takes it for its source."""
+SCOPE_HOST = 254
+
+
+class Rule(NamedTuple):
+    """Packets of one mark look into one table."""
+
+    version: int
+    mark: int
+    table: int
+
+
+class Way(NamedTuple):
+    """A default route of a table of ours: through *gateway*, or ``unreachable`` when that is gone.
+
+    The second keeps probes from taking the usual way, and coming through, after a link flap.
+    """
+
+    version: int
+    table: int
+    kind: Kind
+    gateway: int | None = None
+    link: int | None = None
+
+
+@dataclass(frozen=True)
+class Plumbing:
+    """Everything that probing needs of the kernel."""
+
+    addresses: frozenset[Prefix] = frozenset()
+    rules: frozenset[Rule] = frozenset()
+    ways: frozenset[Way] = frozenset()
+
+
+def mark_of(slot: int) -> int:
+    """The mark whose packets leave by the slot's way."""
+    return FIRST_MARK + slot
+
+
+def desired(duty: Duty, link: int) -> Plumbing:
+    """What *duty* needs, on the interface with index *link*. Pure."""
+    rules, ways = set(), set()
+    for one in duty.watched:
+        version, table = one.gateway.version, FIRST_TABLE + one.slot
+        rules.add(Rule(version, mark_of(one.slot), table))
+        ways.add(Way(version, table, Kind.UNICAST, one.gateway.value, link))
+        ways.add(Way(version, table, Kind.UNREACHABLE))
+    return Plumbing(frozenset(duty.holds), frozenset(rules), frozenset(ways))
+
+
+# --- reading -----------------------------------------------------------------------------
+
+
+def observed(kernel: Netlink) -> Plumbing:
+    """What of ours the kernel has. Raises KernelRefused."""
+    return Plumbing(frozenset(_addresses(kernel)), frozenset(_rules(kernel)), frozenset(_ways(kernel)))
+
+
+def _addresses(kernel: Netlink) -> Iterable[Prefix]:
+    for version in routing.versions():
+        question = routing.IFADDRMSG.pack(FAMILY[version], 0, 0, 0, LOOPBACK)
+        for answer in kernel.dump(netlink.RTM_GETADDR, question):
+            said = netlink.attributes(answer, routing.IFADDRMSG.size)
+            if _number(said.get(IFA_RT_PRIORITY)) == ADDRESS_METRIC:
+                value = said.get(routing.IFA_LOCAL) or said[routing.IFA_ADDRESS]
+                yield Prefix(version, int.from_bytes(value, "big"), WIDTH[version])
+
+
+def _rules(kernel: Netlink) -> Iterable[Rule]:
+    for version in routing.versions():
+        question = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0, 0, 0)
+        for answer in kernel.dump(netlink.RTM_GETRULE, question):
+            if rule := decode_rule(answer):
+                yield rule
+
+
+def decode_rule(payload: bytes) -> Rule | None:
+    """The rule in an RTM_*RULE message, if it is ours."""
+    said = netlink.attributes(payload, RULE.size)
+    family, *_ = RULE.unpack_from(payload)
+    version = VERSION.get(family)
+    if version is None or said.get(FRA_PROTOCOL) != bytes([PROTOCOL]):
+        return None
+    return Rule(version, _number(said.get(FRA_MARK)), _number(said.get(FRA_TABLE)))
+
+
+def _ways(kernel: Netlink) -> Iterable[Way]:
+    for version in routing.versions():
+        for table in range(FIRST_TABLE, FIRST_TABLE + MOST_FORWARDERS):
+            question = routing.RTMSG.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
+            question += netlink.attribute(RTA_TABLE, U32.pack(table))
+            try:
+                answers = kernel.dump(netlink.RTM_GETROUTE, question)
+            except KernelRefused as error:
+                if error.errno != errno.ENOENT:  # the kernel makes a table with its first route
+                    raise
+                continue
+            yield from filter(None, map(decode_way, answers))
+
+
+def decode_way(payload: bytes) -> Way | None:
+    """The route in an RTM_*ROUTE message, if it is a way of ours."""
+    family, length, _, _, _, protocol, _, kind, _ = routing.RTMSG.unpack_from(payload)
+    said = netlink.attributes(payload, routing.RTMSG.size)
+    table, version = _number(said.get(RTA_TABLE)), VERSION.get(family)
+    ours = protocol == PROTOCOL and FIRST_TABLE <= table < FIRST_TABLE + MOST_FORWARDERS
+    if not ours or version is None or length:
+        return None
+    if kind == Kind.UNREACHABLE:
+        return Way(version, table, Kind.UNREACHABLE)
+    gateway = said.get(routing.RTA_GATEWAY, b"")
+    link = _number(said.get(routing.RTA_OIF))
+    return Way(version, table, Kind.UNICAST, int.from_bytes(gateway, "big"), link)
+
+
+def _number(value: bytes | None) -> int:
+    return U32.unpack(value)[0] if value else 0
+
+
+# --- writing -----------------------------------------------------------------------------
+
+
+def _address_request(address: Prefix, *, add: bool) -> Request:
+    value = address.value.to_bytes(WIDTH[address.version] // 8, "big")
+    header = routing.IFADDRMSG.pack(FAMILY[address.version], address.length, 0, SCOPE_HOST, LOOPBACK)
+    body = (
+        header + netlink.attribute(routing.IFA_LOCAL, value) + netlink.attribute(routing.IFA_ADDRESS, value)
+    )
+    if not add:
+        return Request(netlink.RTM_DELADDR, 0, body)
+    body += netlink.attribute(IFA_RT_PRIORITY, U32.pack(ADDRESS_METRIC))
+    body += netlink.attribute(IFA_FLAGS, U32.pack(PERMANENT_NO_DAD))
+    body += netlink.attribute(IFA_CACHEINFO, NEVER_PREFERRED)
+    return Request(netlink.RTM_NEWADDR, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
+
+
+def _rule_request(rule: Rule, *, add: bool) -> Request:
+    body = RULE.pack(FAMILY[rule.version], 0, 0, 0, 0, 0, 0, TO_TABLE, 0)
+    for kind, number in (
+        (FRA_PRIORITY, RULE_PRIORITY),
+        (FRA_MARK, rule.mark),
+        (FRA_MASK, EXACTLY),
+        (FRA_TABLE, rule.table),
+    ):
+        body += netlink.attribute(kind, U32.pack(number))
+    body += netlink.attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
+    if add:
+        return Request(netlink.RTM_NEWRULE, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
+    return Request(netlink.RTM_DELRULE, 0, body)
+
+
+def _way_request(way: Way, *, add: bool) -> Request:
+    onlink = routing.ONLINK_FLAG if way.gateway is not None else 0
+    scope = routing.SCOPE_UNIVERSE if add else routing.SCOPE_NOWHERE
+    metric = WAY_METRIC if way.kind is Kind.UNICAST else UNREACHABLE_METRIC
+    body = routing.RTMSG.pack(FAMILY[way.version], 0, 0, 0, 0, PROTOCOL, scope, way.kind, onlink)
+    body += netlink.attribute(RTA_TABLE, U32.pack(way.table))
+    body += netlink.attribute(routing.RTA_PRIORITY, U32.pack(metric))
+    if way.gateway is not None and way.link is not None:
+        value = way.gateway.to_bytes(WIDTH[way.version] // 8, "big")
+        body += netlink.attribute(routing.RTA_GATEWAY, value)
+        body += netlink.attribute(routing.RTA_OIF, U32.pack(way.link))
+    if add:
+        return Request(netlink.RTM_NEWROUTE, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
+    return Request(netlink.RTM_DELROUTE, 0, body)
+
+
+def changes(*, wanted: Plumbing, present: Plumbing) -> list[Request]:
+    """The requests that lead from *present* to *wanted*. Pure.
+
+    A rule goes before the way that it leads to, and comes after it: a probe meets a table with a way
+    or no table of ours at all. An old way goes before the new one, which has the same key.
+    """
+    return [
+        *(_rule_request(one, add=False) for one in sorted(present.rules - wanted.rules)),
+        *(_way_request(one, add=False) for one in _sorted(present.ways - wanted.ways)),
+        *(_address_request(one, add=False) for one in sorted(present.addresses - wanted.addresses)),
+        *(_address_request(one, add=True) for one in sorted(wanted.addresses - present.addresses)),
+        *(_way_request(one, add=True) for one in _sorted(wanted.ways - present.ways)),
+        *(_rule_request(one, add=True) for one in sorted(wanted.rules - present.rules)),
+    ]
+
+
+def _sorted(ways: Collection[Way]) -> list[Way]:
+    return sorted(ways, key=lambda way: (way.version, way.table, way.kind, way.gateway or 0, way.link or 0))
+
+
+@dataclass
+class Ways:
+    """Probing's plumbing in one kernel."""
+
+    repairs: int = 0
+    """Times that somebody else had changed it."""
+    wanted: Plumbing = field(default_factory=Plumbing)
+
+    def ensure(self, kernel: Netlink, duty: Duty, link: int) -> list[str]:
+        """Make the kernel hold what *duty* needs; a sentence for each change that it refused."""
+        before, self.wanted = self.wanted, desired(duty, link)
+        try:
+            present = observed(kernel)
+            requests = changes(wanted=self.wanted, present=present)
+            self.repairs += bool(requests) and before == self.wanted
+            refused = {str(answer) for answer in kernel.ask(requests) if answer is not None}
+        except OSError as error:
+            refused = {str(error)}
+        return [f"probing: the kernel refuses: {reason}" for reason in sorted(refused)]
+
+    def concerns(self, event: netlink.Message) -> bool:
+        """Whether *event* tells that somebody changed what is ours."""
+        if event.kind == netlink.RTM_DELRULE:
+            return decode_rule(event.payload) in self.wanted.rules
+        if event.kind == netlink.RTM_DELROUTE:
+            return decode_way(event.payload) in self.wanted.ways
+        if event.kind == netlink.RTM_DELADDR:
+            told = routing.decode_address(event.payload)
+            return told is not None and Prefix.of_address(told[0]) in self.wanted.addresses
+        return False
+
+
+def remove() -> None:
+    """Remove from the kernel all that probing put there. Raises OSError."""
+    with Netlink() as kernel:
+        refused = kernel.ask(changes(wanted=Plumbing(), present=observed(kernel)))
+    if error := next(filter(None, refused), None):
+        raise error

@@ -1,0 +1,270 @@
+"""Probes through the watched forwarders, round after round, in a thread of its own.
+
+The kernels of others answer at once, so an answer that is not there when the next round is due will not
+come. Ours may let us wait: answers are read before anything is held against anybody, and a round is
+judged a whole interval after its last probe left, however late that was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from podway.domain.addressing import Prefix
+
+from podway_agent.probing.echo import EchoSocket
+from podway_agent.probing.paths import mark_of
+from podway_agent.probing.suspicion import CALM, MISSES, Finding, Round, Standing, doubts_itself, find, judge
+from podway_agent.probing.targets import Duty, Third, Watched
+
+log = logging.getLogger(__name__)
+
+SECRET_BYTES = 8
+IDLE_NAP = 60.0
+WAYS = ("relayed", "direct")
+"""Through a forwarder to a third node, and straight to a node: a third one, or a forwarder."""
+
+
+class Wire(Protocol):
+    """What a prober needs of its socket."""
+
+    def send(self, target: Prefix, serial: int, *, mark: int = 0) -> None:
+        """Send one request. Raises OSError."""
+
+    def answers(self) -> Iterable[tuple[int, float]]:
+        """Serial number and time of each answer that waits."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Figures:
+    """What became of the probes since the start, by whom they were meant for."""
+
+    answered: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAYS, 0.0))
+    """That the answered ones took, summed up."""
+
+
+@dataclass(slots=True)
+class Probe:
+    """One request under way."""
+
+    way: str
+    sent: float
+    answered: float | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was sent on account of one forwarder."""
+
+    node: str
+    third: str
+    relayed: Probe | None
+
+
+@dataclass
+class Prober:
+    """Carries out duties. *tell* hears of the suspected nodes whenever they change."""
+
+    tell: Callable[[frozenset[str]], None]
+    interval: float
+    open_wire: Callable[[Prefix, bytes], Wire] = EchoSocket
+    suspected_before: frozenset[str] = frozenset()
+    """By the process before this one: taken back only after the same run of good answers."""
+    standings: dict[str, Standing] = field(default_factory=dict)
+    """Never changed but replaced, since others read it."""
+    figures: Figures = field(default_factory=Figures)
+    doubtful: bool = False
+    """Whether the fault is likelier our own, or was a moment ago."""
+    trouble: str = ""
+    """Why probes could not be sent last time; empty when they could."""
+    _duty: Duty = field(default_factory=Duty)
+    told: Duty = field(default_factory=Duty)
+    """The newest duty, to be taken up at once."""
+    _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._secret = os.urandom(SECRET_BYTES)
+        self._serials = count(1)
+        self._turn = 0
+        self._under_way: dict[int, Probe] = {}
+        self._asked: list[Asked] = []
+        self._direct: dict[str, Probe | None] = {}
+        self._reached: dict[str, bool] = {}
+        self._calm = CALM
+        """Rounds without doubt, up to now."""
+        self._wire: Wire | None = None
+        self._wired: Prefix | None = None
+        self._due = 0.0
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._said = self.suspected_before
+        self.standings = {
+            node: Standing(MISSES, suspected=Finding.UNKNOWN) for node in sorted(self.suspected_before)
+        }
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Whom we suspect now."""
+        return frozenset(node for node, one in self.standings.items() if one.suspected)
+
+    def take(self, duty: Duty) -> None:
+        """Probe so from the next round on; from any thread."""
+        self.told = duty
+        os.eventfd_write(self._bell, 1)
+
+    def stop(self) -> None:
+        """End soon; from any thread or signal handler."""
+        self._stopping = True
+        os.eventfd_write(self._bell, 1)
+
+    def run(self) -> None:
+        """Work until stopped."""
+        while not self._stopping:
+            pause = max(0.0, self._due - time.monotonic()) if self._duty.watched else IDLE_NAP
+            select.select([self._bell], [], [], pause)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
+            self.change_duty()
+            if self._duty.watched and time.monotonic() >= self._due:
+                self.turn()
+                self._due = time.monotonic() + self.interval
+        self._unwire()
+
+    def turn(self) -> None:
+        """Judge the round that is over, and begin the next."""
+        self._listen()
+        self._judge()
+        self._ask()
+
+    # --- duties --------------------------------------------------------------------------
+
+    def change_duty(self) -> None:
+        """Take up what was last told, if that is something else."""
+        duty = self.told
+        if duty == self._duty:
+            return
+        if not self._duty.watched:  # probers must not march in step
+            self._due = time.monotonic() + random.uniform(0, self.interval)  # noqa: S311  (no secret)
+        self._duty = duty
+        self.standings = {one.node: self.standings.get(one.node, Standing()) for one in duty.watched}
+        known = {one.node for one in duty.watched} | {one.node for one in duty.thirds}
+        self._reached = {node: answered for node, answered in self._reached.items() if node in known}
+        self._say()
+
+    def _say(self) -> None:
+        suspects = self.suspects
+        if suspects != self._said:
+            self._said = suspects
+            self.tell(suspects)
+
+    # --- answers -------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Note the answers that have come."""
+        if self._wire is None:
+            return
+        for serial, at in self._wire.answers():
+            if probe := self._under_way.pop(serial, None):
+                probe.answered = at
+                self.figures.answered[probe.way] += 1
+                self.figures.seconds[probe.way] += max(0.0, at - probe.sent)
+        for probe in self._under_way.values():
+            self.figures.lost[probe.way] += 1
+        self._under_way = {}
+
+    def _judge(self) -> None:
+        """What the round that is over says of each forwarder."""
+        direct = {node: _answered(probe) for node, probe in self._direct.items()}
+        self._reached |= {node: answered for node, answered in direct.items() if answered is not None}
+        self._calm = 0 if doubts_itself(self._reached.values()) else self._calm + 1
+        self.doubtful = self._calm < CALM
+        after = dict(self.standings)
+        for asked in self._asked:
+            if before := after.get(asked.node):
+                said = Round(_answered(asked.relayed), direct.get(asked.third), direct.get(asked.node))
+                after[asked.node] = judge(before, find(said, doubtful=self.doubtful))
+                _log(asked.node, before, after[asked.node])
+        self.standings = after
+        self._say()
+
+    # --- probes --------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Send a round: through every forwarder and to it, and to the third node whose turn it is."""
+        self._turn += 1
+        self._asked, self._direct = [], {}
+        self._trouble = ""
+        for one in self._duty.watched if self._has_wire() else ():
+            if third := self._third_for(one):
+                self._send_directly(third.node, third.address)
+                self._send_directly(one.node, one.itself)
+                relayed = self._send("relayed", third.address, mark=mark_of(one.slot))
+                self._asked.append(Asked(one.node, third.node, relayed))
+        if self._trouble != self.trouble:
+            self.trouble = self._trouble
+            level = logging.WARNING if self.trouble else logging.INFO
+            log.log(level, "probes", extra={"trouble": self.trouble})
+
+    def _send_directly(self, node: str, address: Prefix | None) -> None:
+        if address is not None and node not in self._direct:
+            self._direct[node] = self._send("direct", address)
+
+    def _third_for(self, forwarder: Watched) -> Third | None:
+        others = [third for third in self._duty.thirds if third.node != forwarder.node]
+        return others[self._turn % len(others)] if others else None
+
+    def _send(self, way: str, target: Prefix, *, mark: int = 0) -> Probe | None:
+        assert self._wire is not None  # only called with one
+        serial, probe = next(self._serials), Probe(way, time.time())
+        try:
+            self._wire.send(target, serial, mark=mark)
+        except OSError as error:
+            self.figures.unsent[way] += 1
+            self._trouble = f"{way}: {error.strerror or error}"
+            return None
+        self._under_way[serial] = probe
+        return probe
+
+    def _has_wire(self) -> bool:
+        """Whether there is a socket bound to the duty's source; made anew when that has changed."""
+        source = self._duty.source
+        if self._wire is not None and self._wired == source:
+            return True
+        self._unwire()
+        if source is None:
+            return False
+        try:
+            self._wire, self._wired = self.open_wire(source, self._secret), source
+        except OSError as error:  # the address may come a moment later
+            self._trouble = f"{source.first_address}: {error.strerror or error}"
+            return False
+        return True
+
+    def _unwire(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+        self._wire = None
+
+
+def _answered(probe: Probe | None) -> bool | None:
+    return None if probe is None else probe.answered is not None
+
+
+def _log(node: str, before: Standing, now: Standing) -> None:
+    if now.suspected and not before.suspected:
+        log.warning("forwarder suspected", extra={"forwarder": node, "finding": now.suspected})
+    elif before.suspected and not now.suspected:
+        log.info("forwarder relays again", extra={"forwarder": node})

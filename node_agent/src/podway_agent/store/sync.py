@@ -1,0 +1,239 @@
+"""Between the store and the kernel: fetches snapshots, reports what is held. Runs in a thread of its own.
+
+The store may be slow or away; the kernel's side must not wait for it, and the other way round.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from podway.wire.agent_item import AgentItem, Cause
+from podway.wire.snapshot import Snapshot, SnapshotRefused, unpack
+
+from podway_agent.host.disk import StateDirectory
+from podway_agent.host.identity import Identity, MetadataAway
+from podway_agent.kernel.desired import must_poll_fast
+from podway_agent.pods.usage import NOTHING, Usage
+from podway_agent.settings import Settings
+from podway_agent.store.client import Store, StoreAway, StoreRefused
+
+log = logging.getLogger(__name__)
+
+JITTER = 0.2
+MOST_DOUBLINGS = 10
+COUNT_SECONDS = 5.0
+"""How often the addresses of pods are counted: a burst of pods must not fill a block unseen."""
+
+
+@dataclass
+class Courier:
+    """Polls the store and writes the agent's own item.
+
+    *deliver* takes each newer snapshot. *renew* asks anew who we are when the store refuses
+    our identity (the instance's role was exchanged).
+    """
+
+    settings: Settings
+    identity: Identity
+    store: Store
+    state: StateDirectory
+    deliver: Callable[[Snapshot], None]
+    renew: Callable[[], Identity]
+    newest: Snapshot | None
+    """What is obeyed: the saved snapshot at first."""
+    count: Callable[[Snapshot], Usage] = lambda _: NOTHING
+    """How full the node's blocks are; may raise OSError."""
+    version: str = ""
+    chance: Callable[[float, float], float] = random.uniform
+    clock: Callable[[], float] = time.monotonic
+    held: int = 0
+    """Generation that the kernel holds."""
+    seen: int = 0
+    """Generation that the store was last seen to have."""
+    failures: int = 0
+    """Of the store, in a row."""
+    answered: float | None = None
+    """When the store last answered, by *clock*."""
+    requests: int = 0
+    usage: Usage = NOTHING
+    """Of the node's addresses, as last counted."""
+    suspects: frozenset[str] = frozenset()
+    """Forwarders that our probes do not come through."""
+    _told: int | None = None
+    _asked: int = 0
+    """Blocks that the last report asked for."""
+    _uncounted: str = ""
+    _next_count: float = 0.0
+    _next_poll: float = 0.0
+    _next_report: float = 0.0
+    _refused: str = ""
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._told_suspects = self.suspects
+        if self.newest is not None:
+            # a restarted agent must not take back what it acknowledged before the kernel was looked at
+            self._next_report = self.clock() + self.settings.heartbeat_seconds
+
+    def kernel_holds(self, generation: int) -> None:
+        """Told by the kernel's side: acknowledge *generation*."""
+        if generation != self.held:
+            self.held = generation
+            self._wake.set()
+
+    def suspect(self, nodes: frozenset[str]) -> None:
+        """Told by the prober: these forwarders are suspected now, and nobody else. Written at once."""
+        if nodes != self.suspects:
+            self.suspects = nodes
+            self._wake.set()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        while not self._stopping:
+            pause = self.step()
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def step(self) -> float:
+        """Do what is due; the seconds until more is."""
+        if self.clock() >= self._next_count:
+            self._count()
+        try:
+            if self.clock() >= self._next_report or self._is_news():
+                self._report()
+            if self.clock() >= self._next_poll:
+                self._poll()
+        except StoreAway as error:
+            self._fail(error)
+        due = min(self._next_poll, self._next_report, self._next_count)
+        return max(0.0, due - self.clock())
+
+    def _is_news(self) -> bool:
+        """Whether there is something to say now (after failures: when the next try is due)."""
+        news = (
+            self.held != (self._told or 0)
+            or self.suspects != self._told_suspects
+            or self.usage.wanted > max(self._asked, self.usage.blocks)
+        )
+        return news and (not self.failures or self.clock() >= self._next_poll)
+
+    def _count(self) -> None:
+        """See how full the node's blocks are; a count that fails leaves the last one standing."""
+        self._next_count = self.clock() + COUNT_SECONDS
+        if self.newest is None:
+            return
+        try:
+            self.usage = self.count(self.newest)
+        except OSError as error:
+            if str(error) != self._uncounted:
+                log.warning("addresses in use not counted", extra={"reason": str(error)})
+            self._uncounted = str(error)
+
+    def _fail(self, error: StoreAway) -> None:
+        """Back off: twice as long each time, up to the slow interval."""
+        if isinstance(error, StoreRefused):
+            self._renew()
+        if not self.failures:
+            log.warning("store away", extra={"reason": str(error)})
+        self.failures += 1
+        longest = self.settings.poll_slow_seconds
+        pause = min(self.settings.poll_fast_seconds * 2 ** min(self.failures, MOST_DOUBLINGS), longest)
+        self._next_poll = self.clock() + self._around(pause)
+        self._next_report = max(self._next_report, self._next_poll)
+
+    def _renew(self) -> None:
+        try:
+            self.identity = self.renew()
+        except (MetadataAway, StoreAway, OSError) as error:
+            log.warning("identity not renewed", extra={"reason": str(error)})
+
+    def _answer(self) -> None:
+        if self.failures:
+            log.info("store back", extra={"failures": self.failures})
+        self.failures = 0
+        self.answered = self.clock()
+
+    def _around(self, seconds: float) -> float:
+        """About *seconds*, so that agents do not march in step."""
+        return seconds * self.chance(1 - JITTER, 1 + JITTER)
+
+    # --- snapshots -----------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        self.requests += 1
+        version = self.store.version(self.identity.subnet)
+        have = self.newest.generation if self.newest else 0
+        if version:
+            self.seen = version.generation
+            if version.generation > have:
+                self._fetch(have)
+            elif version.generation < have:
+                self._refuse(f"the store has generation {version.generation}, older than {have}")
+        self._answer()
+        fast = must_poll_fast(self.newest, self.identity.instance)
+        pause = self.settings.poll_fast_seconds if fast else self.settings.poll_slow_seconds
+        self._next_poll = self.clock() + self._around(pause)
+
+    def _fetch(self, have: int) -> None:
+        self.requests += 1
+        packed = self.store.body(self.identity.subnet)
+        if packed is None or packed.generation <= have:
+            return  # an older copy of the item answered: the next poll will see the new one
+        try:
+            snapshot = unpack(packed, cluster=self.settings.cluster, subnet=self.identity.subnet)
+        except SnapshotRefused as error:
+            self._refuse(str(error))
+            return
+        self._refused = ""
+        try:
+            self.state.save_snapshot(packed)
+        except OSError as error:
+            log.warning("snapshot not saved", extra={"reason": str(error)})
+        self.newest = snapshot
+        log.info("snapshot", extra={"generation": snapshot.generation, "members": len(snapshot.members)})
+        self.deliver(snapshot)
+
+    def _refuse(self, reason: str) -> None:
+        if reason != self._refused:
+            log.error("snapshot refused", extra={"reason": reason})
+            self._refused = reason
+
+    # --- reports -------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        held, suspects = self.held, self.suspects
+        cause: Cause = "heartbeat" if held == self._told else "acknowledged"
+        if suspects != self._told_suspects:
+            cause = "suspicion"
+        elif self._told is None and not held:
+            cause = "joined"
+        elif cause == "heartbeat" and self.usage.wanted > self.usage.blocks:
+            cause = "addresses"  # again with each heartbeat: the hint may have been lost
+        item = AgentItem(
+            pk=self.identity.userid,
+            instance=self.identity.instance,
+            subnet=self.identity.subnet,
+            generation=held,
+            heartbeat=datetime.now(UTC),
+            cause=cause,
+            blocks_wanted=self.usage.wanted,
+            suspecting=bool(suspects),
+            suspects=tuple(sorted(suspects)),
+            version=self.version,
+        )
+        self.requests += 1
+        self.store.report(item)
+        self._told, self._told_suspects, self._asked = held, suspects, self.usage.wanted
+        self._answer()
+        self._next_report = self.clock() + self._around(self.settings.heartbeat_seconds)

@@ -1,0 +1,50 @@
+"""What a scenario says of its cluster, and how each of its sentences is understood."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from podway_lab.scenario.language import BadScenario, parse
+from podway_lab.scenario.player import check
+from podway_lab.stack.delivery import Mischief
+
+SUBNET = "subnet a 10.0.0.0/20 zone us-west-2a nodes a1"
+
+
+def test_a_scenario_says_how_often_the_schedule_ticks_and_what_happens_to_events() -> None:
+    text = f"tick 60s\ndelivery doubles 30% loses 5% delays 20% up to 2s seed 7\n{SUBNET}\nstart\n"
+
+    plan = parse(text).plan
+
+    assert plan.tick == 60
+    assert plan.mischief == Mischief(seed=7, duplicate=0.3, lose=0.05, delay=0.2, longest_delay=2)
+
+
+def test_without_a_word_about_delivery_the_lab_decides_and_with_only_a_seed_nothing_happens() -> None:
+    assert parse(f"{SUBNET}\nstart\n").plan.mischief is None
+    assert parse(f"delivery seed 0\n{SUBNET}\nstart\n").plan.mischief == Mischief(longest_delay=0)
+
+
+@pytest.mark.parametrize("line", ["delivery doubles seed 1", "delivery delays 10% seed 1", "tick 5", "tick"])
+def test_what_is_no_delivery_and_no_tick_is_refused_by_its_line(line: str) -> None:
+    with pytest.raises(BadScenario, match="line 1"):
+        parse(f"{line}\n{SUBNET}\nstart\n")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path("tests/scenarios").glob("*.scenario")), ids=lambda path: path.stem
+)
+def test_every_sentence_of_every_scenario_is_understood(path: Path) -> None:
+    check(parse(path.read_text()))
+
+
+def test_the_page_about_the_lab_names_every_sentence_about_operations() -> None:
+    page = " ".join(Path("docs/lab.md").read_text().split())
+    source = Path("lab/podway_lab/scenario/operations.py").read_text()
+    spoken = [re.sub(r"[(\[?.+*].*", "", one) for one in re.findall(r'(?:says|_told)\(\s*r"([^"]+)"', source)]
+    beginnings = [one.strip() for one in spoken if one.strip()]
+
+    assert len(beginnings) > 15
+    assert [one for one in beginnings if one not in page] == []
