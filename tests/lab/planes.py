@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from podway.domain.addressing import Prefix
-from podway.wire.snapshot import Member, Snapshot
+from podway.wire.snapshot import Snapshot, SnapshotMember
 from podway_agent.dataplane import Dataplane
 from podway_agent.host.identity import Identity
 from podway_lab.fabric.fabric import Fabric
@@ -76,7 +76,7 @@ class Planes:
 
     def snapshot(self, subnet: str, states: Mapping[str, State], *, unknown: Iterable[str] = ()) -> Snapshot:
         """What the control plane would say to the nodes of *subnet*."""
-        members: list[Member] = [
+        members: list[SnapshotMember] = [
             member(f"i-{name}", address(name), str(block(name)), state=states.get(name, "ready"))
             for name in self.nodes
             if name[0] == subnet and name not in unknown

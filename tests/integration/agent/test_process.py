@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from podway.wire.snapshot import Member, Snapshot, pack
+from podway.wire.snapshot import Snapshot, SnapshotMember, pack
 from podway_agent.host.disk import StateDirectory
 from podway_lab.fabric.namespace import ADMIN_PATH, Process
 
@@ -106,7 +106,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def crowd(generation: int, count: int = 50) -> Snapshot:
     """A subnet whose members' addresses differ with the generation."""
-    siblings: list[Member] = [
+    siblings: list[SnapshotMember] = [
         member(f"i-1{n:x}", f"10.0.{generation % 8 + 1}.{n + 2}", f"100.64.{n // 4 + 1}.{n % 4 * 64}/26")
         for n in range(count)
     ]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from podway.domain.addressing import Prefix
-from podway.wire.snapshot import Block, Member, Snapshot
+from podway.wire.snapshot import Snapshot, SnapshotBlock, SnapshotMember
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HERE = "i-0a"
@@ -22,13 +22,13 @@ def member(
     *blocks: str,
     state: State = "ready",
     ready: bool = True,
-) -> Member:
-    return Member(
+) -> SnapshotMember:
+    return SnapshotMember(
         id=instance,
         address=address,
         network_interface=f"eni-{instance[2:]}",
         state=state,
-        blocks=tuple(Block(cidr=Prefix.parse(block), since=1, ready=ready) for block in blocks),
+        blocks=tuple(SnapshotBlock(cidr=Prefix.parse(block), since=1, ready=ready) for block in blocks),
     )
 
 
@@ -41,7 +41,7 @@ def prefixes(cidrs: Sequence[str]) -> tuple[Prefix, ...]:
     return tuple(map(Prefix.parse, cidrs))
 
 
-def snapshot(*members: Member, generation: int = 1, **changed: Any) -> Snapshot:
+def snapshot(*members: SnapshotMember, generation: int = 1, **changed: Any) -> Snapshot:
     """Three members of subnet-a, 10.0.0.0/20, with the supernet 100.64.0.0/20; or what is said."""
     told = {name: prefixes(value) for name, value in changed.items() if name in CIDR_FIELDS}
     fields: dict[str, Any] = {

@@ -17,10 +17,10 @@ from podway.wire.snapshot import (
     MAX_BODY_BYTES,
     SCHEMA_MAJOR,
     SCHEMA_MINOR,
-    Block,
-    Member,
     PackedSnapshot,
     Snapshot,
+    SnapshotBlock,
+    SnapshotMember,
     SnapshotRefused,
     Watch,
     pack,
@@ -41,12 +41,12 @@ def subnet_of(nodes: int, *, seed: int, blocks: int = 1, forwarders: int = 1) ->
     def identity(kind: str) -> str:
         return f"{kind}-0{chance.getrandbits(64):016x}"
 
-    def block(number: int) -> Block:
+    def block(number: int) -> SnapshotBlock:
         cidr = Prefix(4, Prefix.parse("100.64.0.0/12").value + 64 * number, 26)
-        return Block(cidr=cidr, since=chance.randrange(1, 4000), ready=True)
+        return SnapshotBlock(cidr=cidr, since=chance.randrange(1, 4000), ready=True)
 
     members = [
-        Member(
+        SnapshotMember(
             id=identity("i"),
             address=f"10.0.{number // 256}.{number % 256}",
             network_interface=identity("eni"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from podway.domain.addressing import Prefix
-from podway.wire.snapshot import Member, Snapshot
+from podway.wire.snapshot import Snapshot, SnapshotMember
 
 from podway_agent.kernel.routing import UNICAST_METRIC, UNREACHABLE_METRIC, Key, Kind, Target
 
@@ -34,7 +34,7 @@ class DesiredRoutes:
     """One sentence per destination for which no route can be made."""
 
 
-def own_member(snapshot: Snapshot, instance: str) -> Member | None:
+def own_member(snapshot: Snapshot, instance: str) -> SnapshotMember | None:
     """What the snapshot says of this node."""
     return next((member for member in snapshot.members if member.id == instance), None)
 

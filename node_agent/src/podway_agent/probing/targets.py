@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from zlib import crc32
 
 from podway.domain.addressing import WIDTH, Prefix
-from podway.wire.snapshot import Member, Snapshot
+from podway.wire.snapshot import Snapshot, SnapshotMember
 
 MOST_FORWARDERS = 16
 """A node probes through no more: one mark and one table each. The hash gives it three or so."""
@@ -87,14 +87,14 @@ def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collec
     return Duty(holds, source, watched, _thirds(members.values(), instance, version))
 
 
-def _ready_address(member: Member, version: int) -> Prefix | None:
+def _ready_address(member: SnapshotMember, version: int) -> Prefix | None:
     """The probe address that others have a way to."""
     ready = (block.cidr for block in member.blocks if block.ready and block.cidr.version == version)
     lowest = min(ready, default=None)
     return None if lowest is None else probe_address(lowest)
 
 
-def _watched(forwarders: Iterable[Member], version: int, before: Duty) -> tuple[Watched, ...]:
+def _watched(forwarders: Iterable[SnapshotMember], version: int, before: Duty) -> tuple[Watched, ...]:
     able = [one for one in forwarders if ip_address(one.address).version == version]
     kept = {one.node: one.slot for one in before.watched}
     free = iter(sorted(set(range(MOST_FORWARDERS)) - {kept[one.id] for one in able if one.id in kept}))
@@ -107,7 +107,7 @@ def _watched(forwarders: Iterable[Member], version: int, before: Duty) -> tuple[
     return tuple(found)
 
 
-def _thirds(members: Iterable[Member], instance: str, version: int) -> tuple[Third, ...]:
+def _thirds(members: Iterable[SnapshotMember], instance: str, version: int) -> tuple[Third, ...]:
     """A few ready siblings by rendezvous hash: each prober has its own, and keeps them."""
     able = [
         Third(member.id, address)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway.wire.snapshot import Block, Member, Snapshot
+from podway.wire.snapshot import Snapshot, SnapshotBlock, SnapshotMember
 from podway_agent.pods.conflist import FILE, conflist, ensure_conflist, remove_conflist
 
 from tests.unit.agent.snapshots import HERE, ME, SIBLING, State, member, snapshot
@@ -78,13 +78,13 @@ def test_a_ready_node_gets_it_and_nothing_else_appears_beside_it(directory: Path
         SIBLING,
     ],
 )
-def test_a_node_that_is_not_ready_gets_none(directory: Path, me: Member) -> None:
+def test_a_node_that_is_not_ready_gets_none(directory: Path, me: SnapshotMember) -> None:
     assert not ensure(directory, snapshot(me))
     assert written(directory) is None
 
 
 def test_only_ready_blocks_are_named(directory: Path) -> None:
-    blocks = (Block(cidr=FIRST, since=1, ready=True), Block(cidr=SECOND, since=2))
+    blocks = (SnapshotBlock(cidr=FIRST, since=1, ready=True), SnapshotBlock(cidr=SECOND, since=2))
 
     ensure(directory, snapshot(ME.model_copy(update={"blocks": blocks})))
 
@@ -108,7 +108,7 @@ def test_a_running_node_keeps_it(directory: Path, state: State) -> None:
 @pytest.mark.parametrize(
     "me", [SIBLING, member(HERE, "10.0.0.10", "100.64.0.0/26", state="gone"), member(HERE, "10.0.0.10")]
 )
-def test_it_never_names_a_block_that_is_not_the_nodes(directory: Path, me: Member) -> None:
+def test_it_never_names_a_block_that_is_not_the_nodes(directory: Path, me: SnapshotMember) -> None:
     ensure(directory, snapshot())
 
     assert not ensure(directory, snapshot(me))

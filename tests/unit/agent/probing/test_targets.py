@@ -7,7 +7,7 @@ from collections import Counter
 from podway.domain.addressing import Prefix
 from podway.domain.health.watchers import assign_watchers, watches_of
 from podway.domain.model import Cluster, Node, Subnet
-from podway.wire.snapshot import Member, Snapshot, Watch
+from podway.wire.snapshot import Snapshot, SnapshotMember, Watch
 from podway_agent.probing.targets import MOST_FORWARDERS, THIRDS, Duty, duty_of
 
 from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, member, snapshot
@@ -15,7 +15,7 @@ from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, member, snapsho
 THIRD = member("i-0d", "10.0.0.13", "100.64.0.192/26")
 
 
-def watching(*forwarders: str, members: tuple[Member, ...] = (ME, SIBLING, OTHER, THIRD)) -> Snapshot:
+def watching(*forwarders: str, members: tuple[SnapshotMember, ...] = (ME, SIBLING, OTHER, THIRD)) -> Snapshot:
     watches = tuple(Watch(forwarder=one, watchers=(HERE,)) for one in forwarders)
     return snapshot(*members, watches=watches)
 

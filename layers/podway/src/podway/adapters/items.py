@@ -16,8 +16,8 @@ from podway.domain.inventory import HeldBlock, Leaving, Member
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
-from podway.wire.snapshot import Block, Snapshot, Watch
-from podway.wire.snapshot import Member as SnapshotMember
+from podway.wire.snapshot import Snapshot, SnapshotBlock, Watch
+from podway.wire.snapshot import SnapshotMember as SnapshotMember
 
 SNAPSHOT_VERSION, SNAPSHOT_BODY = "version", "body"
 
@@ -125,7 +125,8 @@ def to_snapshot(subnet_map: SubnetMap, *, now: datetime) -> Snapshot:
                 network_interface=one.network_interface,
                 state=one.state.value,
                 blocks=tuple(
-                    Block(cidr=block.prefix, since=block.since, ready=block.ready) for block in one.blocks
+                    SnapshotBlock(cidr=block.prefix, since=block.since, ready=block.ready)
+                    for block in one.blocks
                 ),
             )
             for one in subnet_map.members

@@ -29,7 +29,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Block(_Part):
+class SnapshotBlock(_Part):
     """A block and the generation in which it first appeared (an acknowledgement of it or later counts)."""
 
     cidr: Cidr
@@ -38,7 +38,7 @@ class Block(_Part):
     """Covered in every table, and known to its forwarders: pods may use it."""
 
 
-class Member(_Part):
+class SnapshotMember(_Part):
     """A node of the subnet."""
 
     id: str
@@ -46,7 +46,7 @@ class Member(_Part):
     """Its primary private address: the gateway of host routes to its blocks."""
     network_interface: str
     state: Literal["joining", "ready", "draining", "gone"]
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[SnapshotBlock, ...] = ()
 
 
 class Watch(_Part):
@@ -79,7 +79,7 @@ class Snapshot(_Part):
     """Space inside ``reachable_here`` that another subnet owns: leaves by the VPC router."""
     forwarders: tuple[str, ...] = ()
     """Nodes of the subnet that relay for others, and who stands by for them: they poll fast."""
-    members: tuple[Member, ...] = ()
+    members: tuple[SnapshotMember, ...] = ()
     watches: tuple[Watch, ...] = ()
     """Since 1.1: who probes through whom. A suspicion counts only from an assigned watcher."""
 
@@ -137,7 +137,9 @@ def _lighten(snapshot: Snapshot) -> None:
     pydantic keeps such a set with every value: half of what a big snapshot takes of a node's memory,
     and nobody asks (it serves ``exclude_unset`` only).
     """
-    given: dict[type[_Part], set[str]] = {kind: set(kind.model_fields) for kind in (Member, Block)}
+    given: dict[type[_Part], set[str]] = {
+        kind: set(kind.model_fields) for kind in (SnapshotMember, SnapshotBlock)
+    }
     for member in snapshot.members:
         for part in (member, *member.blocks):
             object.__setattr__(part, "__pydantic_fields_set__", given[type(part)])
