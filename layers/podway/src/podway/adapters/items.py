@@ -16,8 +16,7 @@ from podway.domain.inventory import HeldBlock, Leaving, Member
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
-from podway.wire.snapshot import Snapshot, SnapshotBlock, Watch
-from podway.wire.snapshot import SnapshotMember as SnapshotMember
+from podway.wire.snapshot import Snapshot, SnapshotBlock, SnapshotMember, Watch
 
 SNAPSHOT_VERSION, SNAPSHOT_BODY = "version", "body"
 
