@@ -20,8 +20,7 @@ from podway.app.errors import (
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.health.reassess import AlarmSeen
-from podway.domain.inventory import Instance
-from podway.domain.members.survey import Survey
+from podway.domain.inventory import Instance, Survey
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
 

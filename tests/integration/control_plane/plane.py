@@ -21,8 +21,8 @@ from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
-from podway.domain.members.survey import longest_match
 from podway.domain.model import Route
+from podway.domain.routing import longest_match
 from podway.domain.signals import InstanceState, StateChanged
 from podway_lab.referee import Breach, Referee
 from podway_lab.region.model import StrictEC2

@@ -9,7 +9,7 @@ from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.quotas import RouteQuota
 from podway.app.errors import NeedsOperator, TryAgain
 from podway.domain.addressing import Prefix
-from podway.domain.members.survey import Survey
+from podway.domain.inventory import Survey
 from podway.domain.model import Create, ForwarderPreference
 from podway_lab.region.faults import Kind
 from podway_lab.region.model import StrictEC2

@@ -11,8 +11,7 @@ from podway.app.ports import AgentReport
 from podway.app.reconcile import Reconcile, Rules
 from podway.app.report import Outcome
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Instance
-from podway.domain.members.survey import Survey, VpcSubnet
+from podway.domain.inventory import Instance, Survey, VpcSubnet
 from podway.domain.model import Route, RouteOrigin, RouteTable
 from podway.domain.signals import InstanceState
 

@@ -10,8 +10,8 @@ from podway.app.ports import ClaimAnswer, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, DONE_WITHIN, Card, Claim
 from podway.domain.health.verdict import Severity
-from podway.domain.members.survey import longest_match
 from podway.domain.model import Delete, Replace, Route, Step
+from podway.domain.routing import longest_match
 from podway.domain.signals import InstanceState
 
 from tests.unit.app.cluster import QUARANTINE, TABLES, Play, instance

@@ -10,8 +10,7 @@ from podway.adapters.aws_errors import aws_errors
 from podway.adapters.correlation import cause
 from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Instance
-from podway.domain.members.survey import Survey, VpcSubnet
+from podway.domain.inventory import Instance, Survey, VpcSubnet
 from podway.domain.model import (
     DEFAULT_RESERVE,
     Create,

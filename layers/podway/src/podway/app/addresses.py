@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from podway.app.ports import Memory, Store
-from podway.domain.inventory import Member
+from podway.domain.inventory import Member, Survey
 from podway.domain.ipam.allocation import Allotment
 from podway.domain.ipam.reclaim import Withdrawal, is_due, still_leaving
+from podway.domain.members.cluster import Owned
 from podway.domain.members.membership import Roll
-from podway.domain.members.survey import Owned, Survey
 from podway.domain.signals import InstanceState
 
 

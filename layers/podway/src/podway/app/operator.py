@@ -20,9 +20,10 @@ from podway.domain.addressing import Prefix
 from podway.domain.health.freeze import freeze
 from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
+from podway.domain.inventory import Survey
 from podway.domain.members.adoption import Adopted, NotAdopted, Release, adopt, release
+from podway.domain.members.cluster import Standing, make_cluster, mark_owned
 from podway.domain.members.membership import Roll, call_roll
-from podway.domain.members.survey import Standing, Survey, make_cluster, mark_owned
 from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, Sight, overview

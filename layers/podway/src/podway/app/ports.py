@@ -14,9 +14,8 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import Instance, Leaving, Member
+    from podway.domain.inventory import Instance, Leaving, Member, Survey
     from podway.domain.members.maps import SubnetMap
-    from podway.domain.members.survey import Survey
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
 

@@ -25,13 +25,13 @@ from podway.domain.health.freeze import Frozen, freeze, hold_still, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmSeen
 from podway.domain.health.verdict import is_accused
-from podway.domain.inventory import Member
+from podway.domain.inventory import Member, Survey
 from podway.domain.ipam.allocation import Allotment, allot
 from podway.domain.ipam.reclaim import is_due
+from podway.domain.members.cluster import Owned, Standing, make_cluster, mark_owned
 from podway.domain.members.maps import SubnetMap, make_maps
 from podway.domain.members.membership import Roll, call_roll
 from podway.domain.members.readiness import hand_out
-from podway.domain.members.survey import Owned, Standing, Survey, make_cluster, mark_owned
 from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
 from podway.domain.planner.plan import plan
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from podway.app.errors import PodwayError, Throttled
 from podway.app.ports import Memory, Remark
 from podway.domain.addressing import Prefix
+from podway.domain.inventory import Survey
 from podway.domain.ipam.allocation import Allotment
-from podway.domain.members.survey import Conflict, Owned, Survey
+from podway.domain.members.cluster import Conflict, Owned
 from podway.domain.model import Cluster, Create, Health, Plan, RouteTable, Step, describe
 from podway.domain.operator.drift import Diverted, diverted
 from podway.domain.operator.limits import Pressure, pressures

@@ -9,8 +9,8 @@ from functools import partial
 from podway.app.ports import Memory, Store
 from podway.domain.health.reassess import AlarmSeen, Sight, review, words_about
 from podway.domain.health.verdict import Verdict, is_spent
-from podway.domain.inventory import Instance
-from podway.domain.members.survey import SILENCE, Survey
+from podway.domain.inventory import Instance, Survey
+from podway.domain.members.cluster import SILENCE
 
 
 def keep_verdicts(

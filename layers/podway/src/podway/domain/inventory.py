@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import ForwarderPreference
+from podway.domain.model import ForwarderPreference, RouteTable
 from podway.domain.signals import InstanceState
 
 
@@ -25,6 +26,29 @@ class Instance:
     capacity: float = 1.0
     launched: datetime | None = None
     """When it was started last."""
+
+
+@dataclass(frozen=True, slots=True)
+class VpcSubnet:
+    """A subnet of the VPC as EC2 describes it."""
+
+    id: str
+    cidrs: tuple[Prefix, ...]
+    availability_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What EC2 says, read once per run: members by tag, their VPC, its tables (all routes foreign)."""
+
+    instances: tuple[Instance, ...]
+    subnets: tuple[VpcSubnet, ...]
+    vpc_cidrs: tuple[Prefix, ...]
+    route_tables: tuple[RouteTable, ...]
+    excluded_tables: Mapping[str, str] = field(default_factory=dict)
+    """Tables of members' subnets that cannot be managed, and why."""
+    untagged_tables: tuple[str, ...] = ()
+    """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeVar, cast
@@ -48,6 +48,20 @@ def owed(node: Node) -> bool:
 def eligible(node: Node) -> bool:
     """Whether the node may be a next hop for blocks of others."""
     return node.state is _READY and node.health is _HEALTHY and node.forwarder is not _NEVER
+
+
+def longest_match(routes: Iterable[Route], address: Prefix) -> Route | None:
+    """The CIDR route that EC2 would use for all of *address*: the longest that contains it."""
+    best: Route | None = None
+    for route in routes:
+        destination = route.destination
+        if (
+            isinstance(destination, Prefix)
+            and destination.contains(address)
+            and (best is None or destination.length > best.destination.length)  # type: ignore[union-attr]  # best has a Prefix: checked above
+        ):
+            best = route
+    return best
 
 
 class Block(NamedTuple):

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import HeldBlock, Member
-from podway.domain.members.survey import longest_match
 from podway.domain.model import Cluster, Node, NodeState, Plan, Route, RouteKind
+from podway.domain.routing import longest_match
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from podway.domain.inventory import HeldBlock, Member
-from podway.domain.members.survey import longest_match
 from podway.domain.model import Cluster, Node, NodeState, Plan, Route, RouteKind, RouteTable
-from podway.domain.routing import eligible
+from podway.domain.routing import eligible, longest_match
 
 
 def hand_out(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card
 from podway.domain.inventory import Member
-from podway.domain.members.survey import longest_match
 from podway.domain.model import RouteTable
+from podway.domain.routing import longest_match
 
 
 @dataclass(frozen=True, slots=True)

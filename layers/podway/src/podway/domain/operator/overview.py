@@ -13,7 +13,7 @@ from enum import StrEnum
 from podway.domain.addressing import Prefix
 from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import HeldBlock, Instance, Member
-from podway.domain.members.survey import Conflict
+from podway.domain.members.cluster import Conflict
 from podway.domain.model import (
     Cluster,
     Health,

@@ -9,14 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from podway.domain.addressing import Prefix
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse
-from podway.domain.inventory import HeldBlock, Instance, Member
-from podway.domain.members.survey import (
+from podway.domain.inventory import HeldBlock, Instance, Member, Survey, VpcSubnet
+from podway.domain.members.cluster import (
     SILENCE,
     Conflict,
     Standing,
-    Survey,
-    VpcSubnet,
-    longest_match,
     make_cluster,
     make_node,
     mark_owned,
@@ -24,6 +21,7 @@ from podway.domain.members.survey import (
     node_state,
 )
 from podway.domain.model import Cluster, Health, NodeState, Route, RouteTable
+from podway.domain.routing import longest_match
 from podway.domain.signals import GONE, InstanceState
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
 from podway.domain.health.verdict import Verdict, health, is_handing_over
-from podway.domain.inventory import HeldBlock, Instance, Member
+from podway.domain.inventory import HeldBlock, Instance, Member, Survey
 from podway.domain.model import (
     Cluster,
     Health,
     Node,
     NodeState,
-    Route,
     RouteTable,
     Subnet,
 )
@@ -22,29 +21,6 @@ from podway.domain.signals import InstanceState
 
 SILENCE = timedelta(minutes=12)
 """An agent writes at least every five minutes; after so long without a word its node is suspect."""
-
-
-@dataclass(frozen=True, slots=True)
-class VpcSubnet:
-    """A subnet of the VPC as EC2 describes it."""
-
-    id: str
-    cidrs: tuple[Prefix, ...]
-    availability_zone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What EC2 says, read once per run: members by tag, their VPC, its tables (all routes foreign)."""
-
-    instances: tuple[Instance, ...]
-    subnets: tuple[VpcSubnet, ...]
-    vpc_cidrs: tuple[Prefix, ...]
-    route_tables: tuple[RouteTable, ...]
-    excluded_tables: Mapping[str, str] = field(default_factory=dict)
-    """Tables of members' subnets that cannot be managed, and why."""
-    untagged_tables: tuple[str, ...] = ()
-    """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +157,3 @@ def make_cluster(
         route_tables=tables,
         leaving=tuple(sorted(one for one in leaving if not any(net.contains(one) for net in owned))),
     )
-
-
-def longest_match(routes: Iterable[Route], address: Prefix) -> Route | None:
-    """The CIDR route that EC2 would use for all of *address*: the longest that contains it."""
-    best: Route | None = None
-    for route in routes:
-        destination = route.destination
-        if (
-            isinstance(destination, Prefix)
-            and destination.contains(address)
-            and (best is None or destination.length > best.destination.length)  # type: ignore[union-attr]  # best has a Prefix: checked above
-        ):
-            best = route
-    return best
