@@ -24,15 +24,16 @@ from podway_agent.host.ena import ethtool, exceeded
 from podway_agent.host.identity import Identity, MetadataAway, identify
 from podway_agent.host.logs import start_logging
 from podway_agent.host.systemd import give_signs_of_life, notify
-from podway_agent.kernel.desired import own_blocks
+from podway_agent.kernel.membership import own_blocks
 from podway_agent.loop import Loop
+from podway_agent.pods.addresses import addresses_in_use, fullest
 from podway_agent.pods.conflist import blocks_named
-from podway_agent.pods.usage import Usage, addresses_in_use, fullest
 from podway_agent.probing import report
 from podway_agent.probing.prober import Prober
 from podway_agent.settings import Settings
 from podway_agent.store.client import DynamoDbStore, Store, StoreAway, Version
 from podway_agent.store.sync import Courier
+from podway_agent.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

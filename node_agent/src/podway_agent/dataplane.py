@@ -11,8 +11,9 @@ from podway.wire.snapshot import Snapshot
 
 from podway_agent.host.identity import Identity
 from podway_agent.kernel import forwarding, routing
-from podway_agent.kernel.desired import DesiredRoutes, Position, desired_routes, own_blocks, vpc_router
+from podway_agent.kernel.desired import DesiredRoutes, Position, desired_routes, vpc_router
 from podway_agent.kernel.difference import Add, Change, Difference, Remove, difference
+from podway_agent.kernel.membership import own_blocks
 from podway_agent.kernel.netlink import KernelRefused, Netlink, Request
 from podway_agent.kernel.nft import Filtering, NftFailed, Table
 from podway_agent.kernel.routing import KernelRoute, Link

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from podway_agent.kernel.membership import probe_address
 from podway_agent.pods.conflist import conflist
-from podway_agent.probing.targets import probe_address
 from podway_lab.fabric.cni import PLUGIN_PATH
 
 from tests.unit.agent.snapshots import prefixes

@@ -13,10 +13,10 @@ from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, pack
 from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity
-from podway_agent.pods.usage import NOTHING
 from podway_agent.settings import Settings
 from podway_agent.store.client import StoreAway, Version
 from podway_agent.store.sync import Courier
+from podway_agent.usage import NO_USAGE
 
 from tests.unit.agent.snapshots import CLUSTER, SUBNET, member, snapshot
 
@@ -71,7 +71,7 @@ class World:
                     deliver=self.deliver,
                     renew=lambda identity=identity: identity,  # type: ignore[misc]
                     newest=FIRST,
-                    count=lambda _: NOTHING,
+                    count=lambda _: NO_USAGE,
                     chance=chance.uniform,
                     clock=lambda: self.now,
                 )

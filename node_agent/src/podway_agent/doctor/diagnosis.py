@@ -12,12 +12,12 @@ from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
 
 from podway_agent.host.identity import Identity
-from podway_agent.kernel.desired import own_member
 from podway_agent.kernel.difference import Difference
+from podway_agent.kernel.membership import own_member
 from podway_agent.kernel.routing import KernelRoute, Link, text
 from podway_agent.pods import conflist
-from podway_agent.pods.usage import NOTHING, Usage
 from podway_agent.settings import Settings
+from podway_agent.usage import NO_USAGE, Usage
 
 PLUGINS = ("ptp", "host-local", "portmap", "bandwidth")
 SHOWN = 3
@@ -92,7 +92,7 @@ class Facts:
     """Whether this is a container: of the node's programs only those are seen that are mounted."""
     missing_plugins: tuple[str, ...] = ()
     missing_programs: tuple[str, ...] = ()
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     allowances: Mapping[str, int] = field(default_factory=dict)
     others: Others = Others()
 

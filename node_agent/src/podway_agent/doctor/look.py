@@ -22,14 +22,15 @@ from podway_agent.host import ena
 from podway_agent.host.disk import IDENTITY, STATUS, StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway, identify
 from podway_agent.kernel import forwarding, nft, routing
-from podway_agent.kernel.desired import desired_routes, own_blocks
+from podway_agent.kernel.desired import desired_routes
 from podway_agent.kernel.difference import difference
+from podway_agent.kernel.membership import own_blocks
 from podway_agent.kernel.nft import NftFailed
 from podway_agent.kernel.programs import ADMIN_PATH, run_program
 from podway_agent.kernel.routing import KernelRoute, Link
 from podway_agent.kernel.sysctl import PROC, wanted_switches
 from podway_agent.pods import conflist
-from podway_agent.pods.usage import addresses_in_use, fullest
+from podway_agent.pods.addresses import addresses_in_use, fullest
 from podway_agent.settings import Settings
 from podway_agent.store.client import Cloud, DynamoDbStore, StoreAway
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from podway.domain.addressing import Prefix
-from podway.wire.snapshot import Snapshot, SnapshotMember
+from podway.wire.snapshot import Snapshot
 
+from podway_agent.kernel.membership import own_blocks
 from podway_agent.kernel.routing import UNICAST_METRIC, UNREACHABLE_METRIC, Key, Kind, Target
 
 
@@ -32,19 +33,6 @@ class DesiredRoutes:
     routes: dict[Key, Target]
     impossible: tuple[str, ...] = ()
     """One sentence per destination for which no route can be made."""
-
-
-def own_member(snapshot: Snapshot, instance: str) -> SnapshotMember | None:
-    """What the snapshot says of this node."""
-    return next((member for member in snapshot.members if member.id == instance), None)
-
-
-def own_blocks(snapshot: Snapshot, instance: str) -> tuple[Prefix, ...]:
-    """The node's own blocks, ready or not."""
-    member = own_member(snapshot, instance)
-    if member is None or member.state == "gone":
-        return ()
-    return tuple(sorted(block.cidr for block in member.blocks))
 
 
 def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
@@ -112,11 +100,3 @@ def vpc_router(snapshot: Snapshot, address: str) -> int | None:
     around = (cidr for cidr in snapshot.subnet_cidrs if cidr.version == 4 and cidr.contains(own))  # noqa: PLR2004  (the family's own number)
     found = next(around, None)
     return None if found is None else found.value + 1
-
-
-def must_poll_fast(snapshot: Snapshot | None, instance: str) -> bool:
-    """Whether news is urgent: the node has still to join, or carries traffic of others."""
-    if snapshot is None or instance in snapshot.forwarders:
-        return True
-    member = own_member(snapshot, instance)
-    return member is None or member.state == "joining" or not all(block.ready for block in member.blocks)

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from podway.domain.addressing import WIDTH, Prefix
 
+from podway_agent.kernel.membership import probe_address
 from podway_agent.kernel.programs import run_program
-from podway_agent.probing.targets import probe_address
 
 Json: TypeAlias = dict[str, Any]
 FAMILY = "inet"

@@ -11,7 +11,7 @@ from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
 
 from podway_agent.host.disk import sync_directory, write_atomically
-from podway_agent.kernel.desired import own_blocks, own_member
+from podway_agent.kernel.membership import own_blocks, own_member
 
 FILE = "10-podway.conflist"
 """The runtime takes the first file by name."""

@@ -5,10 +5,6 @@ passes nodes but drops pods is noticed: one *relayed*, sent to the forwarder's h
 for a third node, which answers straight back; one to the third node *directly*, which differs in
 nothing but the forwarder; one to the *forwarder itself*. All are answered by kernels: an agent that is
 frozen, or gone, is nobody's fault.
-
-A node's probe address is the first of its block. ``host-local`` never gives it to a pod: it starts at
-the second, which it keeps for the gateway (plugins/ipam/host-local/backend/allocator/range.go,
-``Canonicalize``).
 """
 
 from __future__ import annotations
@@ -18,8 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from zlib import crc32
 
-from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot, SnapshotMember
+
+from podway_agent.kernel.membership import probe_address
 
 MOST_FORWARDERS = 16
 """A node probes through no more: one mark and one table each. The hash gives it three or so."""
@@ -56,11 +54,6 @@ class Duty:
     source: Prefix | None = None
     watched: tuple[Watched, ...] = ()
     thirds: tuple[Third, ...] = ()
-
-
-def probe_address(block: Prefix) -> Prefix:
-    """The block's first address, full length."""
-    return Prefix(block.version, block.value, WIDTH[block.version])
 
 
 def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collection[str]) -> Duty:

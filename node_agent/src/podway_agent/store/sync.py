@@ -18,10 +18,10 @@ from podway.wire.snapshot import Snapshot, SnapshotRefused, unpack
 
 from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway
-from podway_agent.kernel.desired import must_poll_fast
-from podway_agent.pods.usage import NOTHING, Usage
+from podway_agent.kernel.membership import own_member
 from podway_agent.settings import Settings
 from podway_agent.store.client import Store, StoreAway, StoreRefused
+from podway_agent.usage import NO_USAGE, Usage
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,14 @@ JITTER = 0.2
 MOST_DOUBLINGS = 10
 COUNT_SECONDS = 5.0
 """How often the addresses of pods are counted: a burst of pods must not fill a block unseen."""
+
+
+def must_poll_fast(snapshot: Snapshot | None, instance: str) -> bool:
+    """Whether news is urgent: the node has still to join, or carries traffic of others."""
+    if snapshot is None or instance in snapshot.forwarders:
+        return True
+    member = own_member(snapshot, instance)
+    return member is None or member.state == "joining" or not all(block.ready for block in member.blocks)
 
 
 @dataclass
@@ -47,7 +55,7 @@ class Courier:
     renew: Callable[[], Identity]
     newest: Snapshot | None
     """What is obeyed: the saved snapshot at first."""
-    count: Callable[[Snapshot], Usage] = lambda _: NOTHING
+    count: Callable[[Snapshot], Usage] = lambda _: NO_USAGE
     """How full the node's blocks are; may raise OSError."""
     version: str = ""
     chance: Callable[[float, float], float] = random.uniform
@@ -61,7 +69,7 @@ class Courier:
     answered: float | None = None
     """When the store last answered, by *clock*."""
     requests: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     """Of the node's addresses, as last counted."""
     suspects: frozenset[str] = frozenset()
     """Forwarders that our probes do not come through."""

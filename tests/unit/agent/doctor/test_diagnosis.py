@@ -15,8 +15,8 @@ from podway_agent.doctor.look import configurations, line, strangers, strays, wr
 from podway_agent.host.identity import Identity
 from podway_agent.kernel.difference import Add, Conflict, Difference
 from podway_agent.kernel.routing import KernelRoute, Key, Kind, Link, Route, Target
-from podway_agent.pods.usage import Usage
 from podway_agent.settings import Settings
+from podway_agent.usage import Usage
 
 from tests.unit.agent.snapshots import CLUSTER, HERE, NOON, SIBLING, SUBNET, member, prefixes, snapshot
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podway.domain.addressing import Prefix
 from podway.wire.snapshot import Snapshot
-from podway_agent.kernel.desired import Position, desired_routes, must_poll_fast, vpc_router
+from podway_agent.kernel.desired import Position, desired_routes, vpc_router
 from podway_agent.kernel.routing import UNREACHABLE_METRIC, Key, Kind, Target
 
 from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, State, member, snapshot
@@ -103,22 +103,6 @@ def test_the_vpc_router_is_at_the_base_plus_one_of_the_nodes_own_range() -> None
 
     assert vpc_router(told, "10.0.0.10") == ROUTER
     assert vpc_router(told, "10.77.0.10") is None
-
-
-@pytest.mark.parametrize(
-    ("told", "fast"),
-    [
-        (None, True),
-        (snapshot(), False),
-        (snapshot(forwarders=("i-0b",)), False),
-        (snapshot(forwarders=(HERE,)), True),
-        (snapshot(SIBLING), True),
-        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", state="joining")), True),
-        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", ready=False)), True),
-    ],
-)
-def test_who_joins_or_forwards_polls_fast(told: Snapshot | None, *, fast: bool) -> None:
-    assert must_poll_fast(told, HERE) is fast
 
 
 SUPERNET = Prefix.parse("100.64.0.0/20")

@@ -7,12 +7,12 @@ from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, pack
 from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway
-from podway_agent.pods.usage import NOTHING, Usage
 from podway_agent.settings import Settings
 from podway_agent.store.client import StoreAway, StoreRefused, Version
-from podway_agent.store.sync import COUNT_SECONDS, Courier
+from podway_agent.store.sync import COUNT_SECONDS, Courier, must_poll_fast
+from podway_agent.usage import NO_USAGE, Usage
 
-from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET, snapshot
+from tests.unit.agent.snapshots import CLUSTER, HERE, SIBLING, SUBNET, member, snapshot
 
 SELF = Identity(HERE, SUBNET, "10.0.0.10", "02:00:00:00:00:0a", "us-west-2", f"AROAX:{HERE}")
 FAST, SLOW, HEARTBEAT = 2.0, 30.0, 300.0
@@ -58,7 +58,7 @@ class World:
     now: float = 1000.0
     delivered: list[Snapshot] = field(default_factory=list)
     renewed: Identity | None = None
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     uncountable: bool = False
 
     def __post_init__(self) -> None:
@@ -190,6 +190,22 @@ def test_a_restarted_agent_takes_nothing_back(tmp_path: object, world: World) ->
     world.courier.step()
 
     assert [item.generation for item in world.store.reports] == [9]
+
+
+@pytest.mark.parametrize(
+    ("told", "fast"),
+    [
+        (None, True),
+        (snapshot(), False),
+        (snapshot(forwarders=("i-0b",)), False),
+        (snapshot(forwarders=(HERE,)), True),
+        (snapshot(SIBLING), True),
+        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", state="joining")), True),
+        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", ready=False)), True),
+    ],
+)
+def test_who_joins_or_forwards_polls_fast(told: Snapshot | None, *, fast: bool) -> None:
+    assert must_poll_fast(told, HERE) is fast
 
 
 def test_polls_are_fast_while_joining_and_slow_when_ready(world: World) -> None:

@@ -1,36 +1,20 @@
-"""How full the node's blocks are: another one is asked for while there is still room."""
+"""Counts the addresses that pods have, by what host-local keeps of them.
+
+Agent counts for the store, and doctor for the operator.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from podway.domain.addressing import WIDTH, Prefix
 
 from podway_agent.pods.conflist import NETWORK
+from podway_agent.usage import NO_USAGE, Usage
 
-ALMOST_FULL = 0.8
-"""Of a /26 that leaves room for twelve pods while the next block is covered and made known."""
 UNUSABLE = {4: 3, 6: 2}
 """Addresses that host-local keeps of each block: its first, the gateway, and in IPv4 the last."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Addresses of one family that pods have and could have, in so many blocks."""
-
-    used: int = 0
-    room: int = 0
-    blocks: int = 0
-
-    @property
-    def wanted(self) -> int:
-        """How many blocks the node needs: as many as it has, or one more."""
-        return self.blocks + (self.blocks > 0 and self.used >= ALMOST_FULL * self.room)
-
-
-NOTHING = Usage()
 
 
 def room(block: Prefix) -> int:
@@ -50,7 +34,7 @@ def fullest(blocks: Iterable[Prefix], in_use: Collection[Prefix]) -> Usage:
         family = [block for block in blocks if block.version == version]
         used = sum(any(block.contains(one) for block in family) for one in in_use)
         found.append(Usage(used, sum(map(room, family)), len(family)))
-    return max(found, key=lambda usage: (usage.wanted, usage.used / max(1, usage.room)), default=NOTHING)
+    return max(found, key=lambda usage: (usage.wanted, usage.used / max(1, usage.room)), default=NO_USAGE)
 
 
 def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway_agent.pods.usage import NOTHING, Usage, addresses_in_use, fullest, room
+from podway_agent.pods.addresses import addresses_in_use, fullest, room
+from podway_agent.usage import NO_USAGE, Usage
 
 from tests.unit.agent.snapshots import prefixes
 
@@ -52,8 +53,8 @@ def test_addresses_of_withdrawn_blocks_take_no_room() -> None:
 
 
 def test_a_node_without_blocks_wants_none_of_its_own_accord() -> None:
-    assert fullest((), pods("100.64.0.0/26", 3)) == NOTHING
-    assert NOTHING.wanted == 0
+    assert fullest((), pods("100.64.0.0/26", 3)) == NO_USAGE
+    assert NO_USAGE.wanted == 0
 
 
 def test_only_addresses_are_counted_in_what_host_local_keeps(tmp_path: Path) -> None:
