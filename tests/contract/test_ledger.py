@@ -12,7 +12,7 @@ from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ledger import DynamoLedger
 from podway.app.operator import FOR_GOOD, RELEASED, Ledger
-from podway.app.ports import Remark, Store
+from podway.app.ports import HistoryEntry, Store
 from podway.domain.addressing import Prefix
 from podway_lab.stack.template import Place, Template
 
@@ -79,13 +79,13 @@ def test_the_lease_of_nobody_is_free(both: tuple[Store, Ledger]) -> None:
 def test_history_is_told_in_order_over_midnights(both: tuple[Store, Ledger]) -> None:
     store, ledger = both
     moments = [START + timedelta(hours=9 * number) for number in range(6)]
-    remarks = [Remark(at, "reconcile", f"run {at}", "moved", "because", {"a": "b"}) for at in moments]
-    for remark in remarks:
-        store.remember([remark])
+    entries = [HistoryEntry(at, "reconcile", f"run {at}", "moved", "because", {"a": "b"}) for at in moments]
+    for entry in entries:
+        store.add_history([entry])
 
     told = list(ledger.history(moments[1], moments[4]))
 
-    assert told == remarks[1:5]
+    assert told == entries[1:5]
 
 
 def test_the_last_run_s_beginning_is_known_and_operators_leave_it_alone() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.app.operator import Lease
-from podway.app.ports import Remark
+from podway.app.ports import HistoryEntry
 from podway.domain.members.trust import NodeIdentity
 
 from tests.fakes.store import FakeStore
@@ -25,7 +25,7 @@ class FakeLedger:
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
         return self.store.acquire_lease(owner, now=now, until=until)
 
-    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+    def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         return (one for one in self.store.history if since <= one.at <= until)
 
 

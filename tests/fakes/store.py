@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from podway.app.errors import Superseded
-from podway.app.ports import AgentReport, ClaimAnswer, Memory, PendingHook, Remark
+from podway.app.ports import AgentReport, ClaimAnswer, HistoryEntry, Memory, PendingHook
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.failover.pacing import debit
@@ -28,7 +28,7 @@ class FakeStore:
     cards: dict[str, Card] = field(default_factory=dict)
     reports: dict[str, AgentReport] = field(default_factory=dict)
     maps: dict[str, SubnetMap] = field(default_factory=dict)
-    history: list[Remark] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     lease: tuple[str, datetime] | None = None
     found_leaving: dict[Prefix, Leaving] = field(default_factory=dict)
     given_back: datetime | None = None
@@ -178,8 +178,8 @@ class FakeStore:
         self.buckets[kind] = debit(self.buckets.get(kind), count, now=now)
         return self.buckets[kind]
 
-    def remember(self, remarks: Iterable[Remark]) -> None:
-        self.history += remarks
+    def add_history(self, entries: Iterable[HistoryEntry]) -> None:
+        self.history += entries
 
     def _under_lease(self, owner: str) -> None:
         if self.lease is None or self.lease[0] != owner:

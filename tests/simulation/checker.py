@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from podway.app.report import Outcome
+from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten, SourceDestCheckChanged
@@ -124,7 +124,7 @@ class Checker:
                 else:
                     self.makers[key] = (change.caller, change.at)
 
-    def check_drift(self, outcome: Outcome) -> None:
+    def check_drift(self, outcome: ReconcileOutcome) -> None:
         """Nobody is blamed for what we did ourselves."""
         for one, _ in outcome.diverted:
             if (one.table, one.destination) not in self.edited:

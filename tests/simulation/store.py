@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from podway.app.errors import TryAgain
-from podway.app.ports import ClaimAnswer, Memory, Remark
+from podway.app.ports import ClaimAnswer, HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.health.verdict import Verdict
@@ -178,9 +178,9 @@ class SimStore:
     def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
         return self._call("tokens", kind, lambda: self.table.take_tokens(kind, count, now=now))
 
-    def remember(self, remarks: Iterable[Remark]) -> None:
-        if kept := tuple(remarks):
-            self._call("history", None, lambda: self.table.remember(kept))
+    def add_history(self, entries: Iterable[HistoryEntry]) -> None:
+        if kept := tuple(entries):
+            self._call("history", None, lambda: self.table.add_history(kept))
 
 
 class SimClient(Client):

@@ -18,7 +18,7 @@ from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import Cloud, Store
 from podway.app.reconcile import Reconcile, Rules
-from podway.app.report import Outcome
+from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.model import describe
@@ -88,7 +88,7 @@ class World:
     hooks: list[LifecycleHook] = field(default_factory=list)
     hints: int = 0
     reconciling: bool = False
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ReconcileOutcome] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     quiet: bool = False
@@ -261,7 +261,7 @@ class World:
         self.scheduler.after(125.0, visible_again)
         self.invoke(run, work, retries=())
 
-    def _note(self, run: str, outcome: Outcome) -> None:
+    def _note(self, run: str, outcome: ReconcileOutcome) -> None:
         if not self.faults.fired[Kind.STALE]:  # a view from before our own write makes a run forget it
             self.checker.check_drift(outcome)
         self.say(f"{run}: busy" if outcome.busy else f"{run}:", silent=outcome.busy or not outcome.applied)

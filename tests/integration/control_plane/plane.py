@@ -18,7 +18,7 @@ from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import AgentReport
 from podway.app.reconcile import Reconcile, Rules
-from podway.app.report import Outcome
+from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 from podway.domain.model import Route
@@ -194,7 +194,7 @@ class Plane:
 
     # What the control plane does
 
-    def reconcile(self) -> Outcome:
+    def reconcile(self) -> ReconcileOutcome:
         self.runs += 1
         self.clock.go_on(seconds=1)
         return self._reconcile.run(f"run {self.runs}")

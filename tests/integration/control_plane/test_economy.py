@@ -18,7 +18,7 @@ from podway.adapters.fast_store import FastStore
 from podway.adapters.machine import Threads
 from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
-from podway.app.outcome import Outcome
+from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer
 from podway.domain.signals import AgentReported, InstanceState, StateChanged
 
@@ -215,7 +215,7 @@ def test_three_states_of_one_instance_handled_at_once_move_each_route_once(worke
             start: threading.Barrier = start,
             functions: list[Failover] = functions,
             events: list[StateChanged] = events,
-        ) -> tuple[Outcome, ...]:
+        ) -> tuple[FailoverOutcome, ...]:
             start.wait()
             return functions[number].react(events[number])
 

@@ -109,7 +109,7 @@ def test_those_reconciles_make_every_kind_of_call() -> None:
         "save_inventory",
         "record_routes",
     }
-    assert writes | {"survey", "recall", "remember", "verdicts"} <= calls
+    assert writes | {"survey", "recall", "add_history", "verdicts"} <= calls
 
 
 def dying() -> Plane:

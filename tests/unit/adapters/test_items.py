@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from podway.adapters import fast_items, items
-from podway.app.ports import AgentReport, Remark
+from podway.app.ports import AgentReport, HistoryEntry
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
@@ -61,16 +61,16 @@ def test_verdicts_come_back(verdict: Verdict) -> None:
 
 
 def test_history_lies_in_the_order_in_which_it_happened() -> None:
-    remarks = [
-        Remark(NOW, "failover", "event", "first", "why"),
-        Remark(NOW, "failover", "event", "second", "why"),
-        Remark(NOW + timedelta(seconds=1), "failover", "event", "third", "why"),
+    entries = [
+        HistoryEntry(NOW, "failover", "event", "first", "why"),
+        HistoryEntry(NOW, "failover", "event", "second", "why"),
+        HistoryEntry(NOW + timedelta(seconds=1), "failover", "event", "third", "why"),
     ]
 
     keys = [
         (item["pk"], item["sk"])
-        for number, one in enumerate(remarks)
-        for item in [stored(fast_items.remark_item(one, number=number, keep_until=0))]
+        for number, one in enumerate(entries)
+        for item in [stored(fast_items.history_item(one, number=number, keep_until=0))]
     ]
 
     assert keys == sorted(keys)

@@ -9,7 +9,7 @@ from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
 from podway.app.ports import AgentReport
 from podway.app.reconcile import Reconcile, Rules
-from podway.app.report import Outcome
+from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Instance, Survey, VpcSubnet
 from podway.domain.model import Route, RouteOrigin, RouteTable
@@ -84,7 +84,7 @@ class Play:
             clock=self.clock,
         )
 
-    def reconcile(self) -> Outcome:
+    def reconcile(self) -> ReconcileOutcome:
         rules = Rules("demo", (POD_CIDR,), 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125))
         reconcile = Reconcile(
             cloud=self.cloud,

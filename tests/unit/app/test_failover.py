@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import TargetIsGone, TryAgain
-from podway.app.outcome import Outcome
+from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer
 from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Route, StayReason, Step
@@ -36,14 +36,16 @@ def ready() -> tuple[Play, str]:
     return play, play.forwarder_of("subnet-b", "rtb-a")
 
 
-def died(play: Play, node: str, *, state: InstanceState = InstanceState.TERMINATED) -> tuple[Outcome, ...]:
+def died(
+    play: Play, node: str, *, state: InstanceState = InstanceState.TERMINATED
+) -> tuple[FailoverOutcome, ...]:
     play.cloud.enter(node, state)
     return play.failover.react(StateChanged(f"event {node} {state}", play.clock.now(), node, state))
 
 
 def alarm(
     play: Play, node: str, value: AlarmValue = AlarmValue.ALARM, name: str = "check"
-) -> tuple[Outcome, ...]:
+) -> tuple[FailoverOutcome, ...]:
     event = f"{name} {node} {value} {play.clock.now()}"
     return play.failover.react(AlarmChanged(event, play.clock.now(), name, (node,), value))
 
@@ -60,7 +62,7 @@ def test_the_routes_on_the_card_move_to_a_standby_of_the_subnet_in_two_waves() -
     assert busy != play.forwarder_of("subnet-b", "rtb-a")
     assert all(move.standby.node.startswith("i-b") for move in outcome.moved)
     assert play.hints.reasons, "reconcile was not woken"
-    assert any(busy in remark.what for remark in play.store.history)
+    assert any(busy in entry.what for entry in play.store.history)
 
 
 def test_the_same_event_again_and_the_states_that_follow_move_nothing_more() -> None:

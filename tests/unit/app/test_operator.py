@@ -124,9 +124,9 @@ def test_history_begins_where_it_is_asked_to() -> None:
     desk.add("rtb-a", BY_HAND, "eni-b1")
     desk.operator.adopt("rtb-a", BY_HAND, patience=PATIENCE)
 
-    (remark,) = desk.operator.history(since)
+    (entry,) = desk.operator.history(since)
 
-    assert remark.actor == "adopt"
+    assert entry.actor == "adopt"
     assert len(desk.operator.history(since - timedelta(days=1))) > 1
 
 

@@ -21,8 +21,8 @@ from podway.wire.events import Dropped
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from podway.app.outcome import Outcome
-    from podway.app.report import Outcome as Reconciled
+    from podway.app.outcome import FailoverOutcome
+    from podway.app.report import ReconcileOutcome as Reconciled
     from podway.domain.signals import Hint, Signal
 
 SERVICE, NAMESPACE = "podway", "Podway"
@@ -44,7 +44,7 @@ def caused_by(event_id: str) -> None:
 def react_to(
     event: Mapping[str, object],
     context: LambdaContext,
-    react: Callable[[Signal], tuple[Outcome, ...]],
+    react: Callable[[Signal], tuple[FailoverOutcome, ...]],
     *,
     cluster: Callable[[], str],
 ) -> dict[str, int]:
@@ -76,8 +76,8 @@ def react_to(
 
 
 def _outcomes(
-    react: Callable[[Signal], tuple[Outcome, ...]], signal: Signal
-) -> tuple[tuple[Outcome, ...], PodwayError | None]:
+    react: Callable[[Signal], tuple[FailoverOutcome, ...]], signal: Signal
+) -> tuple[tuple[FailoverOutcome, ...], PodwayError | None]:
     """What became of the signal, and what a retry has to mend: what was done is told all the same."""
     try:
         return react(signal), None
@@ -87,7 +87,7 @@ def _outcomes(
         return (), error
 
 
-def _tell(outcome: Outcome, signal: Signal) -> None:
+def _tell(outcome: FailoverOutcome, signal: Signal) -> None:
     """A line about each node, and how fast its routes moved."""
     logger.info(
         "moved",

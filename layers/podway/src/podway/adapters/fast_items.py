@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from podway.app.ports import PendingHook, Remark
+from podway.app.ports import HistoryEntry, PendingHook
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict
@@ -133,20 +133,20 @@ def read_verdict(item: Item) -> Verdict:
     )
 
 
-def remark_item(remark: Remark, *, number: int, keep_until: int) -> Item:
+def history_item(entry: HistoryEntry, *, number: int, keep_until: int) -> Item:
     return {
-        **key(f"history#{remark.at:%Y-%m-%d}", f"{remark.at.isoformat()}#{remark.event}#{number:04}"),
-        "actor": remark.actor,
-        "event": remark.event,
-        "what": remark.what,
-        "why": remark.why,
-        "detail": dict(remark.detail),
+        **key(f"history#{entry.at:%Y-%m-%d}", f"{entry.at.isoformat()}#{entry.event}#{number:04}"),
+        "actor": entry.actor,
+        "event": entry.event,
+        "what": entry.what,
+        "why": entry.why,
+        "detail": dict(entry.detail),
         "forget_after": keep_until,
     }
 
 
-def read_remark(item: Item) -> Remark:
-    return Remark(
+def read_history(item: Item) -> HistoryEntry:
+    return HistoryEntry(
         at=datetime.fromisoformat(item["sk"].partition("#")[0]),
         actor=item["actor"],
         event=item["event"],

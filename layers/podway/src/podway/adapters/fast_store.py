@@ -14,7 +14,7 @@ from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
 from podway.adapters.table import Table, chunks, named, read, spelt, valued
 from podway.app.errors import Superseded, TryAgain
-from podway.app.ports import ClaimAnswer, Remark
+from podway.app.ports import ClaimAnswer, HistoryEntry
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.failover.pacing import REFILL, debit
 from podway.domain.health.verdict import Verdict
@@ -194,15 +194,15 @@ class FastStore(Table):
 
     # The history, and the account's buckets
 
-    def remember(self, remarks: Iterable[Remark]) -> None:
+    def add_history(self, entries: Iterable[HistoryEntry]) -> None:
         """Append to the history."""
         writes = [
             self._put_action(
-                fast_items.remark_item(
-                    remark, number=number, keep_until=int((remark.at + HISTORY_KEPT).timestamp())
+                fast_items.history_item(
+                    entry, number=number, keep_until=int((entry.at + HISTORY_KEPT).timestamp())
                 )
             )
-            for number, remark in enumerate(remarks)
+            for number, entry in enumerate(entries)
         ]
         for chunk in chunks(writes, TRANSACTION_ITEMS):
             self._transact(chunk)

@@ -11,7 +11,7 @@ from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
 from podway.app.errors import Superseded
 from podway.app.operator import Lease
-from podway.app.ports import Remark
+from podway.app.ports import HistoryEntry
 from podway.wire.attributes import plain_item, spelt_item
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class DynamoLedger:
             return False
         return True
 
-    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+    def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         """One query a day; keys begin with the time, so that a page is in order."""
         day = since.astimezone(UTC).date()
         while day <= until.astimezone(UTC).date():
             for item in self._day(f"history#{day:%Y-%m-%d}"):
-                remark = fast_items.read_remark(item)
-                if since <= remark.at <= until:
-                    yield remark
+                entry = fast_items.read_history(item)
+                if since <= entry.at <= until:
+                    yield entry
             day += timedelta(days=1)
 
     def _day(self, pk: str) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 CALLS_AT_ONCE = 32
 CALL_THREADS = "call"
@@ -34,6 +34,6 @@ class Threads:
     def __init__(self, width: int = CALLS_AT_ONCE) -> None:
         self._pool = ThreadPoolExecutor(width, thread_name_prefix=CALL_THREADS)
 
-    def start(self, call: Callable[[], T]) -> Future[T]:
+    def start(self, call: Callable[[], _T]) -> Future[_T]:
         """The call, under way in a thread, in the context of whoever starts it."""
         return self._pool.submit(copy_context().run, call)

@@ -23,7 +23,7 @@ from podway.app.errors import (
     TargetIsGone,
     TryAgain,
 )
-from podway.app.outcome import Outcome, Unfinished, all_done, remarks
+from podway.app.outcome import FailoverOutcome, Unfinished, all_done, failover_history
 from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
@@ -71,7 +71,7 @@ class Failover:
         self._cloud, self._store, self._hints = cloud, store, hints
         self._clock, self._parallel, self._hold_down = clock, parallel, hold_down
 
-    def react(self, signal: Signal) -> tuple[Outcome, ...]:
+    def react(self, signal: Signal) -> tuple[FailoverOutcome, ...]:
         """What *signal* asks for; an outcome for every node that it says has failed.
 
         Every instance of an alarm is dealt with before the first error is raised.
@@ -92,9 +92,9 @@ class Failover:
 
     def fail_over_all(
         self, instances: Iterable[str], evidence: Evidence, *, event: str
-    ) -> tuple[Outcome, ...]:
+    ) -> tuple[FailoverOutcome, ...]:
         """The same for several nodes; one node's error is raised after the others were served."""
-        outcomes: list[Outcome] = []
+        outcomes: list[FailoverOutcome] = []
         errors: list[PodwayError] = []
         for instance in instances:
             try:
@@ -103,14 +103,14 @@ class Failover:
                 errors.append(error)
         return all_done(outcomes, errors)
 
-    def hear(self, report: AgentReported) -> tuple[Outcome, ...]:
+    def hear(self, report: AgentReported) -> tuple[FailoverOutcome, ...]:
         """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
         cards = {
             node: self._parallel.start(partial(self._store.card, node))
             for node in (*report.suspects, *report.cleared)[:MOST_NAMED]
         }
         verdicts = self._parallel.start(self._store.verdicts)
-        outcomes: list[Outcome] = []
+        outcomes: list[FailoverOutcome] = []
         errors: list[PodwayError] = []
         for found in cards.values():
             try:
@@ -123,7 +123,7 @@ class Failover:
 
     def _weigh(
         self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict], *, fresh: bool
-    ) -> list[Outcome]:
+    ) -> list[FailoverOutcome]:
         """One voice about one node; the failover that it makes due, if it does.
 
         It decides by the same *verdicts*, which saves a call, unless they changed since they were read
@@ -163,7 +163,7 @@ class Failover:
         depth: int = 1,
         change: Change | None = None,
         verdicts: Mapping[str, Verdict] | None = None,
-    ) -> Outcome:
+    ) -> FailoverOutcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
         *change* is what becomes of its verdict, by default that the evidence is added; *verdicts* are all
@@ -178,7 +178,7 @@ class Failover:
         reading = self._parallel.start(self._store.verdicts) if verdicts is None else None
         tables = self._parallel.start(self._cloud.route_tables)
         answer, card = claimed.result()
-        outcome = Outcome(answer)
+        outcome = FailoverOutcome(answer)
         if card is None:
             return outcome  # not ours: nothing is stored, nobody is woken
         if answer is not ClaimAnswer.CLAIMED:
@@ -221,7 +221,7 @@ class Failover:
 
     def _move_all(
         self,
-        outcome: Outcome,
+        outcome: FailoverOutcome,
         card: Card,
         severity: Severity,
         targets: Targets,
@@ -244,7 +244,7 @@ class Failover:
         if pending.routes:
             outcome.stayed[StayReason.NOBODY] += len(pending.routes)
 
-    def _replace(self, outcome: Outcome, moves: tuple[Move, ...]) -> list[Move]:
+    def _replace(self, outcome: FailoverOutcome, moves: tuple[Move, ...]) -> list[Move]:
         """One wave of replacements; returns those whose new target does not exist.
 
         The first go out at once, heaviest first: they are what reconcile leaves to failovers, and are
@@ -261,7 +261,7 @@ class Failover:
         return again
 
     @staticmethod
-    def _gather(outcome: Outcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
+    def _gather(outcome: FailoverOutcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
         """What became of the replacements; returns those whose new target does not exist."""
         again = []
         for move, future in under_way:
@@ -296,7 +296,9 @@ class Failover:
             self._clock.sleep(wait.total_seconds())
         self._apply(move)
 
-    def _settle(self, outcome: Outcome, card: Card, evidence: Evidence, event: str) -> list[PodwayError]:
+    def _settle(
+        self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str
+    ) -> list[PodwayError]:
         """After the routes: the new next hops' cards, the history, and a hint; what failed of it all."""
         errors = [error for _, error in outcome.failed]
         taken: dict[str, list[CardRoute]] = {}
@@ -304,8 +306,8 @@ class Failover:
             rest = tuple(one for one in move.route.standbys if one != move.standby)
             taken.setdefault(move.standby.node, []).append(replace(move.route, standbys=rest))
         steps = [partial(self._extend, node, routes) for node, routes in sorted(taken.items())]
-        told = remarks(outcome, card, evidence, event, at=self._clock.now())
-        steps.append(partial(self._store.remember, told))
+        told = failover_history(outcome, card, evidence, event, at=self._clock.now())
+        steps.append(partial(self._store.add_history, told))
         steps.append(partial(self._hints.hint, f"failover of {card.node}: {evidence.source}"))
         for step in steps:
             try:
@@ -320,7 +322,9 @@ class Failover:
         except Superseded:
             return  # a member no more: the hint that follows has it replaced
 
-    def _follow(self, outcome: Outcome, card: Card, evidence: Evidence, event: str, depth: int) -> None:
+    def _follow(
+        self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, depth: int
+    ) -> None:
         """Fail over from new next hops that fell meanwhile, and close the claim if there is no more to do.
 
         Their own events saw a card without these routes, so nobody else will.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from podway.app.errors import PodwayError, TargetIsGone
 from podway.app.failover import Failover
-from podway.app.outcome import Outcome
+from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks, Store
 from podway.domain.health.reassess import HANDOVER
 from podway.domain.health.verdict import Evidence, Severity
@@ -43,7 +43,7 @@ class Lifecycle:
         self._cloud, self._store, self._failover = cloud, store, failover
         self._hints, self._hooks, self._clock = hints, hooks, clock
 
-    def react(self, signal: Signal) -> tuple[Outcome, ...]:
+    def react(self, signal: Signal) -> tuple[FailoverOutcome, ...]:
         """What *signal* asks for; an outcome for every node that hands over."""
         match signal:
             case StateChanged(state=InstanceState.RUNNING):
@@ -89,7 +89,7 @@ class Lifecycle:
         self._complete(launch.hook, member=welcome.member)
         return welcome
 
-    def hand_over(self, asked: HandoverAsked) -> tuple[Outcome, ...]:
+    def hand_over(self, asked: HandoverAsked) -> tuple[FailoverOutcome, ...]:
         """Move relayed routes off nodes before they go; direct routes stay while the nodes live."""
         source = f"{HANDOVER}{asked.reason}"
         if asked.is_over:
@@ -107,7 +107,7 @@ class Lifecycle:
         self._answer(asked.hook, outcomes)
         return outcomes
 
-    def _answer(self, hook: LifecycleHook, outcomes: tuple[Outcome, ...]) -> None:
+    def _answer(self, hook: LifecycleHook, outcomes: tuple[FailoverOutcome, ...]) -> None:
         """Complete the hook if nothing relays through the node any more, else have its death put off.
 
         A node that leaves before reconcile has met it has no card yet, and relays nothing.
@@ -131,7 +131,7 @@ class Lifecycle:
             self._hooks.complete(hook)
 
 
-def _is_relieved(outcome: Outcome) -> bool:
+def _is_relieved(outcome: FailoverOutcome) -> bool:
     """Whether all that was on the card has moved, now or by another event before."""
     stays = sum(count for why, count in outcome.stayed.items() if why is not StayReason.MOVED_ALREADY)
     return outcome.answer is not ClaimAnswer.TAKEN and not stays

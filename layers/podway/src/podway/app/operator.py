@@ -14,7 +14,8 @@ from typing import Protocol
 
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.failover import Failover
-from podway.app.ports import Alarms, Clock, Cloud, Hints, Memory, Remark, Store
+from podway.app.ports import Alarms, Clock, Cloud, Hints, HistoryEntry, Memory, Store
+from podway.app.reconcile import IMPROVEMENT
 from podway.app.report import conflict_text, table_warnings
 from podway.domain.addressing import Prefix
 from podway.domain.health.freeze import freeze
@@ -32,8 +33,6 @@ from podway.domain.planner.plan import plan
 RELEASED = "released"
 """Who holds the lease of a cluster that was given back."""
 FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
-IMPROVEMENT = 10
-"""Improving steps that the plan may hold, as in a run of reconcile."""
 PASSES = 5
 """How often a release looks again: EC2's reads may be older than our routes."""
 
@@ -62,7 +61,7 @@ class Ledger(Protocol):
         """Take the lease without being a run of reconcile; False while somebody else has it."""
         ...
 
-    def history(self, since: datetime, until: datetime) -> Iterator[Remark]:
+    def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         """Remarks of that time, oldest first."""
         ...
 
@@ -160,7 +159,7 @@ class Operator:
         lease = self._ledger.lease()
         return Status(seen, lease.began, released=lease.owner == RELEASED, at=self._clock.now())
 
-    def history(self, since: datetime) -> tuple[Remark, ...]:
+    def history(self, since: datetime) -> tuple[HistoryEntry, ...]:
         """Who moved where, when, why, from *since* until now."""
         return tuple(self._ledger.history(since, self._clock.now()))
 
@@ -371,7 +370,9 @@ class Operator:
     def _remember(self, actor: str, *what: str) -> None:
         now = self._clock.now()
         event = f"operator at {now.isoformat()}"
-        self._store.remember(Remark(now, actor, event, one, "asked for by an operator") for one in what)
+        self._store.add_history(
+            HistoryEntry(now, actor, event, one, "asked for by an operator") for one in what
+        )
 
 
 def _interfaces(roll: Roll) -> dict[str, str]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.app.errors import PodwayError, Throttled, TryAgain
-from podway.app.ports import ClaimAnswer, Remark
+from podway.app.ports import ClaimAnswer, HistoryEntry
 from podway.domain.failover.decide import Card, Move
 from podway.domain.health.verdict import Evidence
 from podway.domain.model import StayReason
 
 
 @dataclass(slots=True)
-class Outcome:
+class FailoverOutcome:
     """What a failover did."""
 
     answer: ClaimAnswer
@@ -39,10 +39,10 @@ class Unfinished(TryAgain):
     *outcomes* say what was done and what failed; *throttled* counts other calls that were one too many.
     """
 
-    def __init__(self, errors: Sequence[PodwayError], outcomes: Iterable[Outcome]) -> None:
+    def __init__(self, errors: Sequence[PodwayError], outcomes: Iterable[FailoverOutcome]) -> None:
         super().__init__("; ".join(dict.fromkeys(map(str, errors))))
         inner: list[Unfinished] = [one for one in errors if isinstance(one, Unfinished)]
-        self.outcomes: tuple[Outcome, ...] = (
+        self.outcomes: tuple[FailoverOutcome, ...] = (
             *outcomes,
             *(outcome for one in inner for outcome in one.outcomes),
         )
@@ -50,7 +50,9 @@ class Unfinished(TryAgain):
         self.throttled += sum(one.throttled for one in inner)
 
 
-def all_done(outcomes: Sequence[Outcome], errors: Sequence[PodwayError]) -> tuple[Outcome, ...]:
+def all_done(
+    outcomes: Sequence[FailoverOutcome], errors: Sequence[PodwayError]
+) -> tuple[FailoverOutcome, ...]:
     """The outcomes. An error is raised, and takes them along if a retry can mend it."""
     if not errors:
         return tuple(outcomes)
@@ -59,11 +61,11 @@ def all_done(outcomes: Sequence[Outcome], errors: Sequence[PodwayError]) -> tupl
     raise Unfinished(errors, outcomes) from errors[0]
 
 
-def remarks(
-    outcome: Outcome, card: Card, evidence: Evidence, event: str, *, at: datetime
-) -> tuple[Remark, ...]:
+def failover_history(
+    outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, *, at: datetime
+) -> tuple[HistoryEntry, ...]:
     moved = tuple(
-        Remark(
+        HistoryEntry(
             at,
             "failover",
             event,
@@ -73,7 +75,7 @@ def remarks(
         for move in outcome.moved
     )
     stayed = tuple(
-        Remark(at, "failover", event, f"{count} routes of {card.node} stay", str(why))
+        HistoryEntry(at, "failover", event, f"{count} routes of {card.node} stay", str(why))
         for why, count in sorted(outcome.stayed.items())
         if count
     )

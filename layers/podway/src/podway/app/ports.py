@@ -103,7 +103,7 @@ class ClaimAnswer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class HistoryEntry:
     """An entry of the history: who moved where, when, why."""
 
     at: datetime
@@ -161,7 +161,7 @@ class FailoverStore(Protocol):
         """Debit *count* calls of *kind* from the account's bucket; when it will be full again."""
         ...
 
-    def remember(self, remarks: Iterable[Remark]) -> None:
+    def add_history(self, entries: Iterable[HistoryEntry]) -> None:
         """Append to the history."""
         ...
 

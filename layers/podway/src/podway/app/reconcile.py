@@ -14,7 +14,14 @@ from podway.app.addresses import acknowledged_by, blocks_wanted, save_addresses,
 from podway.app.apply import Applier, HandsOff
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
-from podway.app.report import Outcome, diversions, note_diverted, note_drift, note_plan, remarks
+from podway.app.report import (
+    ReconcileOutcome,
+    diversion_history,
+    note_diverted,
+    note_drift,
+    note_plan,
+    route_history,
+)
 from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, see_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
@@ -79,7 +86,7 @@ class Reconcile:
         self._world = _World(cloud, store, hints, clock, alarms, hooks)
         self._rules = rules
 
-    def run(self, owner: str, *, deadline: datetime | None = None) -> Outcome:
+    def run(self, owner: str, *, deadline: datetime | None = None) -> ReconcileOutcome:
         """One complete run under the lease of *owner*; stops before *deadline* and hints itself.
 
         Raises TryAgain when the world could not be read; failures of single steps are in the
@@ -87,11 +94,11 @@ class Reconcile:
         """
         store, now = self._world.store, self._world.clock.now()
         if not store.acquire_lease(owner, now=now, until=now + self._rules.lease):
-            return Outcome(busy=True)
+            return ReconcileOutcome(busy=True)
         try:
             return _Run(self._world, self._rules, owner, deadline).go()
         except Superseded as error:
-            return Outcome(busy=True, warnings=[f"overtaken by another run: {error}"])
+            return ReconcileOutcome(busy=True, warnings=[f"overtaken by another run: {error}"])
         finally:
             store.release_lease(owner)
 
@@ -102,13 +109,13 @@ class _Run:
     rules: Rules
     owner: str
     deadline: datetime | None
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: ReconcileOutcome = field(default_factory=ReconcileOutcome)
 
     @property
     def store(self) -> Store:
         return self.world.store
 
-    def go(self) -> Outcome:
+    def go(self) -> ReconcileOutcome:
         """The order of work."""
         began = self.world.clock.now()
         survey, memory = self.world.cloud.survey(), self.store.recall()
@@ -363,8 +370,8 @@ class _Run:
     def _report(self, cluster: Cluster, planned: Plan, *, late: bool) -> None:
         """The history, and a hint where there is more to do."""
         outcome, now = self.outcome, self.world.clock.now()
-        found = diversions(outcome, owner=self.owner, at=now)
-        self.store.remember((*found, *remarks(outcome.applied, planned, owner=self.owner, at=now)))
+        found = diversion_history(outcome, owner=self.owner, at=now)
+        self.store.add_history((*found, *route_history(outcome.applied, planned, owner=self.owner, at=now)))
         fallen = self._fallen_targets(cluster)
         busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
         if fallen or busy or late:

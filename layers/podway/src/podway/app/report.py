@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.app.errors import PodwayError, Throttled
-from podway.app.ports import Memory, Remark
+from podway.app.ports import HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Survey
 from podway.domain.ipam.allocation import Allotment
@@ -18,7 +18,7 @@ from podway.domain.operator.limits import Pressure, pressures
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReconcileOutcome:
     """What a run did; ``busy`` means that another run holds the lease."""
 
     busy: bool = False
@@ -52,7 +52,7 @@ class Outcome:
         return sum(isinstance(error, Throttled) for *_, error in self.failed)
 
 
-def note_plan(outcome: Outcome, cluster: Cluster, planned: Plan, allotment: Allotment) -> None:
+def note_plan(outcome: ReconcileOutcome, cluster: Cluster, planned: Plan, allotment: Allotment) -> None:
     """What the plan says: budgets, holes, and how near the limits are."""
     outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
     outcome.holes = sum(len(one.holes) for one in planned.route_tables)
@@ -64,7 +64,9 @@ def note_plan(outcome: Outcome, cluster: Cluster, planned: Plan, allotment: Allo
     outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allotment.refused]
 
 
-def note_drift(outcome: Outcome, survey: Survey, memory: Memory, owned: Owned, cluster: Cluster) -> None:
+def note_drift(
+    outcome: ReconcileOutcome, survey: Survey, memory: Memory, owned: Owned, cluster: Cluster
+) -> None:
     """Routes that were ours and are gone, or are somebody else's; and tables that cannot be managed."""
     there = {(table.id, route.destination) for table in survey.route_tables for route in table.routes}
     known = {table.id for table in survey.route_tables}
@@ -84,7 +86,7 @@ def note_drift(outcome: Outcome, survey: Survey, memory: Memory, owned: Owned, c
 
 
 def note_diverted(
-    outcome: Outcome, owned: Owned, memory: Memory, planned: Plan, tables: Iterable[RouteTable]
+    outcome: ReconcileOutcome, owned: Owned, memory: Memory, planned: Plan, tables: Iterable[RouteTable]
 ) -> None:
     """Routes of ours that somebody gave to another node; as planned after the run is right again."""
     wanted = {(one.table, route.destination): route for one in planned.route_tables for route in one.routes}
@@ -118,21 +120,21 @@ def conflict_text(conflict: Conflict, cluster: Cluster) -> str:
     )
 
 
-def remarks(
+def route_history(
     applied: Iterable[tuple[str, Step]], planned: Plan, *, owner: str, at: datetime
-) -> Iterable[Remark]:
+) -> Iterable[HistoryEntry]:
     """The history of the steps that were made, with the plan's reason for each."""
     reasons: Mapping[tuple[str, Prefix], str] = {
         (one.table, route.destination): route.reason for one in planned.route_tables for route in one.routes
     }
     for table, step in applied:
         why = reasons.get((table, step.destination), "no longer needed")
-        yield Remark(at, "reconcile", owner, f"{describe(step)} in {table}", why)
+        yield HistoryEntry(at, "reconcile", owner, f"{describe(step)} in {table}", why)
 
 
-def diversions(outcome: Outcome, *, owner: str, at: datetime) -> Iterable[Remark]:
+def diversion_history(outcome: ReconcileOutcome, *, owner: str, at: datetime) -> Iterable[HistoryEntry]:
     """The history of what somebody else moved."""
     for one, plan in outcome.diverted:
         before = " or ".join(one.expected)
         what = f"somebody moved {one.destination} in {one.table} from {before} to {one.found}"
-        yield Remark(at, "reconcile", owner, what, plan)
+        yield HistoryEntry(at, "reconcile", owner, what, plan)

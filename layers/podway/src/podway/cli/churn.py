@@ -22,7 +22,7 @@ OUTAGE_HOURS = 6
 TURNOVER = 0.04
 """Share of the nodes replaced every hour (Spot, deployments)."""
 
-ROUNDS = 6
+_ROUNDS = 6
 """An hour goes by in rounds of ten minutes, as long as a freed block rests by default."""
 
 COUNT_EVERY = 3
@@ -245,8 +245,8 @@ def _rounds(
         joining += [zone] * (size - len(some) + gone)
     random.shuffle(leaving)
     random.shuffle(joining)
-    for number in range(ROUNDS):
-        yield leaving[number::ROUNDS], joining[number::ROUNDS]
+    for number in range(_ROUNDS):
+        yield leaving[number::_ROUNDS], joining[number::_ROUNDS]
 
 
 def _leave(

@@ -189,9 +189,9 @@ class _Since(click.ParamType[datetime]):
 @output
 def history_command(operator: Operator, since: datetime, output: str) -> int:
     """Tell what was decided and done: who moved where, when, why. It is kept for 90 days."""
-    remarks = operator.history(since)
+    entries = operator.history(since)
     if output == "json":
-        entries = [
+        told = [
             {
                 "at": one.at.isoformat(),
                 "actor": one.actor,
@@ -200,11 +200,11 @@ def history_command(operator: Operator, since: datetime, output: str) -> int:
                 "why": one.why,
                 "detail": dict(one.detail),
             }
-            for one in remarks
+            for one in entries
         ]
-        click.echo(json.dumps({"history": entries}, indent=2))
+        click.echo(json.dumps({"history": told}, indent=2))
         return 0
-    for one in remarks:
+    for one in entries:
         click.echo(f"{one.at:%Y-%m-%d %H:%M:%S}  {one.actor}: {one.what} ({one.why})")
     return 0
 

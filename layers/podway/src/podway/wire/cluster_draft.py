@@ -26,7 +26,7 @@ class Fault(NamedTuple):
         return _one_line(f"{field_path(self.place)}: {self.message}")
 
 
-class Cidr(NamedTuple):
+class DraftCidr(NamedTuple):
     """A canonical CIDR of the document."""
 
     place: Place
@@ -55,11 +55,11 @@ class Draft:
     document: Any
 
     @cached_property
-    def pod_cidrs(self) -> list[Cidr]:
+    def pod_cidrs(self) -> list[DraftCidr]:
         return list(self.cidrs((), self.document, "pod_cidrs"))
 
     @cached_property
-    def vpc_cidrs(self) -> list[Cidr]:
+    def vpc_cidrs(self) -> list[DraftCidr]:
         return list(self.cidrs((), self.document, "vpc_cidrs"))
 
     def entries(self, key: str) -> Iterator[tuple[Place, Any]]:
@@ -75,12 +75,12 @@ class Draft:
             for number, item in enumerate(found):
                 yield (*place, key, number), item
 
-    def cidrs(self, place: Place, entry: Any, key: str) -> Iterator[Cidr]:
+    def cidrs(self, place: Place, entry: Any, key: str) -> Iterator[DraftCidr]:
         """The items of the list under *key* that are canonical CIDRs."""
         for where, item in self.items(place, entry, key):
             prefix = readable(item)
             if prefix is not None:
-                yield Cidr(where, prefix)
+                yield DraftCidr(where, prefix)
 
     def texts(self, place: Place, entry: Any, key: str) -> Iterator[Name]:
         """The items of the list under *key* that are texts."""

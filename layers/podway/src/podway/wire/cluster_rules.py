@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from podway.domain.addressing import Prefix
-from podway.wire.cluster_draft import Cidr, Draft, Fault, Name, Place, field_path, text_of
+from podway.wire.cluster_draft import Draft, DraftCidr, Fault, Name, Place, field_path, text_of
 
 HEAVIEST_LOAD = 1e300
 """Total weight over the smallest capacity: beyond it figures would no longer be numbers."""
@@ -68,7 +68,7 @@ def _pod_cidrs(draft: Draft) -> Iterator[Fault]:
                 yield Fault(place, f"{cidr} overlaps the VPC's {vpc.prefix}")
 
 
-def _outside(draft: Draft, broken: Container[str], cidr: Cidr) -> Iterator[Fault]:
+def _outside(draft: Draft, broken: Container[str], cidr: DraftCidr) -> Iterator[Fault]:
     if "pod_cidrs" not in broken and not any(pod.prefix.contains(cidr.prefix) for pod in draft.pod_cidrs):
         yield Fault(cidr.place, f"{cidr.prefix} is inside no pod CIDR")
 
@@ -80,7 +80,7 @@ def _supernets(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
     yield from _twice(nets)
 
 
-def _owned(draft: Draft) -> Iterator[tuple[Cidr, str]]:
+def _owned(draft: Draft) -> Iterator[tuple[DraftCidr, str]]:
     """Every supernet with its subnet."""
     for place, entry in draft.entries("subnets"):
         for net in draft.cidrs(place, entry, "supernets"):
@@ -91,7 +91,7 @@ def _blocks(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
     owner = {net.prefix: subnet for net, subnet in _owned(draft)}
     homes, inside = set(owner.values()), _inside(owner)
     known = {name.text for name in _names(draft, "subnets", "id")}
-    blocks: list[Cidr] = []
+    blocks: list[DraftCidr] = []
     for place, entry in draft.entries("nodes"):
         subnet = text_of(entry, "subnet")
         if "subnets" not in broken and subnet is not None and subnet not in known:
@@ -105,7 +105,7 @@ def _blocks(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
     yield from _overlaps(blocks)
 
 
-def _homeless(block: Cidr, subnet: str, owner: dict[Prefix, str], inside: Inside) -> Iterator[Fault]:
+def _homeless(block: DraftCidr, subnet: str, owner: dict[Prefix, str], inside: Inside) -> Iterator[Fault]:
     """A block lies where its own subnet's supernet is the innermost, from its first address to its last."""
     if _owner_around(block.prefix, owner) != subnet:
         yield Fault(block.place, f"{block.prefix} is inside no supernet of {subnet}")
@@ -133,15 +133,15 @@ def _owner_around(block: Prefix, owner: dict[Prefix, str]) -> str | None:
     return None
 
 
-def _overlaps(blocks: list[Cidr]) -> Iterator[Fault]:
-    stack: list[Cidr] = []
+def _overlaps(blocks: list[DraftCidr]) -> Iterator[Fault]:
+    stack: list[DraftCidr] = []
     for place, block in sorted(blocks, key=lambda cidr: cidr.prefix):
         while stack and not stack[-1].prefix.contains(block):
             stack.pop()
         if stack:
             other = stack[-1]
             yield Fault(place, f"{block} overlaps {other.prefix} ({field_path(other.place)})")
-        stack.append(Cidr(place, block))
+        stack.append(DraftCidr(place, block))
 
 
 def _tables(draft: Draft) -> Iterator[Fault]:
