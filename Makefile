@@ -37,13 +37,11 @@ test: $(STAMP) ## Everything that must hold
 demo: $(STAMP) ## Watch a cluster route, lose a forwarder and heal, on this machine (DEPLOYED=1: sam deploy, Lambda's runtime)
 	@$(BIN)/podway-lab demo $(if $(DEPLOYED),--deployed)
 
-build: $(STAMP) ## Build functions and layers for both architectures with the SAM CLI (needs a Python 3.13)
+build: $(STAMP) ## Build functions, and layers that serve both processors, with the SAM CLI (needs a Python 3.13)
 	@test -x .sam-venv/bin/sam || { echo "make build: no Python 3.13 here; install one and run 'make setup' again" >&2; exit 1; }
 	export PATH="$$PWD/.sam-venv/bin:$$PATH" SAM_CLI_TELEMETRY=0
 	sam validate --lint
-	for architecture in arm64 x86_64; do
-	  sam build --parameter-overrides Architecture=$$architecture --build-dir $(BUILDS)/build-$$architecture
-	done
+	sam build --build-dir $(BUILDS)/build
 
 agent: $(STAMP) ## Build dist/podway-agent.pyz: the node agent in one file, for Python 3.11 to 3.13
 	@$(PYTHON) node_agent/zipapp/build.py dist/podway-agent.pyz

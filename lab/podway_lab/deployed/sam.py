@@ -74,15 +74,12 @@ def build(checkout: Path, tools: Tools) -> Built:
 
     Raises CommandFailed.
     """
-    folder = checkout / ".aws-sam" / "lab" / f"{tools.architecture}-{_fingerprint(checkout)}"
+    folder = checkout / ".aws-sam" / "lab" / _fingerprint(checkout)
     with _alone(folder.parent):
         if not (folder / "template.yaml").exists():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            parameters = f"Architecture={tools.architecture}"
-            _sam(
-                tools, checkout, "build", "--parameter-overrides", parameters, "--build-dir", str(unfinished)
-            )
+            _sam(tools, checkout, "build", "--build-dir", str(unfinished))
             unfinished.rename(folder)
         os.utime(folder)
         for old in sorted(folder.parent.iterdir(), key=lambda one: -one.stat().st_mtime)[1 + _KEEP :]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,32 @@ def sam() -> Path:
 
 
 @pytest.fixture(scope="session")
-def builds(sam: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Where the artifacts of each architecture lie."""
+def built(sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the artifacts of a plain build lie: its Architecture is the default, arm64."""
     assert sam.exists()
-    folder = tmp_path_factory.mktemp("builds")
-    command = ["make", "--old-file=.venv/.complete", "build", f"BUILDS={folder}"]
+    folder = tmp_path_factory.mktemp("plain")
+    _run(["make", "--old-file=.venv/.complete", "build", f"BUILDS={folder}"], os.environ)
+    return folder / "build"
+
+
+@pytest.fixture(scope="session")
+def builds(sam: Path, built: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The artifacts by the Architecture that the build was given: the plain build's, and those for x86_64."""
+    environment = {**os.environ, "PATH": f"{sam}/bin:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"}
+    folder = tmp_path_factory.mktemp("x86_64")
+    given = "Architecture=x86_64"
+    _run(["sam", "build", "--parameter-overrides", given, "--build-dir", str(folder)], environment)
+    return {"arm64": built, "x86_64": folder}
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     made = subprocess.run(
-        command, cwd=CHECKOUT, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert made.returncode == 0, made.stdout
-    return {architecture: folder / f"build-{architecture}" for architecture in ARCHITECTURES}

@@ -1,9 +1,9 @@
-"""`sam build` makes what Lambda can run: of the right machine, with bytecode, without what Lambda has."""
+"""One `sam build` makes what Lambda can run on either processor: with bytecode, without what Lambda has."""
 
 from __future__ import annotations
 
 import json
-import platform
+import os
 import struct
 import subprocess
 from collections.abc import Iterable
@@ -19,9 +19,10 @@ FUNCTIONS = ("LifecycleFunction", "FailoverFunction", "ReconcileFunction")
 LAYERS = ("PodwayLayer", "ThirdPartyLayer")
 ELF_MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
 """``e_machine`` of AArch64 and of x86-64 (System V ABI)."""
-HOST = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[
-    platform.machine().lower()
-]
+PLATFORMS = {"arm64": "aarch64-linux-gnu", "x86_64": "x86_64-linux-gnu"}
+"""How the name of an extension module ends."""
+LARGEST = 262_144_000
+"""Bytes that Lambda takes of a function and all its layers, unzipped."""
 RUNTIME_HAS = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 UNCHECKED_HASH = 0b01
 """Flags of a .pyc that is believed without a look at its source (PEP 552)."""
@@ -32,6 +33,26 @@ sys.path[:0] = json.loads(sys.argv[1])
 import app, podway
 print(json.dumps({"handler": callable(app.handler), "podway": podway.__file__}))
 """
+
+PRETENDED_PIP = """#!/bin/sh
+while [ $# -gt 0 ]; do
+  case $1 in
+    --target) target=$2 ;;
+    --platform) machine=${{2#manylinux2014_}}; [ "$machine" = "$2" ] || kept=$machine ;;
+  esac
+  shift
+done
+[ -n "$target" ] || exit 0
+machine=$kept
+mkdir -p "$target/package" && echo "of $machine" >"$target/package/{name}"
+"""
+"""Stands for pip: installs one file that holds, and may bear, its processor's name."""
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but bytecode, which may differ from run to run."""
+    files = (one for one in folder.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    return {str(one.relative_to(folder)): one.read_bytes() for one in files}
 
 
 def size(files: Iterable[Path]) -> int:
@@ -59,10 +80,11 @@ def test_the_template_is_valid_without_credentials_or_a_region(sam: Path, tmp_pa
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_handlers_import_from_the_artifacts_with_nothing_but_boto3_and_an_empty_environment(
-    builds: dict[str, Path], runtime_packages: Path, sam: Path, function: str
+    builds: dict[str, Path], runtime_packages: Path, sam: Path, architecture: str, function: str
 ) -> None:
-    built = builds[HOST]
+    built = builds[architecture]
     path = [built / function, *(built / layer / "python" for layer in LAYERS), runtime_packages]
     places = json.dumps([str(one) for one in path])
     command = [str(sam / "bin" / "python3.13"), "-I", "-S", "-c", IMPORTING, places]
@@ -75,37 +97,76 @@ def test_handlers_import_from_the_artifacts_with_nothing_but_boto3_and_an_empty_
     assert told["podway"].startswith(str(built / "PodwayLayer"))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_extension_module_is_of_the_machine_that_was_asked_for(
-    builds: dict[str, Path], architecture: str
+def test_every_extension_module_is_there_for_both_processors_and_is_what_its_name_says(built: Path) -> None:
+    extensions = [one for one in built.rglob("*.so*") if one.is_file()]
+    found = {
+        architecture: {
+            one.with_name(one.name.split(".")[0]): one for one in extensions if platform in one.name
+        }
+        for architecture, platform in PLATFORMS.items()
+    }
+
+    assert found["arm64"].keys() == found["x86_64"].keys()
+    assert 2 * len(found["arm64"]) == len(extensions) > 0
+    for architecture, modules in found.items():
+        for extension in modules.values():
+            header = extension.read_bytes()[:20]
+            assert header[:4] == b"\x7fELF"
+            (machine,) = struct.unpack_from("<H", header, 18)
+            assert machine == ELF_MACHINES[architecture], extension.name
+
+
+def test_either_value_of_architecture_builds_the_same(builds: dict[str, Path]) -> None:
+    first, second = (
+        {one: content(folder / one) for one in (*FUNCTIONS, *LAYERS)} for folder in builds.values()
+    )
+
+    assert all(first.values())
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("fast.cpython-313-{machine}-linux-gnu.so", False),
+        ("fast.abi3.so", True),
+        ("only_{machine}.py", True),
+        ("slow.py", True),
+    ],
+)
+def test_a_package_that_differs_by_more_than_extension_modules_fails_the_build(
+    tmp_path: Path, name: str, refused: bool
 ) -> None:
-    extensions = list(builds[architecture].rglob("*.so*"))
+    pretended = tmp_path / "python3.13"
+    pretended.write_text(PRETENDED_PIP.format(name=name.format(machine="$machine")))
+    pretended.chmod(0o755)
+    command = [
+        "make",
+        "--directory",
+        "layers/thirdparty",
+        "build-ThirdPartyLayer",
+        f"ARTIFACTS_DIR={tmp_path}/made",
+    ]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    assert extensions
-    for extension in extensions:
-        header = extension.read_bytes()[:20]
-        assert header[:4] == b"\x7fELF"
-        (machine,) = struct.unpack_from("<H", header, 18)
-        assert machine == ELF_MACHINES[architecture], extension.name
+    said = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False, text=True, capture_output=True)
+
+    assert bool(said.returncode) == refused, said.stdout + said.stderr
+    assert refused or len(list((tmp_path / "made" / "python" / "package").iterdir())) == 2
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_layers_hold_nothing_that_the_runtime_has_or_nobody_reads(
-    builds: dict[str, Path], architecture: str
-) -> None:
-    packages = {one.name for layer in LAYERS for one in (builds[architecture] / layer / "python").iterdir()}
-    files = [one for layer in LAYERS for one in (builds[architecture] / layer).rglob("*")]
+def test_layers_hold_nothing_that_the_runtime_has_or_nobody_reads(built: Path) -> None:
+    packages = {one.name for layer in LAYERS for one in (built / layer / "python").iterdir()}
+    files = [one for layer in LAYERS for one in (built / layer).rglob("*")]
 
     assert {"podway", "pydantic", "aws_lambda_powertools"} <= packages
     assert not packages & {"boto3", "botocore", "s3transfer", "urllib3", "bin"}
     assert not [one for one in files if one.name in {"tests", "oui.txt", "iab.txt"}]
+    assert {one.name for one in (built / "ThirdPartyLayer").iterdir()} == {"python"}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_source_of_a_layer_has_bytecode_that_is_believed(
-    builds: dict[str, Path], architecture: str
-) -> None:
-    sources = [one for layer in LAYERS for one in (builds[architecture] / layer).rglob("*.py")]
+def test_every_source_of_a_layer_has_bytecode_that_is_believed(built: Path) -> None:
+    sources = [one for layer in LAYERS for one in (built / layer).rglob("*.py")]
 
     assert sources
     for source in sources:
@@ -114,37 +175,16 @@ def test_every_source_of_a_layer_has_bytecode_that_is_believed(
         assert flags == UNCHECKED_HASH, source
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_small_service_models_lie_where_the_functions_look_for_them(
-    builds: dict[str, Path], architecture: str
-) -> None:
-    models = sorted((builds[architecture] / "PodwayLayer" / "data").glob("*/*/service-2.json"))
-    template = (builds[architecture] / "template.yaml").read_text()
+def test_the_small_service_models_lie_where_the_functions_look_for_them(built: Path) -> None:
+    models = sorted((built / "PodwayLayer" / "data").glob("*/*/service-2.json"))
+    template = (built / "template.yaml").read_text()
 
     assert [model.parts[-3] for model in models] == ["dynamodb", "ec2"]
     assert "AWS_DATA_PATH: /opt/data" in template, "a layer's folder lies at /opt"
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_layers_are_small_and_a_change_of_ours_uploads_little(
-    builds: dict[str, Path], architecture: str, runtime_packages: Path
-) -> None:
-    ours, others = (size((builds[architecture] / layer).rglob("*")) for layer in LAYERS)
-    left_out = size((runtime_packages / "botocore").resolve().rglob("*"))
+def test_layers_are_small_and_a_change_of_ours_uploads_little(built: Path) -> None:
+    ours, others = (size((built / layer).rglob("*")) for layer in LAYERS)
 
-    assert ours + others < left_out, "with botocore in it, a layer would be more than twice as large"
+    assert ours + others < LARGEST / 10
     assert ours < others / 5
-
-
-def test_the_artifacts_of_both_architectures_come_from_the_same_sources(builds: dict[str, Path]) -> None:
-    first, second = (
-        {
-            str(one.relative_to(builds[architecture])): one.read_bytes()
-            for name in (*FUNCTIONS, "PodwayLayer")
-            for one in (builds[architecture] / name).rglob("*.py")
-        }
-        for architecture in ARCHITECTURES
-    )
-
-    assert first
-    assert first == second

@@ -237,13 +237,20 @@ def test_every_function_has_a_log_that_is_not_kept_for_ever(template: Template) 
     assert all(kept)
 
 
-@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-def test_functions_run_on_the_architecture_that_was_asked_for(architecture: str) -> None:
-    template = Template(CHECKOUT / "template.yaml", PARAMETERS | {"Architecture": architecture}, Place())
+@pytest.mark.parametrize(
+    ("given", "architecture"),
+    [({}, "arm64"), ({"Architecture": "arm64"}, "arm64"), ({"Architecture": "x86_64"}, "x86_64")],
+)
+def test_functions_run_on_the_architecture_that_was_asked_for_and_layers_on_both(
+    given: dict[str, str], architecture: str
+) -> None:
+    template = Template(CHECKOUT / "template.yaml", PARAMETERS | given, Place())
 
     for name in template.functions():
         assert template.properties(name)["Architectures"] == [architecture]
         assert template.properties(name)["Runtime"] == "python3.13"
+    for name in template.names("AWS::Lambda::LayerVersion"):
+        assert template.properties(name)["CompatibleArchitectures"] == ["arm64", "x86_64"]
 
 
 @pytest.mark.parametrize(
