@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from podway_agent.probing.suspicion import Finding
+from podway_agent.probing.suspicion import ProbeFinding
 
 from tests.lab.trials import FAULTS, HARMLESS, play_apart
 
@@ -36,7 +36,7 @@ def test_routes_leave_a_forwarder_that_relays_no_more(fault: str) -> None:
 
     assert said["lost"] > 0, "the fault never happened"
     assert said["outage_ms"] >= said["lost"] / 2
-    assert said["findings"] == [Finding.IDLE if fault in ZOMBIES else Finding.DEAD]
+    assert said["findings"] == [ProbeFinding.IDLE if fault in ZOMBIES else ProbeFinding.DEAD]
 
 
 @pytest.mark.parametrize("trouble", HARMLESS)

@@ -32,14 +32,14 @@ from podway_agent.probing import report
 from podway_agent.probing.prober import Prober
 from podway_agent.settings import Settings
 from podway_agent.store.client import DynamoDbStore, Store, StoreAway, Version
-from podway_agent.store.sync import Courier
+from podway_agent.store.sync import StoreSync
 from podway_agent.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podway_agent.host.pages import Metric
-    from podway_agent.kubernetes.node_status import Herald
+    from podway_agent.kubernetes.node_status import NodeStatusWriter
     from podway_agent.store.client import Cloud
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._writing = threading.Lock()
-        self.herald = self._herald()
+        self.node_status = self._node_status()
         self._pods_had: tuple[Prefix, ...] = ()
         self.prober = Prober(
             self._suspect, self.settings.probe_seconds, suspected_before=self._suspected_before()
@@ -150,7 +150,7 @@ class Agent:
         dataplane = Dataplane(self.settings, self.identity, suspects=lambda: self.prober.suspects)
         self.loop = Loop(dataplane, self._tell, resync_seconds=self.settings.resync_seconds)
         saved = self.state.load_snapshot(cluster=self.settings.cluster, subnet=self.identity.subnet)
-        self.courier = Courier(
+        self.sync = StoreSync(
             settings=self.settings,
             identity=self.identity,
             store=self.store or LateStore(self.settings, self.settings.region or self.identity.region),
@@ -173,13 +173,13 @@ class Agent:
         """The blocks that pods may use, as the conflist that stands names them."""
         return blocks_named(self.settings.cni_conf_dir) or ()
 
-    def _herald(self) -> Herald | None:
+    def _node_status(self) -> NodeStatusWriter | None:
         """Who tells Kubernetes; nobody, unless there are credentials."""
         if not self.settings.kubernetes:
             return None
-        from podway_agent.kubernetes.node_status import Herald, node_name  # noqa: PLC0415  (not everybody asks for it)
+        from podway_agent.kubernetes.node_status import NodeStatusWriter, node_name  # noqa: PLC0415  (not everybody asks for it)
 
-        return Herald(
+        return NodeStatusWriter(
             self.settings.kubernetes,
             node_name(self.settings.kubernetes_node),
             lambda: self.identity.instance,
@@ -188,23 +188,23 @@ class Agent:
 
     def run(self) -> None:
         """Work until the loop is stopped."""
-        if self.courier.newest is not None:
-            log.info("saved snapshot", extra={"generation": self.courier.newest.generation})
-            self.loop.deliver(self.courier.newest)
+        if self.sync.newest is not None:
+            log.info("saved snapshot", extra={"generation": self.sync.newest.generation})
+            self.loop.deliver(self.sync.newest)
             self.loop.step(0)
         if self.settings.listen:
             self._serve()
         notify("READY=1")
         give_signs_of_life(self.alive)
-        courier = self._start("courier", self.courier.run)
+        sync = self._start("store sync", self.sync.run)
         self._start("prober", self.prober.run)
-        if self.herald is not None:
-            self._start("herald", self.herald.run)
+        if self.node_status is not None:
+            self._start("node status", self.node_status.run)
         self.loop.run()
         notify("STOPPING=1")
         self.prober.stop()
-        self.courier.stop()
-        courier.join(STOP_SECONDS)
+        self.sync.stop()
+        sync.join(STOP_SECONDS)
 
     def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
         """Work in a thread; a fault of our own ends the process, to be started again."""
@@ -223,11 +223,11 @@ class Agent:
     def _tell(self, snapshot: Snapshot, outcome: Outcome) -> None:
         """Acknowledge what the kernel holds, and leave word on disk."""
         if outcome.is_complete:
-            self.courier.kernel_holds(snapshot.generation)
-        self.prober.take(self.loop.dataplane.duty)
-        if self.herald is not None and (have := self.pods_have()) != self._pods_had:
+            self.sync.kernel_holds(snapshot.generation)
+        self.prober.take(self.loop.dataplane.targets)
+        if self.node_status is not None and (have := self.pods_have()) != self._pods_had:
             self._pods_had = have
-            self.herald.news()
+            self.node_status.news()
         self._leave_word(outcome)
 
     def _leave_word(self, outcome: Outcome) -> None:
@@ -239,7 +239,7 @@ class Agent:
 
     def _suspect(self, nodes: frozenset[str]) -> None:
         """Pass on whom the prober suspects: the store first, it is urgent."""
-        self.courier.suspect(nodes)
+        self.sync.suspect(nodes)
         self._leave_word(self.loop.outcome or Outcome(0))
 
     def _suspected_before(self) -> frozenset[str]:
@@ -270,52 +270,50 @@ class Agent:
         """What Prometheus is told; docs/agent.md says what each means."""
         from podway_agent.host.pages import counter, gauge  # noqa: PLC0415  (not everybody asks for it)
 
-        courier, counters, link = self.courier, self.loop.counters, self.loop.dataplane.link
+        sync, counters, link = self.sync, self.loop.counters, self.loop.dataplane.link
         table, resets = self.loop.dataplane.table, self.loop.dataplane.switches.resets
         outcome = self.loop.outcome or Outcome(0)
-        answered = courier.answered if courier.answered is not None else self.started
+        answered = sync.answered if sync.answered is not None else self.started
         return [
             gauge("complete", "1 while the kernel holds the newest snapshot known.", value=not self.ready()),
             gauge(
                 "generation",
                 "Generation of the subnet's snapshot: held by the kernel, obeyed, in the store.",
-                held=courier.held,
+                held=sync.held,
                 obeyed=outcome.generation,
-                stored=courier.seen,
+                stored=sync.seen,
             ),
             gauge(
                 "generations_behind",
                 "Generations in the store that the kernel does not hold completely yet.",
-                value=max(0, courier.seen - courier.held),
+                value=max(0, sync.seen - sync.held),
             ),
             gauge("routes", "Our routes.", desired=outcome.desired, present=outcome.present),
             gauge("faults", "What keeps the kernel from holding the snapshot.", value=len(outcome.faults)),
             gauge(
                 "addresses",
                 "Pods' addresses in the node's blocks: in use, and as many as there could be.",
-                used=courier.usage.used,
-                room=courier.usage.room,
+                used=sync.usage.used,
+                room=sync.usage.room,
             ),
-            gauge(
-                "blocks", "Blocks: held, and needed.", held=courier.usage.blocks, wanted=courier.usage.wanted
-            ),
+            gauge("blocks", "Blocks: held, and needed.", held=sync.usage.blocks, wanted=sync.usage.wanted),
             gauge("cni_written", "1 when the CNI configuration stands.", value=outcome.cni_written),
             counter("drift_repaired", "Routes that others changed and we put right.", value=counters.drift),
             counter("table_repaired", "Times that others changed our nftables table.", value=table.repairs),
             counter("switch_resets", "Times that others reset a sysctl.", value=resets.total()),
             counter("convergences", "Times that the kernel was compared.", value=counters.convergences),
             counter("events_lost", "Times that the kernel dropped events.", value=counters.overflows),
-            counter("store_requests", "Requests to the store.", value=courier.requests),
+            counter("store_requests", "Requests to the store.", value=sync.requests),
             counter(
                 "ena_allowance_exceeded",
                 "Packets that EC2 held back since boot, by allowance; only the ENA driver counts them.",
                 **(exceeded(ethtool(link.name)) if link else {}),
             ),
-            gauge("store_failures", "Of the store, in a row.", value=courier.failures),
+            gauge("store_failures", "Of the store, in a row.", value=sync.failures),
             gauge(
                 "kubernetes_failures",
                 "Of the API server, in a row; 0 without credentials.",
-                value=self.herald.failures if self.herald else 0,
+                value=self.node_status.failures if self.node_status else 0,
             ),
             gauge("store_silence_seconds", "Since the last answer.", value=time.monotonic() - answered),
             *report.metrics(self.prober),
@@ -329,7 +327,7 @@ class Agent:
             "subnet": self.identity.subnet,
             "cluster": self.settings.cluster,
             "pid": os.getpid(),
-            "generation": {"kernel": self.courier.held, "snapshot": outcome.generation},
+            "generation": {"kernel": self.sync.held, "snapshot": outcome.generation},
             "routes": {"desired": outcome.desired, "present": outcome.present},
             "complete": outcome.is_complete,
             "faults": outcome.faults,

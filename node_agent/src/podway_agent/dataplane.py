@@ -19,8 +19,8 @@ from podway_agent.kernel.nft import Filtering, NftFailed, Table
 from podway_agent.kernel.routing import KernelRoute, Link
 from podway_agent.kernel.sysctl import Switches, wanted_switches
 from podway_agent.pods import conflist
-from podway_agent.probing.paths import Ways
-from podway_agent.probing.targets import Duty, duty_of
+from podway_agent.probing.paths import ProbePaths
+from podway_agent.probing.targets import ProbeTargets, targets_of
 from podway_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,10 @@ class Dataplane:
     kernel: Netlink = field(default_factory=Netlink)
     table: Table = field(default_factory=Table)
     switches: Switches = field(init=False)
-    ways: Ways = field(default_factory=Ways)
+    paths: ProbePaths = field(default_factory=ProbePaths)
     suspects: Callable[[], Collection[str]] = frozenset
     """Forwarders that must be probed on, whatever the snapshot says."""
-    duty: Duty = field(default_factory=Duty)
+    targets: ProbeTargets = field(default_factory=ProbeTargets)
     """What this node probes."""
     link: Link | None = None
     """The node's interface, as last seen."""
@@ -195,9 +195,9 @@ class Dataplane:
 
     def _probe(self, snapshot: Snapshot, link: Link) -> list[str]:
         """Prepare what probing needs; a node without it is as good as any, but a poorer witness."""
-        duty = duty_of(snapshot, self.identity.instance, before=self.duty, suspects=self.suspects())
-        self.duty = duty if self.settings.probe_seconds else Duty(duty.holds)
-        return self.ways.ensure(self.kernel, self.duty, link.number)
+        targets = targets_of(snapshot, self.identity.instance, before=self.targets, suspects=self.suspects())
+        self.targets = targets if self.settings.probe_seconds else ProbeTargets(targets.holds)
+        return self.paths.ensure(self.kernel, self.targets, link.number)
 
     def _admit_pods(self, snapshot: Snapshot, link: Link, faults: list[str]) -> bool:
         try:

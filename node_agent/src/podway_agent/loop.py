@@ -33,12 +33,12 @@ GROUPS = (
 )
 SETTLE_SECONDS = 0.02
 """Events come in groups (a link flap drops every route): look once, after the group."""
-SHORTEST_PAUSE = 0.05
-LONGEST_PAUSE = 5.0
+SHORTEST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 5.0
 CALM_SECONDS = 10.0
-SHORTEST_RETRY, LONGEST_RETRY = 1.0, 30.0
-JITTER = 0.2
-LONGEST_NAP = 10.0
+_SHORTEST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 30.0
+_JITTER = 0.2
+_LONGEST_NAP_SECONDS = 10.0
 """The loop comes round this often at least, so that one that hangs is told from one that waits."""
 
 
@@ -56,7 +56,8 @@ class Pace:
     def repaired(self, now: float) -> None:
         """A repair was made: each soon after another doubles the pause."""
         soon = now - self.last < CALM_SECONDS
-        self.pause = min(max(self.pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE) if soon else SHORTEST_PAUSE
+        longer = min(max(self.pause * 2, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        self.pause = longer if soon else SHORTEST_PAUSE_SECONDS
         self.last = now
 
 
@@ -96,7 +97,7 @@ class Loop:
         self._next_look = 0.0
         self._drifted_at: float | None = None
         self._filters_drifted = False
-        self._retry = SHORTEST_RETRY
+        self._retry = _SHORTEST_RETRY_SECONDS
 
     def deliver(self, snapshot: Snapshot) -> None:
         """Take a newer snapshot; from any thread."""
@@ -138,9 +139,9 @@ class Loop:
     def pause(self) -> float:
         """Seconds until something is due by itself."""
         if self._snapshot is None:
-            return LONGEST_NAP
+            return _LONGEST_NAP_SECONDS
         now = self.clock()
-        due = min(self._next_look - now, LONGEST_NAP)
+        due = min(self._next_look - now, _LONGEST_NAP_SECONDS)
         if self._drifted_at is not None:
             due = min(due, max(self._drifted_at + SETTLE_SECONDS - now, self._pace.wait(now)))
         return max(0.0, due)
@@ -167,7 +168,7 @@ class Loop:
         """Whether *event* may have changed what we keep, and was not our own doing."""
         if event.port == self.dataplane.kernel.port:
             return False
-        return self.dataplane.ways.concerns(event) or self._concerns_us(event)
+        return self.dataplane.paths.concerns(event) or self._concerns_us(event)
 
     def _concerns_us(self, event: Message) -> bool:
         if event.kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
@@ -224,10 +225,10 @@ class Loop:
 
     def _until_next_look(self) -> float:
         if self.outcome is not None and self.outcome.is_complete:
-            self._retry = SHORTEST_RETRY
-            return self.resync_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
+            self._retry = _SHORTEST_RETRY_SECONDS
+            return self.resync_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  (no secret)
         pause = self._retry
-        self._retry = min(pause * 2, LONGEST_RETRY)
+        self._retry = min(pause * 2, _LONGEST_RETRY_SECONDS)
         return pause
 
 

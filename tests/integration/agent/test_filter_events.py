@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from podway_agent.loop import SHORTEST_PAUSE, Loop
+from podway_agent.loop import SHORTEST_PAUSE_SECONDS, Loop
 
 from tests.integration.agent.node import Node
 from tests.unit.agent.snapshots import ME, snapshot
@@ -51,7 +51,7 @@ def test_a_quarrel_over_our_table_slows_down(node: Node, loop: Loop) -> None:
         node.namespace.nft("delete table inet podway")
         node.turn(loop, lambda: node.rules() == before)
 
-    assert loop._pace.pause > SHORTEST_PAUSE
+    assert loop._pace.pause > SHORTEST_PAUSE_SECONDS
 
 
 def test_docker_that_comes_later_stops_no_pod(node: Node, loop: Loop) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from podway.wire.snapshot import Snapshot
-from podway_agent.loop import SHORTEST_PAUSE, Loop
+from podway_agent.loop import SHORTEST_PAUSE_SECONDS, Loop
 
 from tests.integration.agent.node import Node
 from tests.unit.agent.snapshots import ME, member, snapshot
@@ -237,4 +237,4 @@ def test_a_quarrel_over_a_switch_slows_down(node: Node) -> None:
         node.turn(loop, lambda: node.switch("ipv4/ip_forward") == "1")
 
     assert node.told[-1].warnings == ("something else keeps resetting ipv4/ip_forward",)
-    assert loop._pace.pause > SHORTEST_PAUSE, "the next repair comes as soon as the first one came"
+    assert loop._pace.pause > SHORTEST_PAUSE_SECONDS, "the next repair comes as soon as the first one came"

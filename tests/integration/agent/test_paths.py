@@ -13,8 +13,8 @@ from podway_agent.kernel.netlink import Netlink
 from podway_agent.probing import paths
 from podway_agent.probing.echo import EchoSocket
 from podway_agent.probing.prober import Prober
-from podway_agent.probing.suspicion import Finding
-from podway_agent.probing.targets import Duty
+from podway_agent.probing.suspicion import ProbeFinding
+from podway_agent.probing.targets import ProbeTargets
 from podway_lab.fabric.namespace import Namespace, new_namespace
 
 from tests.integration.agent.node import Node, settings, soon
@@ -23,7 +23,7 @@ from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, member, snapsho
 pytestmark = pytest.mark.fabric
 
 RULE = "fwmark 0x70 lookup 11200 proto 112"
-WAY = "default via 10.0.0.11 dev ens5 proto 112 metric 1024 onlink"
+PATH = "default via 10.0.0.11 dev ens5 proto 112 metric 1024 onlink"
 BACKSTOP = "unreachable default proto 112 metric 4278198272"
 
 
@@ -49,7 +49,7 @@ def show(node: Node, *arguments: str) -> list[str]:
     return node.namespace.tool("ip", *arguments).splitlines()
 
 
-WHOLE = ([RULE], [WAY, BACKSTOP], ["100.64.0.0/32"])
+WHOLE = ([RULE], [PATH, BACKSTOP], ["100.64.0.0/32"])
 
 
 def test_a_watcher_has_a_way_through_its_forwarder_and_an_address(node: Node) -> None:
@@ -65,9 +65,9 @@ def test_a_second_time_there_is_nothing_to_do(node: Node) -> None:
     with node.namespace.call(Netlink) as kernel:
         present = paths.observed(kernel)
 
-    assert paths.changes(wanted=node.dataplane.ways.wanted, present=present) == []
+    assert paths.changes(wanted=node.dataplane.paths.wanted, present=present) == []
     node.converge(watching("i-0b"))
-    assert node.dataplane.ways.repairs == 0
+    assert node.dataplane.paths.repairs == 0
 
 
 def test_ways_come_and_go_with_the_snapshot(node: Node) -> None:
@@ -76,7 +76,7 @@ def test_ways_come_and_go_with_the_snapshot(node: Node) -> None:
     rules, routes, _ = seen(node)
     node.converge(watching(generation=3))
 
-    assert (rules, routes[0]) == ([RULE], WAY.replace("10.0.0.11", "10.0.0.12"))
+    assert (rules, routes[0]) == ([RULE], PATH.replace("10.0.0.11", "10.0.0.12"))
     assert seen(node) == ([], [], ["100.64.0.0/32"])
 
 
@@ -145,10 +145,10 @@ def test_ipv6_nodes_probe_through_each_other(tmp_path: Path) -> None:
             planes[name] = inside.call(partial(Dataplane, settings(tmp_path / name), who))
             outcome = inside.call(partial(planes[name].converge, told, look=True))
             assert (outcome.faults, outcome.warnings) == ((), ())
-        prober, said = ipv6_prober(nodes[HERE], planes[HERE].duty)
-        soon(lambda: turned(prober) is Finding.RELAYS)
+        prober, said = ipv6_prober(nodes[HERE], planes[HERE].targets)
+        soon(lambda: turned(prober) is ProbeFinding.RELAYS)
         nodes["i-0b"].sysctl("net.ipv6.conf.all.forwarding", 0)
-        soon(lambda: turned(prober) is Finding.IDLE and prober.suspects)
+        soon(lambda: turned(prober) is ProbeFinding.IDLE and prober.suspects)
 
         assert said == [{"i-0b"}]
         for inside in nodes.values():
@@ -182,16 +182,16 @@ def ipv6_node(switch: Namespace, number: int) -> Namespace:
     return inside
 
 
-def ipv6_prober(inside: Namespace, duty: Duty) -> tuple[Prober, list[frozenset[str]]]:
+def ipv6_prober(inside: Namespace, targets: ProbeTargets) -> tuple[Prober, list[frozenset[str]]]:
     said: list[frozenset[str]] = []
     prober = Prober(
         said.append, 60.0, open_wire=lambda source, secret: inside.call(lambda: EchoSocket(source, secret))
     )
-    prober.take(duty)
-    prober.change_duty()
+    prober.take(targets)
+    prober.change_targets()
     return prober, said
 
 
-def turned(prober: Prober) -> Finding:
+def turned(prober: Prober) -> ProbeFinding:
     prober.turn()
     return prober.standings["i-0b"].last

@@ -15,7 +15,7 @@ from podway_agent.dataplane import Dataplane
 from podway_agent.host.identity import Identity
 from podway_agent.probing.echo import EchoSocket
 from podway_agent.probing.prober import Prober
-from podway_agent.probing.suspicion import Finding, Standing
+from podway_agent.probing.suspicion import ProbeFinding, Standing
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host
@@ -47,7 +47,7 @@ class Subnet:
             self.tell(name)
         self.told: list[frozenset[str]] = []
         self.prober = Prober(self.told.append, INTERVAL, open_wire=partial(open_inside, self.hosts[PROBER]))
-        self.prober.take(self.planes[PROBER].duty)
+        self.prober.take(self.planes[PROBER].targets)
         self.thread = threading.Thread(target=self.prober.run, daemon=True)
         self.thread.start()
 
@@ -56,7 +56,7 @@ class Subnet:
         assert (outcome.faults, outcome.warnings) == ((), ())
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> ProbeFinding:
         return self.prober.standings.get(f"i-{FORWARDER}", Standing()).last
 
     def rounds(self, count: int = 10) -> None:
@@ -88,7 +88,7 @@ def told() -> Snapshot:
 @pytest.fixture
 def subnet(fabric: Fabric, tmp_path: Path) -> Iterator[Subnet]:
     made = Subnet(fabric, tmp_path)
-    soon(lambda: made.finding is Finding.RELAYS)
+    soon(lambda: made.finding is ProbeFinding.RELAYS)
     yield made
     made.close()
 
@@ -132,23 +132,23 @@ def flows(host: Host) -> str:
     )
 
 
-FAULTS: dict[str, tuple[Callable[[Host], None], Callable[[Host], None], Finding]] = {
-    "port down": (Host.port_down, Host.port_up, Finding.DEAD),
-    "unplugged": (Host.unplug, Host.plug_in, Finding.DEAD),
+FAULTS: dict[str, tuple[Callable[[Host], None], Callable[[Host], None], ProbeFinding]] = {
+    "port down": (Host.port_down, Host.port_up, ProbeFinding.DEAD),
+    "unplugged": (Host.unplug, Host.plug_in, ProbeFinding.DEAD),
     "everything dropped": (
         lambda host: host.drop_everything(on=True),
         lambda host: host.drop_everything(on=False),
-        Finding.DEAD,
+        ProbeFinding.DEAD,
     ),
     "forwarding off": (
         lambda host: host.set_forwarding(on=False),
         lambda host: host.set_forwarding(on=True),
-        Finding.IDLE,
+        ProbeFinding.IDLE,
     ),
     "FORWARD drop": (
         lambda host: host.drop_forwarded(on=True),
         lambda host: host.drop_forwarded(on=False),
-        Finding.IDLE,
+        ProbeFinding.IDLE,
     ),
 }
 
@@ -177,7 +177,7 @@ def test_a_prober_that_is_cut_off_suspects_itself(subnet: Subnet, fault: Callabl
     subnet.rounds()
 
     assert subnet.told == []
-    assert subnet.finding is Finding.UNKNOWN
+    assert subnet.finding is ProbeFinding.UNKNOWN
     assert subnet.prober.doubtful or subnet.prober.trouble
 
 
@@ -189,7 +189,7 @@ def test_third_nodes_that_are_gone_are_not_held_against_the_forwarder(subnet: Su
     soon(lambda: subnet.prober.suspects)
 
     assert with_one_left == []
-    assert subnet.prober.standings[f"i-{FORWARDER}"].suspected is Finding.IDLE
+    assert subnet.prober.standings[f"i-{FORWARDER}"].suspected is ProbeFinding.IDLE
 
 
 def test_without_any_third_node_nothing_is_known(subnet: Subnet) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from podway_agent.loop import CALM_SECONDS, LONGEST_PAUSE, SHORTEST_PAUSE, Pace
+from podway_agent.loop import CALM_SECONDS, LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, Pace
 
 
 def test_a_first_repair_waits_for_nothing() -> None:
@@ -16,8 +16,8 @@ def test_repairs_that_are_undone_again_and_again_slow_down_to_a_limit() -> None:
         pauses.append(pace.wait(now))
 
     assert pauses == pytest.approx(sorted(pauses))
-    assert pauses[0] == SHORTEST_PAUSE
-    assert pauses[-1] == pytest.approx(LONGEST_PAUSE)
+    assert pauses[0] == SHORTEST_PAUSE_SECONDS
+    assert pauses[-1] == pytest.approx(LONGEST_PAUSE_SECONDS)
 
 
 def test_after_a_calm_the_next_repair_is_prompt_again() -> None:
@@ -27,4 +27,4 @@ def test_after_a_calm_the_next_repair_is_prompt_again() -> None:
 
     pace.repaired(100.0 + CALM_SECONDS + 1)
 
-    assert pace.pause == SHORTEST_PAUSE
+    assert pace.pause == SHORTEST_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""The store is away for ten minutes, then back: a thousand couriers on a simulated clock."""
+"""The store is away for ten minutes, then back: a thousand agents on a simulated clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity
 from podway_agent.settings import Settings
 from podway_agent.store.client import StoreAway, Version
-from podway_agent.store.sync import Courier
+from podway_agent.store.sync import StoreSync
 from podway_agent.usage import NO_USAGE
 
 from tests.unit.agent.snapshots import CLUSTER, SUBNET, member, snapshot
@@ -53,7 +53,7 @@ class World:
     asked: Counter[int] = field(default_factory=Counter)
     """Requests by the second."""
     acknowledged: dict[int, int] = field(default_factory=dict)
-    agents: list[Courier] = field(default_factory=list)
+    agents: list[StoreSync] = field(default_factory=list)
     due: list[tuple[float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class World:
             instance = MEMBERS[number % len(MEMBERS)].id
             identity = Identity(instance, SUBNET, "", "", "us-west-2", f"AROAX:{instance}")
             self.agents.append(
-                Courier(
+                StoreSync(
                     settings=settings,
                     identity=identity,
                     store=self,

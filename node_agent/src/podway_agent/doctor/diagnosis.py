@@ -20,10 +20,10 @@ from podway_agent.settings import Settings
 from podway_agent.usage import NO_USAGE, Usage
 
 PLUGINS = ("ptp", "host-local", "portmap", "bandwidth")
-SHOWN = 3
+_SHOWN = 3
 """How many of many alike are named."""
-JUMBO = 9001
-SILENT = 5
+_JUMBO_BYTES = 9001
+_SILENT_COMPARISONS = 5
 """Full comparisons without word: the status is written with each."""
 
 
@@ -117,8 +117,8 @@ def verdict(findings: Iterable[Finding]) -> int:
 def _some(many: Iterable[object]) -> str:
     """The first of *many*, and how many there are."""
     named = [str(one) for one in many]
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    return ", ".join(named[:SHOWN]) + more
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    return ", ".join(named[:_SHOWN]) + more
 
 
 def _identity(facts: Facts, _: Settings) -> Said:
@@ -142,7 +142,7 @@ def _agent(facts: Facts, settings: Settings) -> Said:
     when = str(facts.status.get("time", "?"))
     if not facts.alive:
         yield Finding(Level.FAULT, "agent", f"does not run; the node stays as it was at {when}", start)
-    elif _is_old(when, facts.now, timedelta(seconds=SILENT * settings.resync_seconds)):
+    elif _is_old(when, facts.now, timedelta(seconds=_SILENT_COMPARISONS * settings.resync_seconds)):
         yield Finding(Level.FAULT, "agent", f"runs, and has not compared the kernel since {when}", start)
     else:
         yield Finding(Level.FINE, "agent", f"compared the kernel at {when}")
@@ -231,8 +231,8 @@ def _interface(facts: Facts, settings: Settings) -> Said:
             f"pods' MTU of {settings.mtu} is more than {link.name} takes ({link.mtu})",
             "unset the agent's setting mtu",
         )
-    elif link.mtu < JUMBO:
-        yield Finding(Level.NOTE, "interface", f"a VPC carries {JUMBO} bytes, {link.name} {link.mtu}")
+    elif link.mtu < _JUMBO_BYTES:
+        yield Finding(Level.NOTE, "interface", f"a VPC carries {_JUMBO_BYTES} bytes, {link.name} {link.mtu}")
 
 
 def _routes(facts: Facts, _: Settings) -> Said:
@@ -244,7 +244,7 @@ def _routes(facts: Facts, _: Settings) -> Said:
     if found.changes:
         missing = _some(change.route.key.prefix for change in found.changes)
         yield Finding(Level.FAULT, "routes", f"missing or wrong: {missing}", "a running agent repairs them")
-    for conflict in found.conflicts[:SHOWN]:
+    for conflict in found.conflicts[:_SHOWN]:
         yield Finding(
             Level.FAULT,
             "routes",

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 DEFAULT_ENDPOINT = "http://169.254.169.254"
 TOKEN_SECONDS = 300
-TIMEOUT_SECONDS = 2.0
-HTTP_OK = 200
+_TIMEOUT_SECONDS = 2.0
+_HTTP_OK = 200
 
 
 class MetadataAway(Exception):
@@ -48,7 +48,7 @@ def _request(method: str, path: str, headers: dict[str, str]) -> str:
     """One answer of the metadata service, never through a proxy."""
     where = urlsplit(os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT)
     connection = http.client.HTTPConnection(
-        where.hostname or "", where.port or http.client.HTTP_PORT, timeout=TIMEOUT_SECONDS
+        where.hostname or "", where.port or http.client.HTTP_PORT, timeout=_TIMEOUT_SECONDS
     )
     try:
         connection.request(method, path, headers=headers)
@@ -58,7 +58,7 @@ def _request(method: str, path: str, headers: dict[str, str]) -> str:
         raise MetadataAway(f"{method} {path}: {error}") from error
     finally:
         connection.close()
-    if answer.status != HTTP_OK:
+    if answer.status != _HTTP_OK:
         raise MetadataAway(f"{method} {path}: status {answer.status}")
     return text.strip()
 

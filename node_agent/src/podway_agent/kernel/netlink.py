@@ -44,7 +44,7 @@ GROUP_LINK, GROUP_V4_ADDRESS, GROUP_V4_ROUTE, GROUP_V6_ADDRESS, GROUP_V6_ROUTE =
 GROUP_V4_RULE, GROUP_V6_RULE = 8, 19
 GROUP_V4_NETCONF, GROUP_V6_NETCONF = 24, 25
 
-HEADER = struct.Struct("=IHHII")
+_HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 NESTED_BITS = 0xC000
 ERROR_MESSAGE_ATTRIBUTE = 1
@@ -97,9 +97,9 @@ def attributes(payload: bytes, offset: int) -> dict[int, bytes]:
 def _messages(buffer: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
     """Each message in *buffer*: type, flags, sequence number, port, payload."""
     offset = 0
-    while offset + HEADER.size <= len(buffer):
-        length, kind, flags, sequence, port = HEADER.unpack_from(buffer, offset)
-        yield kind, flags, sequence, port, buffer[offset + HEADER.size : offset + length]
+    while offset + _HEADER.size <= len(buffer):
+        length, kind, flags, sequence, port = _HEADER.unpack_from(buffer, offset)
+        yield kind, flags, sequence, port, buffer[offset + _HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -171,8 +171,8 @@ class Netlink:
         encoded = []
         for kind, flags, payload in requests:
             self._sequence += 1
-            length = HEADER.size + len(payload)
-            encoded.append(HEADER.pack(length, kind, flags | F_REQUEST, self._sequence, 0) + payload)
+            length = _HEADER.size + len(payload)
+            encoded.append(_HEADER.pack(length, kind, flags | F_REQUEST, self._sequence, 0) + payload)
             encoded.append(b"\0" * (-length % 4))
         self._socket.send(b"".join(encoded))
         return self._sequence
@@ -234,7 +234,7 @@ def _refusal(content: bytes, flags: int) -> KernelRefused | None:
     if not code:
         return None
     # after the code stands the request's header (its body is left out: CAP_ACK), then attributes
-    said = attributes(content, 4 + HEADER.size) if flags & F_ACK_ATTRIBUTES else {}
+    said = attributes(content, 4 + _HEADER.size) if flags & F_ACK_ATTRIBUTES else {}
     reason = said.get(ERROR_MESSAGE_ATTRIBUTE, b"").rstrip(b"\0").decode(errors="replace")
     return KernelRefused(code, reason or os.strerror(code))
 

@@ -13,7 +13,7 @@ from podway_agent.kernel.membership import probe_address
 from podway_agent.kernel.programs import run_program
 
 Json: TypeAlias = dict[str, Any]
-FAMILY = "inet"
+_FAMILY = "inet"
 TABLE = "podway"
 RAW, FILTER, AFTER_SOURCE_NAT = -300, 0, 105
 """Priorities (nft(8)): before connection tracking, the ordinary one, after everybody's source NAT."""
@@ -52,7 +52,7 @@ def transaction(filtering: Filtering) -> Json:
 
     In nft's own JSON (libnftables-json(5)), so that nothing is ever quoted or parsed as text.
     """
-    ours = {"table": {"family": FAMILY, "name": TABLE}}
+    ours = {"table": {"family": _FAMILY, "name": TABLE}}
     commands: list[Json] = [{"add": ours}, {"delete": ours}, {"add": ours}]
     commands += [{"add": made} for version in _versions(filtering) for made in _sets(filtering, version)]
     for chain, rules in (
@@ -68,11 +68,11 @@ def transaction(filtering: Filtering) -> Json:
 
 
 def _named(chain: str) -> Json:
-    return {"family": FAMILY, "table": TABLE, "chain": chain}
+    return {"family": _FAMILY, "table": TABLE, "chain": chain}
 
 
 def _chain(name: str, kind: str, hook: str, priority: int) -> Json:
-    where = {"family": FAMILY, "table": TABLE, "name": name}
+    where = {"family": _FAMILY, "table": TABLE, "name": name}
     return {**where, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}
 
 
@@ -97,7 +97,7 @@ def _sets(filtering: Filtering, version: int) -> Iterator[Json]:
     for name, prefixes in named.items():
         elements = [_element(prefix) for prefix in _of(prefixes, version)]
         made = {
-            "family": FAMILY,
+            "family": _FAMILY,
             "table": TABLE,
             "name": f"{name}{version}",
             "type": TYPE[version],
@@ -219,7 +219,7 @@ def run_nft(*arguments: str, script: str | None = None) -> str:
 def present_table() -> str | None:
     """The table as the kernel has it, in a form that two looks can be compared in; None if there is none."""
     try:
-        listed = run_nft("--stateless", "--json", "list", "table", FAMILY, TABLE)
+        listed = run_nft("--stateless", "--json", "list", "table", _FAMILY, TABLE)
     except NftFailed as error:
         if "No such file" in str(error):
             return None
@@ -269,5 +269,5 @@ class Table:
     @staticmethod
     def remove() -> None:
         """Remove the table, if it is there. Raises NftFailed."""
-        ours = {"table": {"family": FAMILY, "name": TABLE}}
+        ours = {"table": {"family": _FAMILY, "name": TABLE}}
         run_nft("--json", "--file", "-", script=json.dumps({"nftables": [{"add": ours}, {"delete": ours}]}))

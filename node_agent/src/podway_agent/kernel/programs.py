@@ -8,8 +8,8 @@ from collections import deque
 
 ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 """Looked through after PATH, which need not hold the administrator's programs."""
-SECONDS = 15
-NOT_FOUND = 127
+_LONGEST_SECONDS = 15
+_NOT_FOUND = 127
 
 
 STARTED: deque[int] = deque(maxlen=64)
@@ -27,10 +27,10 @@ def run_program(program: str, *arguments: str, text: str | None = None) -> subpr
         ) as process:
             STARTED.append(process.pid)
             try:
-                out, complaint = process.communicate(text, timeout=SECONDS)
+                out, complaint = process.communicate(text, timeout=_LONGEST_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
     except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(command, NOT_FOUND, "", str(error))
+        return subprocess.CompletedProcess(command, _NOT_FOUND, "", str(error))
     return subprocess.CompletedProcess(command, process.returncode, out, complaint)

@@ -22,7 +22,7 @@ from podway_agent.kubernetes.node import Patch
 
 IN_CLUSTER = "in-cluster"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 SUCCESS = range(200, 300)
 
 
@@ -177,7 +177,7 @@ class NodeApi:
         connection = _Connection(
             where.hostname or "",
             where.port or 443,
-            timeout=TIMEOUT_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             context=given.context(),
             server_name=given.server_name,
         )

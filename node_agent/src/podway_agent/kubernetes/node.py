@@ -18,7 +18,7 @@ ANNOTATION = "podway/blocks"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 """Merges a list of conditions by their type instead of replacing it."""
-UNAVAILABLE = "NetworkUnavailable"
+_UNAVAILABLE = "NetworkUnavailable"
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def _is_among(cidr: str, blocks: Iterable[Prefix]) -> bool:
 def _available(node: Mapping[str, Any], now: datetime) -> Patch | None:
     """Clears NetworkUnavailable where a cloud controller set it; a node without it needs no word."""
     conditions = (node.get("status") or {}).get("conditions") or ()
-    present = next((one for one in conditions if one.get("type") == UNAVAILABLE), None)
+    present = next((one for one in conditions if one.get("type") == _UNAVAILABLE), None)
     if present is None or present.get("status") == "False":
         return None
     time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     cleared = {
-        "type": UNAVAILABLE,
+        "type": _UNAVAILABLE,
         "status": "False",
         "reason": "PodwayReady",
         "message": "the node's blocks are covered by routes",

@@ -22,10 +22,10 @@ from podway_agent.kubernetes.node import Patch, advise
 
 log = logging.getLogger(__name__)
 
-CALM_SECONDS = 300.0
+LOOK_SECONDS = 300.0
 """Between two looks at a Node that is as it should be: a cloud controller may change it again."""
-SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
-JITTER = 0.2
+_SHORTEST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 300.0
+_JITTER = 0.2
 
 
 class Node(Protocol):
@@ -51,7 +51,7 @@ def reach(where: str, name: str) -> Iterator[NodeApi]:
 
 
 @dataclass
-class Herald:
+class NodeStatusWriter:
     """*standing* are the blocks that pods may use, empty until the conflist stands."""
 
     where: str
@@ -83,16 +83,16 @@ class Herald:
         """Look at the Node and put right what is not; the seconds until the next look."""
         blocks = self.standing()
         if not blocks:
-            return CALM_SECONDS  # news() comes with the conflist
+            return LOOK_SECONDS  # news() comes with the conflist
         try:
             self._tell(blocks)
         except (ApiAway, BadCredentials, OSError) as error:
             self.failures += 1
             self._say(str(error))
-            pause = float(min(SHORTEST_PAUSE * 2 ** min(self.failures, 10), LONGEST_PAUSE))
-            return pause * self.chance(1 - JITTER, 1 + JITTER)
+            pause = float(min(_SHORTEST_RETRY_SECONDS * 2 ** min(self.failures, 10), _LONGEST_RETRY_SECONDS))
+            return pause * self.chance(1 - _JITTER, 1 + _JITTER)
         self.failures = 0
-        return CALM_SECONDS * self.chance(1 - JITTER, 1 + JITTER)
+        return LOOK_SECONDS * self.chance(1 - _JITTER, 1 + _JITTER)
 
     def _tell(self, blocks: Sequence[Prefix]) -> None:
         with self.reach(self.where, self.name) as node:

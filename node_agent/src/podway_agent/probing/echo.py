@@ -13,11 +13,12 @@ from typing import Self
 
 from podway.domain.addressing import Prefix
 
+from podway_agent.kernel.routing import FAMILY
+
 REQUEST = {4: 8, 6: 128}
 REPLY = {4: 0, 6: 129}
-PROTOCOL = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
-FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-HEADER = struct.Struct("!BBHHH")
+_PROTOCOL = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+_HEADER = struct.Struct("!BBHHH")
 SERIAL = struct.Struct("!Q")
 ICMP_FILTER = 1
 SOL_RAW = 255
@@ -26,8 +27,8 @@ SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("=qq")
 TTL = 8
 """A probe that circles, circles briefly."""
-LONGEST_ANSWER = 512
-LONGEST_NOTE = 64
+_LONGEST_ANSWER_BYTES = 512
+_LONGEST_NOTE_BYTES = 64
 
 
 def checksum(data: bytes) -> int:
@@ -41,18 +42,18 @@ def request(version: int, secret: bytes, serial: int) -> bytes:
     """An echo request that carries our *secret* (of even length) and its *serial* number."""
     text = secret + SERIAL.pack(serial)
     numbers = (serial >> 16 & 0xFFFF, serial & 0xFFFF)
-    blank = HEADER.pack(REQUEST[version], 0, 0, *numbers) + text
+    blank = _HEADER.pack(REQUEST[version], 0, 0, *numbers) + text
     # the kernel fills in ICMPv6's, which covers the addresses too
-    return HEADER.pack(REQUEST[version], 0, checksum(blank) if version == 4 else 0, *numbers) + text  # noqa: PLR2004  (the family's own number)
+    return _HEADER.pack(REQUEST[version], 0, checksum(blank) if version == 4 else 0, *numbers) + text  # noqa: PLR2004  (the family's own number)
 
 
 def serial_of(version: int, packet: bytes, secret: bytes) -> int | None:
     """The serial number in an answer to one of our requests; None for whatever else came."""
     start = (packet[0] & 0xF) * 4 if version == 4 and packet else 0  # noqa: PLR2004  (as above)
-    end = start + HEADER.size + len(secret)
+    end = start + _HEADER.size + len(secret)
     if len(packet) != end + SERIAL.size or packet[start] != REPLY[version]:
         return None
-    if packet[start + HEADER.size : end] != secret:
+    if packet[start + _HEADER.size : end] != secret:
         return None
     number: int = SERIAL.unpack_from(packet, end)[0]
     return number
@@ -64,7 +65,7 @@ class EchoSocket:
     def __init__(self, source: Prefix, secret: bytes) -> None:
         self._version, self._secret = source.version, secret
         self._socket = socket.socket(
-            FAMILY[source.version], socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[source.version]
+            FAMILY[source.version], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[source.version]
         )
         try:
             self._hear_answers_only()
@@ -108,7 +109,7 @@ class EchoSocket:
         """Serial number and time of arrival (as time.time()) of the answers that wait. Raises OSError."""
         while True:
             try:
-                packet, notes, _, _ = self._socket.recvmsg(LONGEST_ANSWER, LONGEST_NOTE)
+                packet, notes, _, _ = self._socket.recvmsg(_LONGEST_ANSWER_BYTES, _LONGEST_NOTE_BYTES)
             except BlockingIOError:
                 return
             serial = serial_of(self._version, packet, self._secret)

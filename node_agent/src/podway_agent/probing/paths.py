@@ -1,6 +1,6 @@
-"""The kernel's part of probing: this node's probe addresses, and a way through each watched forwarder.
+"""The kernel's part of probing: this node's probe addresses, and a path through each watched forwarder.
 
-A way is a rule (packets that bear the slot's mark look into the slot's table) and a default route in
+A path is a rule (packets that bear the slot's mark look into the slot's table) and a default route in
 that table, whose gateway is the forwarder. Ours are told by our protocol number, which rules carry as
 routes do, and addresses by their metric. Desired, observed, difference, as for the main table.
 """
@@ -18,7 +18,7 @@ from podway.domain.addressing import WIDTH, Prefix
 from podway_agent.kernel import netlink, routing
 from podway_agent.kernel.netlink import KernelRefused, Netlink, Request
 from podway_agent.kernel.routing import FAMILY, PROTOCOL, U32, UNREACHABLE_METRIC, VERSION, Kind
-from podway_agent.probing.targets import MOST_FORWARDERS, Duty
+from podway_agent.probing.targets import MOST_FORWARDERS, ProbeTargets
 
 FIRST_MARK = 0x70
 """Marks 0x70 to 0x7f, compared whole: no bit that kube-proxy (0xc000), portmap (0x2000), Cilium (0xf00),
@@ -29,7 +29,7 @@ ADDRESS_METRIC = 0x70770070
 """Tells our addresses on loopback; a full-length address has no route of its own that it could weigh."""
 LOOPBACK = 1
 """Index of ``lo`` in every network namespace."""
-WAY_METRIC = 1024
+PATH_METRIC = 1024
 
 RULE = struct.Struct("=BBBBBBBBI")
 FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 6, 10, 15, 16, 21
@@ -51,10 +51,10 @@ class Rule(NamedTuple):
     table: int
 
 
-class Way(NamedTuple):
+class ProbePath(NamedTuple):
     """A default route of a table of ours: through *gateway*, or ``unreachable`` when that is gone.
 
-    The second keeps probes from taking the usual way, and coming through, after a link flap.
+    The second keeps probes from taking the usual path, and coming through, after a link flap.
     """
 
     version: int
@@ -70,23 +70,23 @@ class Plumbing:
 
     addresses: frozenset[Prefix] = frozenset()
     rules: frozenset[Rule] = frozenset()
-    ways: frozenset[Way] = frozenset()
+    paths: frozenset[ProbePath] = frozenset()
 
 
 def mark_of(slot: int) -> int:
-    """The mark whose packets leave by the slot's way."""
+    """The mark whose packets leave by the slot's path."""
     return FIRST_MARK + slot
 
 
-def desired(duty: Duty, link: int) -> Plumbing:
-    """What *duty* needs, on the interface with index *link*. Pure."""
-    rules, ways = set(), set()
-    for one in duty.watched:
+def desired(targets: ProbeTargets, link: int) -> Plumbing:
+    """What *targets* needs, on the interface with index *link*. Pure."""
+    rules, paths = set(), set()
+    for one in targets.watched:
         version, table = one.gateway.version, FIRST_TABLE + one.slot
         rules.add(Rule(version, mark_of(one.slot), table))
-        ways.add(Way(version, table, Kind.UNICAST, one.gateway.value, link))
-        ways.add(Way(version, table, Kind.UNREACHABLE))
-    return Plumbing(frozenset(duty.holds), frozenset(rules), frozenset(ways))
+        paths.add(ProbePath(version, table, Kind.UNICAST, one.gateway.value, link))
+        paths.add(ProbePath(version, table, Kind.UNREACHABLE))
+    return Plumbing(frozenset(targets.holds), frozenset(rules), frozenset(paths))
 
 
 # --- reading -----------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def desired(duty: Duty, link: int) -> Plumbing:
 
 def observed(kernel: Netlink) -> Plumbing:
     """What of ours the kernel has. Raises KernelRefused."""
-    return Plumbing(frozenset(_addresses(kernel)), frozenset(_rules(kernel)), frozenset(_ways(kernel)))
+    return Plumbing(frozenset(_addresses(kernel)), frozenset(_rules(kernel)), frozenset(_paths(kernel)))
 
 
 def _addresses(kernel: Netlink) -> Iterable[Prefix]:
@@ -125,7 +125,7 @@ def decode_rule(payload: bytes) -> Rule | None:
     return Rule(version, _number(said.get(FRA_MARK)), _number(said.get(FRA_TABLE)))
 
 
-def _ways(kernel: Netlink) -> Iterable[Way]:
+def _paths(kernel: Netlink) -> Iterable[ProbePath]:
     for version in routing.versions():
         for table in range(FIRST_TABLE, FIRST_TABLE + MOST_FORWARDERS):
             question = routing.RTMSG.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
@@ -136,11 +136,11 @@ def _ways(kernel: Netlink) -> Iterable[Way]:
                 if error.errno != errno.ENOENT:  # the kernel makes a table with its first route
                     raise
                 continue
-            yield from filter(None, map(decode_way, answers))
+            yield from filter(None, map(decode_path, answers))
 
 
-def decode_way(payload: bytes) -> Way | None:
-    """The route in an RTM_*ROUTE message, if it is a way of ours."""
+def decode_path(payload: bytes) -> ProbePath | None:
+    """The route in an RTM_*ROUTE message, if it is a path of ours."""
     family, length, _, _, _, protocol, _, kind, _ = routing.RTMSG.unpack_from(payload)
     said = netlink.attributes(payload, routing.RTMSG.size)
     table, version = _number(said.get(RTA_TABLE)), VERSION.get(family)
@@ -148,10 +148,10 @@ def decode_way(payload: bytes) -> Way | None:
     if not ours or version is None or length:
         return None
     if kind == Kind.UNREACHABLE:
-        return Way(version, table, Kind.UNREACHABLE)
+        return ProbePath(version, table, Kind.UNREACHABLE)
     gateway = said.get(routing.RTA_GATEWAY, b"")
     link = _number(said.get(routing.RTA_OIF))
-    return Way(version, table, Kind.UNICAST, int.from_bytes(gateway, "big"), link)
+    return ProbePath(version, table, Kind.UNICAST, int.from_bytes(gateway, "big"), link)
 
 
 def _number(value: bytes | None) -> int:
@@ -190,17 +190,17 @@ def _rule_request(rule: Rule, *, add: bool) -> Request:
     return Request(netlink.RTM_DELRULE, 0, body)
 
 
-def _way_request(way: Way, *, add: bool) -> Request:
-    onlink = routing.ONLINK_FLAG if way.gateway is not None else 0
+def _path_request(path: ProbePath, *, add: bool) -> Request:
+    onlink = routing.ONLINK_FLAG if path.gateway is not None else 0
     scope = routing.SCOPE_UNIVERSE if add else routing.SCOPE_NOWHERE
-    metric = WAY_METRIC if way.kind is Kind.UNICAST else UNREACHABLE_METRIC
-    body = routing.RTMSG.pack(FAMILY[way.version], 0, 0, 0, 0, PROTOCOL, scope, way.kind, onlink)
-    body += netlink.attribute(RTA_TABLE, U32.pack(way.table))
+    metric = PATH_METRIC if path.kind is Kind.UNICAST else UNREACHABLE_METRIC
+    body = routing.RTMSG.pack(FAMILY[path.version], 0, 0, 0, 0, PROTOCOL, scope, path.kind, onlink)
+    body += netlink.attribute(RTA_TABLE, U32.pack(path.table))
     body += netlink.attribute(routing.RTA_PRIORITY, U32.pack(metric))
-    if way.gateway is not None and way.link is not None:
-        value = way.gateway.to_bytes(WIDTH[way.version] // 8, "big")
+    if path.gateway is not None and path.link is not None:
+        value = path.gateway.to_bytes(WIDTH[path.version] // 8, "big")
         body += netlink.attribute(routing.RTA_GATEWAY, value)
-        body += netlink.attribute(routing.RTA_OIF, U32.pack(way.link))
+        body += netlink.attribute(routing.RTA_OIF, U32.pack(path.link))
     if add:
         return Request(netlink.RTM_NEWROUTE, netlink.F_CREATE | netlink.F_EXCLUSIVE, body)
     return Request(netlink.RTM_DELROUTE, 0, body)
@@ -209,34 +209,36 @@ def _way_request(way: Way, *, add: bool) -> Request:
 def changes(*, wanted: Plumbing, present: Plumbing) -> list[Request]:
     """The requests that lead from *present* to *wanted*. Pure.
 
-    A rule goes before the way that it leads to, and comes after it: a probe meets a table with a way
-    or no table of ours at all. An old way goes before the new one, which has the same key.
+    A rule goes before the path that it leads to, and comes after it: a probe meets a table with a path
+    or no table of ours at all. An old path goes before the new one, which has the same key.
     """
     return [
         *(_rule_request(one, add=False) for one in sorted(present.rules - wanted.rules)),
-        *(_way_request(one, add=False) for one in _sorted(present.ways - wanted.ways)),
+        *(_path_request(one, add=False) for one in _sorted(present.paths - wanted.paths)),
         *(_address_request(one, add=False) for one in sorted(present.addresses - wanted.addresses)),
         *(_address_request(one, add=True) for one in sorted(wanted.addresses - present.addresses)),
-        *(_way_request(one, add=True) for one in _sorted(wanted.ways - present.ways)),
+        *(_path_request(one, add=True) for one in _sorted(wanted.paths - present.paths)),
         *(_rule_request(one, add=True) for one in sorted(wanted.rules - present.rules)),
     ]
 
 
-def _sorted(ways: Collection[Way]) -> list[Way]:
-    return sorted(ways, key=lambda way: (way.version, way.table, way.kind, way.gateway or 0, way.link or 0))
+def _sorted(paths: Collection[ProbePath]) -> list[ProbePath]:
+    return sorted(
+        paths, key=lambda path: (path.version, path.table, path.kind, path.gateway or 0, path.link or 0)
+    )
 
 
 @dataclass
-class Ways:
+class ProbePaths:
     """Probing's plumbing in one kernel."""
 
     repairs: int = 0
     """Times that somebody else had changed it."""
     wanted: Plumbing = field(default_factory=Plumbing)
 
-    def ensure(self, kernel: Netlink, duty: Duty, link: int) -> list[str]:
-        """Make the kernel hold what *duty* needs; a sentence for each change that it refused."""
-        before, self.wanted = self.wanted, desired(duty, link)
+    def ensure(self, kernel: Netlink, targets: ProbeTargets, link: int) -> list[str]:
+        """Make the kernel hold what *targets* needs; a sentence for each change that it refused."""
+        before, self.wanted = self.wanted, desired(targets, link)
         try:
             present = observed(kernel)
             requests = changes(wanted=self.wanted, present=present)
@@ -251,7 +253,7 @@ class Ways:
         if event.kind == netlink.RTM_DELRULE:
             return decode_rule(event.payload) in self.wanted.rules
         if event.kind == netlink.RTM_DELROUTE:
-            return decode_way(event.payload) in self.wanted.ways
+            return decode_path(event.payload) in self.wanted.paths
         if event.kind == netlink.RTM_DELADDR:
             told = routing.decode_address(event.payload)
             return told is not None and Prefix.of_address(told[0]) in self.wanted.addresses

@@ -23,14 +23,23 @@ from podway.domain.addressing import Prefix
 
 from podway_agent.probing.echo import EchoSocket
 from podway_agent.probing.paths import mark_of
-from podway_agent.probing.suspicion import CALM, MISSES, Finding, Round, Standing, doubts_itself, find, judge
-from podway_agent.probing.targets import Duty, Third, Watched
+from podway_agent.probing.suspicion import (
+    CALM_ROUNDS,
+    MISSES,
+    ProbeFinding,
+    Round,
+    Standing,
+    doubts_itself,
+    find,
+    judge,
+)
+from podway_agent.probing.targets import ProbeTargets, Third, Watched
 
 log = logging.getLogger(__name__)
 
 SECRET_BYTES = 8
-IDLE_NAP = 60.0
-WAYS = ("relayed", "direct")
+_IDLE_SECONDS = 60.0
+PROBE_KINDS = ("relayed", "direct")
 """Through a forwarder to a third node, and straight to a node: a third one, or a forwarder."""
 
 
@@ -53,7 +62,7 @@ class Figures:
     answered: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     unsent: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAYS, 0.0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PROBE_KINDS, 0.0))
     """That the answered ones took, summed up."""
 
 
@@ -61,13 +70,13 @@ class Figures:
 class Probe:
     """One request under way."""
 
-    way: str
+    kind: str
     sent: float
     answered: float | None = None
 
 
 @dataclass(frozen=True)
-class Asked:
+class _Asked:
     """What was sent on account of one forwarder."""
 
     node: str
@@ -77,7 +86,7 @@ class Asked:
 
 @dataclass
 class Prober:
-    """Carries out duties. *tell* hears of the suspected nodes whenever they change."""
+    """Carries out targets. *tell* hears of the suspected nodes whenever they change."""
 
     tell: Callable[[frozenset[str]], None]
     interval: float
@@ -91,9 +100,9 @@ class Prober:
     """Whether the fault is likelier our own, or was a moment ago."""
     trouble: str = ""
     """Why probes could not be sent last time; empty when they could."""
-    _duty: Duty = field(default_factory=Duty)
-    told: Duty = field(default_factory=Duty)
-    """The newest duty, to be taken up at once."""
+    _targets: ProbeTargets = field(default_factory=ProbeTargets)
+    told: ProbeTargets = field(default_factory=ProbeTargets)
+    """The newest targets, to be taken up at once."""
     _stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -101,10 +110,10 @@ class Prober:
         self._serials = count(1)
         self._turn = 0
         self._under_way: dict[int, Probe] = {}
-        self._asked: list[Asked] = []
+        self._asked: list[_Asked] = []
         self._direct: dict[str, Probe | None] = {}
         self._reached: dict[str, bool] = {}
-        self._calm = CALM
+        self._calm = CALM_ROUNDS
         """Rounds without doubt, up to now."""
         self._wire: Wire | None = None
         self._wired: Prefix | None = None
@@ -112,7 +121,7 @@ class Prober:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._said = self.suspected_before
         self.standings = {
-            node: Standing(MISSES, suspected=Finding.UNKNOWN) for node in sorted(self.suspected_before)
+            node: Standing(MISSES, suspected=ProbeFinding.UNKNOWN) for node in sorted(self.suspected_before)
         }
 
     @property
@@ -120,9 +129,9 @@ class Prober:
         """Whom we suspect now."""
         return frozenset(node for node, one in self.standings.items() if one.suspected)
 
-    def take(self, duty: Duty) -> None:
+    def take(self, targets: ProbeTargets) -> None:
         """Probe so from the next round on; from any thread."""
-        self.told = duty
+        self.told = targets
         os.eventfd_write(self._bell, 1)
 
     def stop(self) -> None:
@@ -133,12 +142,12 @@ class Prober:
     def run(self) -> None:
         """Work until stopped."""
         while not self._stopping:
-            pause = max(0.0, self._due - time.monotonic()) if self._duty.watched else IDLE_NAP
+            pause = max(0.0, self._due - time.monotonic()) if self._targets.watched else _IDLE_SECONDS
             select.select([self._bell], [], [], pause)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._bell)
-            self.change_duty()
-            if self._duty.watched and time.monotonic() >= self._due:
+            self.change_targets()
+            if self._targets.watched and time.monotonic() >= self._due:
                 self.turn()
                 self._due = time.monotonic() + self.interval
         self._unwire()
@@ -149,18 +158,18 @@ class Prober:
         self._judge()
         self._ask()
 
-    # --- duties --------------------------------------------------------------------------
+    # --- targets -------------------------------------------------------------------------
 
-    def change_duty(self) -> None:
+    def change_targets(self) -> None:
         """Take up what was last told, if that is something else."""
-        duty = self.told
-        if duty == self._duty:
+        targets = self.told
+        if targets == self._targets:
             return
-        if not self._duty.watched:  # probers must not march in step
+        if not self._targets.watched:  # probers must not march in step
             self._due = time.monotonic() + random.uniform(0, self.interval)  # noqa: S311  (no secret)
-        self._duty = duty
-        self.standings = {one.node: self.standings.get(one.node, Standing()) for one in duty.watched}
-        known = {one.node for one in duty.watched} | {one.node for one in duty.thirds}
+        self._targets = targets
+        self.standings = {one.node: self.standings.get(one.node, Standing()) for one in targets.watched}
+        known = {one.node for one in targets.watched} | {one.node for one in targets.thirds}
         self._reached = {node: answered for node, answered in self._reached.items() if node in known}
         self._say()
 
@@ -179,10 +188,10 @@ class Prober:
         for serial, at in self._wire.answers():
             if probe := self._under_way.pop(serial, None):
                 probe.answered = at
-                self.figures.answered[probe.way] += 1
-                self.figures.seconds[probe.way] += max(0.0, at - probe.sent)
+                self.figures.answered[probe.kind] += 1
+                self.figures.seconds[probe.kind] += max(0.0, at - probe.sent)
         for probe in self._under_way.values():
-            self.figures.lost[probe.way] += 1
+            self.figures.lost[probe.kind] += 1
         self._under_way = {}
 
     def _judge(self) -> None:
@@ -190,7 +199,7 @@ class Prober:
         direct = {node: _answered(probe) for node, probe in self._direct.items()}
         self._reached |= {node: answered for node, answered in direct.items() if answered is not None}
         self._calm = 0 if doubts_itself(self._reached.values()) else self._calm + 1
-        self.doubtful = self._calm < CALM
+        self.doubtful = self._calm < CALM_ROUNDS
         after = dict(self.standings)
         for asked in self._asked:
             if before := after.get(asked.node):
@@ -207,12 +216,12 @@ class Prober:
         self._turn += 1
         self._asked, self._direct = [], {}
         self._trouble = ""
-        for one in self._duty.watched if self._has_wire() else ():
+        for one in self._targets.watched if self._has_wire() else ():
             if third := self._third_for(one):
                 self._send_directly(third.node, third.address)
                 self._send_directly(one.node, one.itself)
                 relayed = self._send("relayed", third.address, mark=mark_of(one.slot))
-                self._asked.append(Asked(one.node, third.node, relayed))
+                self._asked.append(_Asked(one.node, third.node, relayed))
         if self._trouble != self.trouble:
             self.trouble = self._trouble
             level = logging.WARNING if self.trouble else logging.INFO
@@ -223,24 +232,24 @@ class Prober:
             self._direct[node] = self._send("direct", address)
 
     def _third_for(self, forwarder: Watched) -> Third | None:
-        others = [third for third in self._duty.thirds if third.node != forwarder.node]
+        others = [third for third in self._targets.thirds if third.node != forwarder.node]
         return others[self._turn % len(others)] if others else None
 
-    def _send(self, way: str, target: Prefix, *, mark: int = 0) -> Probe | None:
+    def _send(self, kind: str, target: Prefix, *, mark: int = 0) -> Probe | None:
         assert self._wire is not None  # only called with one
-        serial, probe = next(self._serials), Probe(way, time.time())
+        serial, probe = next(self._serials), Probe(kind, time.time())
         try:
             self._wire.send(target, serial, mark=mark)
         except OSError as error:
-            self.figures.unsent[way] += 1
-            self._trouble = f"{way}: {error.strerror or error}"
+            self.figures.unsent[kind] += 1
+            self._trouble = f"{kind}: {error.strerror or error}"
             return None
         self._under_way[serial] = probe
         return probe
 
     def _has_wire(self) -> bool:
-        """Whether there is a socket bound to the duty's source; made anew when that has changed."""
-        source = self._duty.source
+        """Whether there is a socket bound to the targets' source; made anew when that has changed."""
+        source = self._targets.source
         if self._wire is not None and self._wired == source:
             return True
         self._unwire()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from podway_agent.probing.prober import WAYS, Prober
+from podway_agent.probing.prober import PROBE_KINDS, Prober
 from podway_agent.probing.suspicion import Standing
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ def metrics(prober: Prober) -> list[Metric]:
     figures = prober.figures
     results = {"answered": figures.answered, "lost": figures.lost, "unsent": figures.unsent}
     counts = {
-        f'way="{way}",result="{result}"': float(counted[way])
-        for way in WAYS
+        f'way="{kind}",result="{result}"': float(counted[kind])
+        for kind in PROBE_KINDS
         for result, counted in results.items()
     }
-    seconds = {f'way="{way}"': figures.seconds[way] for way in WAYS}
+    seconds = {f'way="{kind}"': figures.seconds[kind] for kind in PROBE_KINDS}
     return [
         gauge(
             "forwarders",

@@ -11,13 +11,13 @@ MISSES = 3
 HITS = 15
 """In a row (three seconds), before a suspicion is taken back: it must not flicker."""
 
-CALM = 10
+CALM_ROUNDS = 10
 """Rounds (two seconds) that a prober has to be free of doubt: its kernel asks a neighbour that did not
 answer again only after a second (arp(7), ``retrans_time_ms``), so after an outage of its own one way may be
 open well before another."""
 
 
-class Finding(StrEnum):
+class ProbeFinding(StrEnum):
     """What one round says of one forwarder."""
 
     RELAYS = "relays"
@@ -44,38 +44,38 @@ class Standing:
 
     misses: int = 0
     hits: int = 0
-    last: Finding = Finding.UNKNOWN
-    suspected: Finding | None = None
+    last: ProbeFinding = ProbeFinding.UNKNOWN
+    suspected: ProbeFinding | None = None
     """While it is suspected: dead or idle (or not known, by the process before this one)."""
 
 
 def doubts_itself(reached: Collection[bool]) -> bool:
     """Whether most of those whom it asked directly did not answer last time: then it is the prober.
 
-    And for `CALM` rounds after that it may be, still.
+    And for `CALM_ROUNDS` rounds after that it may be, still.
     """
     return 2 * sum(not answered for answered in reached) > len(reached)
 
 
-def find(said: Round, *, doubtful: bool) -> Finding:
+def find(said: Round, *, doubtful: bool) -> ProbeFinding:
     """What *said* means for the forwarder.
 
     A probe that came through is proof whatever else failed. One that did not counts only if its twin,
     the same in all but the way, did.
     """
     if said.relayed:
-        return Finding.RELAYS
+        return ProbeFinding.RELAYS
     if said.relayed is None or not said.third or doubtful:
-        return Finding.UNKNOWN
-    return Finding.IDLE if said.itself else Finding.DEAD
+        return ProbeFinding.UNKNOWN
+    return ProbeFinding.IDLE if said.itself else ProbeFinding.DEAD
 
 
-def judge(standing: Standing, finding: Finding) -> Standing:
+def judge(standing: Standing, finding: ProbeFinding) -> Standing:
     """The standing after one more round; what is not known changes no count."""
     match finding:
-        case Finding.UNKNOWN:
+        case ProbeFinding.UNKNOWN:
             return Standing(standing.misses, standing.hits, finding, standing.suspected)
-        case Finding.RELAYS:
+        case ProbeFinding.RELAYS:
             hits = standing.hits + 1
             return Standing(0, hits, finding, None if hits >= HITS else standing.suspected)
         case _:

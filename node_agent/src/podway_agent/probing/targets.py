@@ -46,7 +46,7 @@ class Third:
 
 
 @dataclass(frozen=True)
-class Duty:
+class ProbeTargets:
     """What to probe; nothing while *source* is None."""
 
     holds: tuple[Prefix, ...] = ()
@@ -56,7 +56,9 @@ class Duty:
     thirds: tuple[Third, ...] = ()
 
 
-def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collection[str]) -> Duty:
+def targets_of(
+    snapshot: Snapshot, instance: str, *, before: ProbeTargets, suspects: Collection[str]
+) -> ProbeTargets:
     """What *instance* has to probe now.
 
     Whoever it suspects it keeps probing, though no route leads there any more: only it can take its
@@ -65,7 +67,7 @@ def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collec
     members = {member.id: member for member in snapshot.members if member.state != "gone"}
     me = members.get(instance)
     if me is None:
-        return Duty()
+        return ProbeTargets()
     version = ip_address(me.address).version
     holds = tuple(probe_address(block.cidr) for block in sorted(me.blocks, key=lambda block: block.cidr))
     source = _ready_address(me, version)
@@ -76,8 +78,8 @@ def duty_of(snapshot: Snapshot, instance: str, *, before: Duty, suspects: Collec
         before,
     )
     if source is None or not watched:
-        return Duty(holds)
-    return Duty(holds, source, watched, _thirds(members.values(), instance, version))
+        return ProbeTargets(holds)
+    return ProbeTargets(holds, source, watched, _thirds(members.values(), instance, version))
 
 
 def _ready_address(member: SnapshotMember, version: int) -> Prefix | None:
@@ -87,7 +89,7 @@ def _ready_address(member: SnapshotMember, version: int) -> Prefix | None:
     return None if lowest is None else probe_address(lowest)
 
 
-def _watched(forwarders: Iterable[SnapshotMember], version: int, before: Duty) -> tuple[Watched, ...]:
+def _watched(forwarders: Iterable[SnapshotMember], version: int, before: ProbeTargets) -> tuple[Watched, ...]:
     able = [one for one in forwarders if ip_address(one.address).version == version]
     kept = {one.node: one.slot for one in before.watched}
     free = iter(sorted(set(range(MOST_FORWARDERS)) - {kept[one.id] for one in able if one.id in kept}))

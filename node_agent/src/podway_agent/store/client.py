@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot
 
-TIMEOUT_SECONDS = 3
+_TIMEOUT_SECONDS = 3
 """For connecting, and for each part of the answer."""
-HTTP_OK = 200
+_HTTP_OK = 200
 ACCESS_DENIED = "AccessDeniedException"
 
 
@@ -89,7 +89,7 @@ class DynamoDbStore:
         return found
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        asked = Asked(
+        asked = CloudRequest(
             service="dynamodb",
             region=self._region,
             url=self._url,
@@ -104,7 +104,7 @@ class DynamoDbStore:
             answer = json.loads(text)
         except ValueError:
             answer = None
-        if status == HTTP_OK and isinstance(answer, dict):
+        if status == _HTTP_OK and isinstance(answer, dict):
             return answer
         said = answer if isinstance(answer, dict) else {}
         fault = str(said.get("__type", "")).rpartition("#")[2] or f"status {status}"
@@ -141,7 +141,7 @@ def endpoint_url(service: str, region: str) -> str:
     return f"https://{service}.{region}.{suffix}"
 
 
-class Asked(NamedTuple):
+class CloudRequest(NamedTuple):
     """One request to AWS, not yet signed."""
 
     service: str
@@ -159,9 +159,9 @@ class Cloud:
         from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
         self._session = botocore.session.get_session()
-        self._http = URLLib3Session(timeout=TIMEOUT_SECONDS, max_pool_connections=1)
+        self._http = URLLib3Session(timeout=_TIMEOUT_SECONDS, max_pool_connections=1)
 
-    def send(self, asked: Asked) -> tuple[int, str]:
+    def send(self, asked: CloudRequest) -> tuple[int, str]:
         """Status and text of the answer; one attempt. Raises StoreAway."""
         from botocore.auth import SigV4Auth  # noqa: PLC0415
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415
@@ -182,8 +182,8 @@ class Cloud:
         """``UserId`` that STS sees in our credentials. Raises StoreAway."""
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         body = b"Action=GetCallerIdentity&Version=2011-06-15"
-        status, text = self.send(Asked("sts", region, endpoint_url("sts", region), body, form))
+        status, text = self.send(CloudRequest("sts", region, endpoint_url("sts", region), body, form))
         found = re.search(r"<UserId>([^<]+)</UserId>", text)
-        if status != HTTP_OK or found is None:
+        if status != _HTTP_OK or found is None:
             raise StoreAway(f"GetCallerIdentity: status {status}")
         return found[1]

@@ -25,8 +25,8 @@ from podway_agent.usage import NO_USAGE, Usage
 
 log = logging.getLogger(__name__)
 
-JITTER = 0.2
-MOST_DOUBLINGS = 10
+_JITTER = 0.2
+_MOST_DOUBLINGS = 10
 COUNT_SECONDS = 5.0
 """How often the addresses of pods are counted: a burst of pods must not fill a block unseen."""
 
@@ -40,7 +40,7 @@ def must_poll_fast(snapshot: Snapshot | None, instance: str) -> bool:
 
 
 @dataclass
-class Courier:
+class StoreSync:
     """Polls the store and writes the agent's own item.
 
     *deliver* takes each newer snapshot. *renew* asks anew who we are when the store refuses
@@ -156,7 +156,7 @@ class Courier:
             log.warning("store away", extra={"reason": str(error)})
         self.failures += 1
         longest = self.settings.poll_slow_seconds
-        pause = min(self.settings.poll_fast_seconds * 2 ** min(self.failures, MOST_DOUBLINGS), longest)
+        pause = min(self.settings.poll_fast_seconds * 2 ** min(self.failures, _MOST_DOUBLINGS), longest)
         self._next_poll = self.clock() + self._around(pause)
         self._next_report = max(self._next_report, self._next_poll)
 
@@ -174,7 +174,7 @@ class Courier:
 
     def _around(self, seconds: float) -> float:
         """About *seconds*, so that agents do not march in step."""
-        return seconds * self.chance(1 - JITTER, 1 + JITTER)
+        return seconds * self.chance(1 - _JITTER, 1 + _JITTER)
 
     # --- snapshots -----------------------------------------------------------------------
 

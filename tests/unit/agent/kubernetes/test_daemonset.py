@@ -50,7 +50,7 @@ def test_kubernetes_takes_it(documents: list[dict[str, Any]], version: str) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_takes_the_account_too_and_it_may_do_what_the_herald_does(version: str) -> None:
+def test_kubernetes_takes_the_account_too_and_it_may_do_what_the_agent_does(version: str) -> None:
     account = list(yaml.safe_load_all(Path("node_agent/kubernetes/in-cluster.yaml").read_text()))
 
     for document in account:

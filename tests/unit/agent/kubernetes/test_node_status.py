@@ -14,7 +14,7 @@ import pytest
 from podway.domain.addressing import Prefix
 from podway_agent.kubernetes.api import ApiAway, BadCredentials, NodeApi, access
 from podway_agent.kubernetes.node import ANNOTATION, MERGE, Patch, advise, firsts
-from podway_agent.kubernetes.node_status import CALM_SECONDS, Herald, node_name
+from podway_agent.kubernetes.node_status import LOOK_SECONDS, NodeStatusWriter, node_name
 
 from tests.unit.agent.kubernetes.kube_server import (
     NAME,
@@ -123,12 +123,14 @@ def config(server: ApiServer, authority: Authority, tmp_path: Path) -> Path:
     return path
 
 
-def herald(where: Path | str, *blocks: Prefix, name: str = NAME) -> Herald:
-    return Herald(str(where), name, lambda: "i-0a", lambda: blocks, chance=lambda low, high: (low + high) / 2)
+def writer(where: Path | str, *blocks: Prefix, name: str = NAME) -> NodeStatusWriter:
+    return NodeStatusWriter(
+        str(where), name, lambda: "i-0a", lambda: blocks, chance=lambda low, high: (low + high) / 2
+    )
 
 
 def test_a_ready_node_is_told_once_and_looked_at_calmly_then(server: ApiServer, config: Path) -> None:
-    one = herald(config, BLOCK)
+    one = writer(config, BLOCK)
 
     pauses = [one.step(), one.step()]
 
@@ -139,20 +141,20 @@ def test_a_ready_node_is_told_once_and_looked_at_calmly_then(server: ApiServer, 
         "NetworkUnavailable": "False",
     }
     assert [method for method, _ in server.asked] == ["GET", "PATCH", "PATCH", "GET"]
-    assert pauses == [CALM_SECONDS] * 2
+    assert pauses == [LOOK_SECONDS] * 2
 
 
 def test_a_further_block_changes_the_annotation_only(server: ApiServer, config: Path) -> None:
-    herald(config, BLOCK).step()
+    writer(config, BLOCK).step()
 
-    herald(config, BLOCK, FURTHER).step()
+    writer(config, BLOCK, FURTHER).step()
 
     assert server.node["spec"]["podCIDRs"] == ["100.64.0.0/26"]
     assert server.node["metadata"]["annotations"][ANNOTATION] == "100.64.0.0/26,100.64.9.0/26"
 
 
 def test_a_condition_that_comes_back_is_cleared_again(server: ApiServer, config: Path) -> None:
-    one = herald(config, BLOCK)
+    one = writer(config, BLOCK)
     one.step()
     server.node["status"]["conditions"][1]["status"] = "True"
 
@@ -163,7 +165,7 @@ def test_a_condition_that_comes_back_is_cleared_again(server: ApiServer, config:
 
 def test_a_conflict_is_read_anew_and_tried_again_soon(server: ApiServer, config: Path) -> None:
     server.overtaken = 1
-    one = herald(config, BLOCK)
+    one = writer(config, BLOCK)
 
     pause = one.step()
     assert server.node["spec"].get("podCIDRs") is None, "the conflict this test is about never happened"
@@ -175,7 +177,7 @@ def test_a_conflict_is_read_anew_and_tried_again_soon(server: ApiServer, config:
 
 
 def test_without_a_conflist_the_server_is_not_even_asked(server: ApiServer, config: Path) -> None:
-    herald(config).step()
+    writer(config).step()
 
     assert server.asked == []
 
@@ -190,7 +192,7 @@ def test_without_a_conflist_the_server_is_not_even_asked(server: ApiServer, conf
 def test_refusals_carry_what_the_server_said(
     body: dict[str, Any], status: int, said: str, server: ApiServer, config: Path
 ) -> None:
-    herald(config, BLOCK).step()
+    writer(config, BLOCK).step()
 
     with access(str(config)) as given, pytest.raises(ApiAway, match=said) as refused:
         NodeApi(given, NAME).patch(Patch("", MERGE, {"metadata": {}, "spec": body}))
@@ -201,7 +203,7 @@ def test_refusals_carry_what_the_server_said(
 def test_what_a_kubelet_may_not_do_is_said_once_and_tried_less_and_less(
     config: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = herald(config, BLOCK, name="someone-else")
+    one = writer(config, BLOCK, name="someone-else")
 
     pauses = [one.step() for _ in range(10)]
 
@@ -342,7 +344,7 @@ def test_no_token_goes_out_in_the_clear(server: ApiServer, authority: Authority,
 def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(kubeconfig("https://127.0.0.1:1", cluster={}, user={"token": TOKEN}))
-    one = herald(path, BLOCK)
+    one = writer(path, BLOCK)
 
     assert one.step() == 4.0
     assert one.failures == 1

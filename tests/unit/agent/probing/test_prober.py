@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 from podway.domain.addressing import Prefix
 from podway_agent.probing.prober import Prober
-from podway_agent.probing.suspicion import CALM, HITS, MISSES, Finding
-from podway_agent.probing.targets import Duty, Third, Watched
+from podway_agent.probing.suspicion import CALM_ROUNDS, HITS, MISSES, ProbeFinding
+from podway_agent.probing.targets import ProbeTargets, Third, Watched
 
 
 def address(last: int) -> Prefix:
@@ -52,8 +52,8 @@ F, G, T = (
     Watched("i-g", 1, Prefix.parse("10.0.0.7/32"), address(128)),
     Third("i-t", address(192)),
 )
-BOTH = Duty((), address(0), (F, G), (Third("i-f", address(64)), Third("i-g", address(128)), T))
-ONE = Duty((), address(0), (F,), (Third("i-f", address(64)), T))
+BOTH = ProbeTargets((), address(0), (F, G), (Third("i-f", address(64)), Third("i-g", address(128)), T))
+ONE = ProbeTargets((), address(0), (F,), (Third("i-f", address(64)), T))
 THROUGH_F, THROUGH_G, STRAIGHT = 0x70, 0x71, 0
 
 
@@ -62,15 +62,17 @@ def network() -> Network:
     return Network()
 
 
-def prober(network: Network, duty: Duty, told: list[frozenset[str]] | None = None, *before: str) -> Prober:
+def prober(
+    network: Network, targets: ProbeTargets, told: list[frozenset[str]] | None = None, *before: str
+) -> Prober:
     made = Prober(
         (told if told is not None else []).append,
         60.0,
         open_wire=network.open,
         suspected_before=frozenset(before),
     )
-    made.take(duty)
-    made.change_duty()
+    made.take(targets)
+    made.change_targets()
     return made
 
 
@@ -90,7 +92,7 @@ def test_a_round_is_three_probes_and_both_ways_are_counted(network: Network) -> 
         (THROUGH_F, "100.64.0.192"),
     ]
     assert made.figures.answered == {"relayed": 1, "direct": 2}
-    assert made.standings["i-f"].last is Finding.RELAYS
+    assert made.standings["i-f"].last is ProbeFinding.RELAYS
 
 
 def test_forwarders_share_the_straight_probes(network: Network) -> None:
@@ -126,21 +128,21 @@ def test_three_misses_are_told_once_and_taken_back_after_the_run(network: Networ
     turns(made, HITS + 1)
 
     assert early == []
-    assert suspected is Finding.IDLE
+    assert suspected is ProbeFinding.IDLE
     assert told == [frozenset({"i-f"}), frozenset()]
 
 
 def test_a_forwarder_that_is_dead_does_not_spoil_the_word_on_another(network: Network) -> None:
     """Three nodes that all watch each other: the dead one is the other's third node."""
     told: list[frozenset[str]] = []
-    duty = Duty((), address(0), (F, G), (Third("i-f", address(64)), Third("i-g", address(128))))
-    made = prober(network, duty, told)
+    targets = ProbeTargets((), address(0), (F, G), (Third("i-f", address(64)), Third("i-g", address(128))))
+    made = prober(network, targets, told)
     network.lost = {(STRAIGHT, "100.64.0.64"), (THROUGH_F, "100.64.0.128"), (THROUGH_G, "100.64.0.64")}
     turns(made, 10)
 
     assert told == [frozenset({"i-f"})]
-    assert made.standings["i-f"].suspected is Finding.DEAD
-    assert made.standings["i-g"].last is Finding.UNKNOWN
+    assert made.standings["i-f"].suspected is ProbeFinding.DEAD
+    assert made.standings["i-g"].last is ProbeFinding.UNKNOWN
 
 
 def test_a_prober_whom_nobody_answers_doubts_itself(network: Network) -> None:
@@ -163,7 +165,7 @@ def test_a_prober_that_was_cut_off_holds_nothing_against_anybody_for_a_while(net
     network.lost = slow | {(STRAIGHT, "100.64.0.192")}
     turns(made, 5)
     network.lost = slow
-    turns(made, CALM - 1)
+    turns(made, CALM_ROUNDS - 1)
     early = told.copy()
     turns(made, MISSES)
 
@@ -197,20 +199,20 @@ def test_a_socket_that_cannot_be_had_is_tried_again(network: Network) -> None:
     told: list[frozenset[str]] = []
     made = Prober(told.append, 60.0, open_wire=refuse_once)
     made.take(ONE)
-    made.change_duty()
+    made.change_targets()
     made.turn()
     trouble = made.trouble
     turns(made, 1)
 
     assert trouble == "100.64.0.0: Cannot assign requested address"
-    assert made.standings["i-f"].last is Finding.RELAYS
+    assert made.standings["i-f"].last is ProbeFinding.RELAYS
 
 
 def test_another_source_gets_another_socket(network: Network) -> None:
     made = prober(network, ONE)
     turns(made, 1)
-    made.take(Duty((), address(1), (F,), (T,)))
-    made.change_duty()
+    made.take(ProbeTargets((), address(1), (F,), (T,)))
+    made.change_targets()
     turns(made, 1)
 
     assert network.opened == ["100.64.0.0", "100.64.0.1"]
@@ -221,8 +223,8 @@ def test_whoever_is_no_longer_watched_is_no_longer_suspected(network: Network) -
     made = prober(network, BOTH, told)
     network.lost = {(THROUGH_F, "100.64.0.128"), (THROUGH_F, "100.64.0.192")}
     turns(made, 5)
-    made.take(Duty((), address(0), (G,), (T,)))
-    made.change_duty()
+    made.take(ProbeTargets((), address(0), (G,), (T,)))
+    made.change_targets()
 
     assert told == [frozenset({"i-f"}), frozenset()]
 

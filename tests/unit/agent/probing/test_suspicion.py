@@ -5,14 +5,23 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podway_agent.probing.suspicion import HITS, MISSES, Finding, Round, Standing, doubts_itself, find, judge
+from podway_agent.probing.suspicion import (
+    HITS,
+    MISSES,
+    ProbeFinding,
+    Round,
+    Standing,
+    doubts_itself,
+    find,
+    judge,
+)
 
 ANSWERS = st.sampled_from([True, False, None])
 ROUNDS = st.builds(Round, ANSWERS, ANSWERS, ANSWERS)
-FINDINGS = st.lists(st.sampled_from(list(Finding)), max_size=60)
+FINDINGS = st.lists(st.sampled_from(list(ProbeFinding)), max_size=60)
 
 
-def after(findings: list[Finding], standing: Standing | None = None) -> Standing:
+def after(findings: list[ProbeFinding], standing: Standing | None = None) -> Standing:
     now = standing or Standing()
     for finding in findings:
         now = judge(now, finding)
@@ -22,26 +31,26 @@ def after(findings: list[Finding], standing: Standing | None = None) -> Standing
 @pytest.mark.parametrize(
     ("relayed", "third", "itself", "finding"),
     [
-        (True, True, True, Finding.RELAYS),
-        (True, False, False, Finding.RELAYS),
-        (False, True, True, Finding.IDLE),
-        (False, True, False, Finding.DEAD),
-        (False, True, None, Finding.DEAD),
-        (False, False, True, Finding.UNKNOWN),
-        (False, False, False, Finding.UNKNOWN),
-        (False, None, True, Finding.UNKNOWN),
-        (None, True, True, Finding.UNKNOWN),
+        (True, True, True, ProbeFinding.RELAYS),
+        (True, False, False, ProbeFinding.RELAYS),
+        (False, True, True, ProbeFinding.IDLE),
+        (False, True, False, ProbeFinding.DEAD),
+        (False, True, None, ProbeFinding.DEAD),
+        (False, False, True, ProbeFinding.UNKNOWN),
+        (False, False, False, ProbeFinding.UNKNOWN),
+        (False, None, True, ProbeFinding.UNKNOWN),
+        (None, True, True, ProbeFinding.UNKNOWN),
     ],
 )
 def test_what_a_round_proves(
-    relayed: bool | None, third: bool | None, itself: bool | None, finding: Finding
+    relayed: bool | None, third: bool | None, itself: bool | None, finding: ProbeFinding
 ) -> None:
     assert find(Round(relayed, third, itself), doubtful=False) is finding
 
 
 @given(ROUNDS)
 def test_only_a_lost_probe_whose_twin_came_through_accuses(said: Round) -> None:
-    accuses = find(said, doubtful=False) in (Finding.DEAD, Finding.IDLE)
+    accuses = find(said, doubtful=False) in (ProbeFinding.DEAD, ProbeFinding.IDLE)
 
     assert accuses == (said.relayed is False and said.third is True)
 
@@ -50,7 +59,7 @@ def test_only_a_lost_probe_whose_twin_came_through_accuses(said: Round) -> None:
 def test_a_prober_in_doubt_accuses_nobody_and_still_believes_what_came_through(said: Round) -> None:
     finding = find(said, doubtful=True)
 
-    assert finding is (Finding.RELAYS if said.relayed else Finding.UNKNOWN)
+    assert finding is (ProbeFinding.RELAYS if said.relayed else ProbeFinding.UNKNOWN)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20))
@@ -63,9 +72,9 @@ def test_who_has_asked_nobody_has_no_doubts() -> None:
 
 
 @given(FINDINGS)
-def test_nobody_is_suspected_before_three_misses_in_a_row(findings: list[Finding]) -> None:
-    known = [finding for finding in findings if finding is not Finding.UNKNOWN]
-    runs = "".join("." if finding is Finding.RELAYS else "x" for finding in known)
+def test_nobody_is_suspected_before_three_misses_in_a_row(findings: list[ProbeFinding]) -> None:
+    known = [finding for finding in findings if finding is not ProbeFinding.UNKNOWN]
+    runs = "".join("." if finding is ProbeFinding.RELAYS else "x" for finding in known)
 
     standing = after(findings)
 
@@ -76,11 +85,13 @@ def test_nobody_is_suspected_before_three_misses_in_a_row(findings: list[Finding
 
 
 @given(FINDINGS)
-def test_a_suspicion_is_taken_back_after_a_run_of_hits_and_not_before(findings: list[Finding]) -> None:
-    suspect = after([Finding.DEAD] * MISSES)
-    known = [finding for finding in findings if finding is not Finding.UNKNOWN]
-    hits = next((count for count, one in enumerate(reversed(known)) if one is not Finding.RELAYS), len(known))
-    longest = max(map(len, "".join("." if f is Finding.RELAYS else "x" for f in known).split("x")))
+def test_a_suspicion_is_taken_back_after_a_run_of_hits_and_not_before(findings: list[ProbeFinding]) -> None:
+    suspect = after([ProbeFinding.DEAD] * MISSES)
+    known = [finding for finding in findings if finding is not ProbeFinding.UNKNOWN]
+    hits = next(
+        (count for count, one in enumerate(reversed(known)) if one is not ProbeFinding.RELAYS), len(known)
+    )
+    longest = max(map(len, "".join("." if f is ProbeFinding.RELAYS else "x" for f in known).split("x")))
 
     standing = after(findings, suspect)
 
@@ -91,16 +102,16 @@ def test_a_suspicion_is_taken_back_after_a_run_of_hits_and_not_before(findings: 
 
 
 @given(FINDINGS, st.integers(0, 60))
-def test_what_is_not_known_changes_no_mind(findings: list[Finding], where: int) -> None:
-    with_gap = [*findings[:where], Finding.UNKNOWN, *findings[where:]]
+def test_what_is_not_known_changes_no_mind(findings: list[ProbeFinding], where: int) -> None:
+    with_gap = [*findings[:where], ProbeFinding.UNKNOWN, *findings[where:]]
     plain, gapped = after(findings), after(with_gap)
 
     assert (plain.misses, plain.hits, plain.suspected) == (gapped.misses, gapped.hits, gapped.suspected)
 
 
 def test_whom_the_last_process_suspected_is_forgiven_only_after_the_same_run() -> None:
-    inherited = Standing(MISSES, suspected=Finding.UNKNOWN)
+    inherited = Standing(MISSES, suspected=ProbeFinding.UNKNOWN)
 
-    assert after([Finding.RELAYS] * (HITS - 1), inherited).suspected is Finding.UNKNOWN
-    assert after([Finding.RELAYS] * HITS, inherited).suspected is None
-    assert after([Finding.IDLE], inherited).suspected is Finding.IDLE
+    assert after([ProbeFinding.RELAYS] * (HITS - 1), inherited).suspected is ProbeFinding.UNKNOWN
+    assert after([ProbeFinding.RELAYS] * HITS, inherited).suspected is None
+    assert after([ProbeFinding.IDLE], inherited).suspected is ProbeFinding.IDLE

@@ -8,7 +8,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.health.watchers import assign_watchers, watches_of
 from podway.domain.model import Cluster, Node, Subnet
 from podway.wire.snapshot import Snapshot, SnapshotMember, Watch
-from podway_agent.probing.targets import MOST_FORWARDERS, THIRDS, Duty, duty_of
+from podway_agent.probing.targets import MOST_FORWARDERS, THIRDS, ProbeTargets, targets_of
 
 from tests.unit.agent.snapshots import HERE, ME, OTHER, SIBLING, member, snapshot
 
@@ -20,8 +20,8 @@ def watching(*forwarders: str, members: tuple[SnapshotMember, ...] = (ME, SIBLIN
     return snapshot(*members, watches=watches)
 
 
-def duty(told: Snapshot, *suspects: str, before: Duty | None = None) -> Duty:
-    return duty_of(told, HERE, before=before or Duty(), suspects=suspects)
+def targets(told: Snapshot, *suspects: str, before: ProbeTargets | None = None) -> ProbeTargets:
+    return targets_of(told, HERE, before=before or ProbeTargets(), suspects=suspects)
 
 
 def address(text: str) -> Prefix:
@@ -29,7 +29,7 @@ def address(text: str) -> Prefix:
 
 
 def test_a_watcher_probes_through_its_forwarder_to_the_others() -> None:
-    found = duty(watching("i-0b"))
+    found = targets(watching("i-0b"))
 
     (one,) = found.watched
     assert found.source == address("100.64.0.0")
@@ -44,19 +44,21 @@ def test_a_watcher_probes_through_its_forwarder_to_the_others() -> None:
 def test_a_node_that_watches_nobody_still_answers() -> None:
     two = member(HERE, "10.0.0.10", "100.64.0.0/26", "100.64.3.64/26")
 
-    assert duty(watching(members=(two, SIBLING))) == Duty((address("100.64.0.0"), address("100.64.3.64")))
+    assert targets(watching(members=(two, SIBLING))) == ProbeTargets(
+        (address("100.64.0.0"), address("100.64.3.64"))
+    )
 
 
-def test_who_is_not_in_the_snapshot_has_no_duty() -> None:
-    assert duty(watching("i-0b", members=(SIBLING, OTHER))) == Duty()
+def test_who_is_not_in_the_snapshot_has_no_targets() -> None:
+    assert targets(watching("i-0b", members=(SIBLING, OTHER))) == ProbeTargets()
 
 
 def test_who_is_not_ready_probes_nobody_and_answers_nobody() -> None:
     waiting = member(HERE, "10.0.0.10", "100.64.0.0/26", ready=False)
     joining = member("i-0d", "10.0.0.13", "100.64.0.192/26", state="joining", ready=False)
 
-    assert duty(watching("i-0b", members=(waiting, SIBLING, OTHER))).source is None
-    thirds = duty(watching("i-0b", members=(ME, SIBLING, OTHER, joining))).thirds
+    assert targets(watching("i-0b", members=(waiting, SIBLING, OTHER))).source is None
+    thirds = targets(watching("i-0b", members=(ME, SIBLING, OTHER, joining))).thirds
     assert "i-0d" not in {third.node for third in thirds}
 
 
@@ -64,20 +66,20 @@ def test_forwarders_that_are_gone_or_have_another_family_are_not_probed() -> Non
     gone = member("i-0b", "10.0.0.11", "100.64.0.64/26", state="gone")
     other = member("i-0c", "fd00::c", "fd64:0:0:2::/64")
 
-    assert duty(watching("i-0b", "i-0c", members=(ME, gone, other, THIRD))).watched == ()
+    assert targets(watching("i-0b", "i-0c", members=(ME, gone, other, THIRD))).watched == ()
 
 
 def test_whom_it_suspects_it_goes_on_probing_while_it_is_a_member() -> None:
     told = watching()
 
-    assert [one.node for one in duty(told, "i-0b", "i-gone").watched] == ["i-0b"]
-    assert duty(told, HERE).watched == ()
+    assert [one.node for one in targets(told, "i-0b", "i-gone").watched] == ["i-0b"]
+    assert targets(told, HERE).watched == ()
 
 
 def test_a_forwarder_keeps_its_slot_whoever_comes_and_goes() -> None:
-    first = duty(watching("i-0c"))
-    second = duty(watching("i-0b", "i-0c"), before=first)
-    third = duty(watching("i-0b"), before=second)
+    first = targets(watching("i-0c"))
+    second = targets(watching("i-0b", "i-0c"), before=first)
+    third = targets(watching("i-0b"), before=second)
 
     slots = [{one.node: one.slot for one in found.watched} for found in (first, second, third)]
     assert slots == [{"i-0c": 0}, {"i-0b": 1, "i-0c": 0}, {"i-0b": 1}]
@@ -87,7 +89,7 @@ def test_slots_are_not_shared_and_do_not_run_over() -> None:
     crowd = tuple(member(f"i-{n:02x}", f"10.0.1.{n}", f"100.64.1.{n}/32") for n in range(30))
     told = snapshot(ME, *crowd, watches=tuple(Watch(forwarder=one.id, watchers=(HERE,)) for one in crowd))
 
-    found = duty(told)
+    found = targets(told)
 
     assert sorted(one.slot for one in found.watched) == list(range(MOST_FORWARDERS))
 
@@ -101,7 +103,7 @@ def test_an_ipv6_only_node_probes_in_its_family() -> None:
         ),
     )
 
-    found = duty(told)
+    found = targets(told)
 
     assert found.source == Prefix.parse("fd64::/128")
     assert [one.gateway for one in found.watched] == [Prefix.parse("fd00::b/128")]
@@ -113,9 +115,9 @@ def test_the_work_of_a_node_does_not_grow_with_the_subnet() -> None:
     for size in (10, 60, 300):
         names = [f"i-{number:017x}" for number in range(size)]
         watches = assigned(names)
-        duties = [len(watches_of(name, watches)) for name in names]
-        most[size] = max(duties)
-        assert sum(duties) == 3 * size
+        counts = [len(watches_of(name, watches)) for name in names]
+        most[size] = max(counts)
+        assert sum(counts) == 3 * size
         assert Counter(map(len, watches.values())) == {3: size}
 
         members = tuple(
@@ -125,8 +127,8 @@ def test_the_work_of_a_node_does_not_grow_with_the_subnet() -> None:
         told = snapshot(
             *members, watches=tuple(Watch(forwarder=one, watchers=who) for one, who in watches.items())
         )
-        found = duty_of(told, names[0], before=Duty(), suspects=())
-        assert len(found.watched) == duties[0]
+        found = targets_of(told, names[0], before=ProbeTargets(), suspects=())
+        assert len(found.watched) == counts[0]
         assert len(found.thirds) == THIRDS
     assert max(most.values()) <= MOST_FORWARDERS
 

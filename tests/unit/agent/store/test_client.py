@@ -10,8 +10,8 @@ from moto.server import ThreadedMotoServer
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import pack
 from podway_agent.store.client import (
-    Asked,
     Cloud,
+    CloudRequest,
     DynamoDbStore,
     StoreAway,
     StoreRefused,
@@ -116,7 +116,7 @@ class Answering:
     status: int
     text: str
 
-    def send(self, _: Asked) -> tuple[int, str]:
+    def send(self, _: CloudRequest) -> tuple[int, str]:
         return self.status, self.text
 
 

@@ -9,10 +9,10 @@ from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway
 from podway_agent.settings import Settings
 from podway_agent.store.client import StoreAway, StoreRefused, Version
-from podway_agent.store.sync import COUNT_SECONDS, Courier, must_poll_fast
+from podway_agent.store.sync import COUNT_SECONDS, StoreSync
 from podway_agent.usage import NO_USAGE, Usage
 
-from tests.unit.agent.snapshots import CLUSTER, HERE, SIBLING, SUBNET, member, snapshot
+from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET, snapshot
 
 SELF = Identity(HERE, SUBNET, "10.0.0.10", "02:00:00:00:00:0a", "us-west-2", f"AROAX:{HERE}")
 FAST, SLOW, HEARTBEAT = 2.0, 30.0, 300.0
@@ -50,7 +50,7 @@ class FakeStore:
 
 @dataclass
 class World:
-    """A courier with a clock in our hands."""
+    """The store's side with a clock in our hands."""
 
     state: StateDirectory
     store: FakeStore = field(default_factory=FakeStore)
@@ -62,7 +62,7 @@ class World:
     uncountable: bool = False
 
     def __post_init__(self) -> None:
-        self.courier = Courier(
+        self.sync = StoreSync(
             settings=Settings(cluster=CLUSTER, table="podway"),
             identity=SELF,
             store=self.store,
@@ -89,11 +89,11 @@ class World:
         self.store.packed = pack(told)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock run, stepping whenever the courier asks for it."""
+        """Let the clock run, stepping whenever the store's side asks for it."""
         end = self.now + seconds
         while True:
-            pause = self.courier.step()
-            assert pause > 0, "a courier that never rests"
+            pause = self.sync.step()
+            assert pause > 0, "it never rests"
             if self.now + pause > end:
                 break
             self.now += pause
@@ -108,7 +108,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_a_new_node_joins_and_obeys_what_it_reads(world: World) -> None:
     world.put(snapshot(generation=4))
 
-    world.courier.step()
+    world.sync.step()
 
     assert [(item.cause, item.generation) for item in world.store.reports] == [("joined", 0)]
     assert [told.generation for told in world.delivered] == [4]
@@ -121,8 +121,8 @@ def test_it_acknowledges_only_what_the_kernel_holds(world: World) -> None:
 
     assert {item.generation for item in world.store.reports} == {0}
 
-    world.courier.kernel_holds(4)
-    world.courier.step()
+    world.sync.kernel_holds(4)
+    world.sync.step()
 
     assert (world.store.reports[-1].cause, world.store.reports[-1].generation) == ("acknowledged", 4)
 
@@ -141,7 +141,7 @@ def test_the_body_is_read_only_when_the_generation_changed(world: World) -> None
 
 def test_an_older_generation_is_never_obeyed(world: World) -> None:
     world.put(snapshot(generation=7))
-    world.courier.step()
+    world.sync.step()
     world.put(snapshot(generation=6))
 
     world.pass_time(300)
@@ -154,7 +154,7 @@ def test_an_older_generation_is_never_obeyed(world: World) -> None:
 
 def test_a_stale_body_is_not_obeyed_and_the_next_poll_gets_the_new_one(world: World) -> None:
     world.put(snapshot(generation=7))
-    world.courier.step()
+    world.sync.step()
     fresh = pack(snapshot(generation=8))
     stale = world.store.packed
     answers = [stale, fresh]
@@ -183,29 +183,13 @@ def test_a_restarted_agent_takes_nothing_back(tmp_path: object, world: World) ->
     world = replace(world, saved=snapshot(generation=9))
     world.put(snapshot(generation=9))
 
-    world.courier.step()
+    world.sync.step()
     assert world.store.reports == []
 
-    world.courier.kernel_holds(9)
-    world.courier.step()
+    world.sync.kernel_holds(9)
+    world.sync.step()
 
     assert [item.generation for item in world.store.reports] == [9]
-
-
-@pytest.mark.parametrize(
-    ("told", "fast"),
-    [
-        (None, True),
-        (snapshot(), False),
-        (snapshot(forwarders=("i-0b",)), False),
-        (snapshot(forwarders=(HERE,)), True),
-        (snapshot(SIBLING), True),
-        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", state="joining")), True),
-        (snapshot(member(HERE, "10.0.0.10", "100.64.0.0/26", ready=False)), True),
-    ],
-)
-def test_who_joins_or_forwards_polls_fast(told: Snapshot | None, *, fast: bool) -> None:
-    assert must_poll_fast(told, HERE) is fast
 
 
 def test_polls_are_fast_while_joining_and_slow_when_ready(world: World) -> None:
@@ -222,9 +206,9 @@ def test_polls_are_fast_while_joining_and_slow_when_ready(world: World) -> None:
 
 def test_a_heartbeat_is_written_on_time(world: World) -> None:
     world.put(snapshot(generation=1))
-    world.courier.step()
-    world.courier.kernel_holds(1)
-    world.courier.step()
+    world.sync.step()
+    world.sync.kernel_holds(1)
+    world.sync.step()
     world.store.reports.clear()
 
     world.pass_time(3 * HEARTBEAT + 1)
@@ -234,9 +218,9 @@ def test_a_heartbeat_is_written_on_time(world: World) -> None:
 
 def test_an_outage_of_ten_minutes_is_waited_out_quietly(world: World) -> None:
     world.put(snapshot(generation=1, forwarders=(HERE,)))
-    world.courier.step()
-    world.courier.kernel_holds(1)
-    world.courier.step()
+    world.sync.step()
+    world.sync.kernel_holds(1)
+    world.sync.step()
     world.store.calls.clear()
     world.store.fault = StoreAway("no answer")
 
@@ -248,18 +232,18 @@ def test_an_outage_of_ten_minutes_is_waited_out_quietly(world: World) -> None:
 
     assert 600 / SLOW <= away <= 600 / SLOW + 6
     assert [told.generation for told in world.delivered] == [1, 2]
-    assert world.courier.failures == 0
+    assert world.sync.failures == 0
 
 
 def test_news_for_a_store_that_is_away_waits_for_its_turn(world: World) -> None:
     world.put(snapshot(generation=1))
-    world.courier.step()
+    world.sync.step()
     world.store.fault = StoreAway("no answer")
     world.store.calls.clear()
-    world.courier.kernel_holds(1)
+    world.sync.kernel_holds(1)
 
     for _ in range(50):
-        world.courier.step()
+        world.sync.step()
 
     assert world.store.calls == ["report"]
     world.store.fault = None
@@ -281,21 +265,21 @@ def test_refused_and_nobody_knows_who_we_are_is_no_end(world: World) -> None:
 
     world.pass_time(300)
 
-    assert world.courier.failures > 3
+    assert world.sync.failures > 3
     assert world.store.reports == []
 
 
 def test_jitter_keeps_agents_apart(world: World) -> None:
-    world.courier.chance = lambda low, high: high
+    world.sync.chance = lambda low, high: high
 
-    assert world.courier.step() == pytest.approx(FAST * 1.2)
+    assert world.sync.step() == pytest.approx(FAST * 1.2)
 
 
 def settled(world: World) -> None:
     """Its one snapshot is held and acknowledged, and its first counts are done."""
     world.put(snapshot(generation=1))
-    world.courier.step()
-    world.courier.kernel_holds(1)
+    world.sync.step()
+    world.sync.kernel_holds(1)
     world.usage = Usage(used=10, room=61, blocks=1)
     world.pass_time(COUNT_SECONDS + 1)
     world.store.reports.clear()
@@ -338,7 +322,7 @@ def test_a_wish_waits_for_a_store_that_is_away(world: World) -> None:
     world.store.fault = StoreAway("no answer")
     world.usage = Usage(used=49, room=61, blocks=1)
     world.pass_time(300)
-    assert world.courier.failures, "the outage this test is about never happened"
+    assert world.sync.failures, "the outage this test is about never happened"
 
     world.store.fault = None
     world.pass_time(SLOW)
@@ -354,7 +338,7 @@ def test_a_count_that_fails_leaves_the_last_one_standing_and_is_said_once(
 
     world.pass_time(10 * COUNT_SECONDS)
 
-    assert world.courier.usage == Usage(used=10, room=61, blocks=1)
+    assert world.sync.usage == Usage(used=10, room=61, blocks=1)
     assert [record.message for record in caplog.records].count("addresses in use not counted") == 1
 
 
@@ -369,8 +353,8 @@ def test_a_suspicion_is_written_at_once_and_taken_back_at_once(world: World) -> 
     settled(world)
     moments = []
     for suspects in ({F}, {F, G}, set[str]()):
-        world.courier.suspect(frozenset(suspects))
-        world.courier.step()
+        world.sync.suspect(frozenset(suspects))
+        world.sync.step()
         moments.append(len(world.store.reports))
 
     assert moments == [1, 2, 3]
@@ -380,7 +364,7 @@ def test_a_suspicion_is_written_at_once_and_taken_back_at_once(world: World) -> 
 
 def test_a_heartbeat_repeats_the_suspicion_and_wakes_nobody(world: World) -> None:
     settled(world)
-    world.courier.suspect(frozenset({F}))
+    world.sync.suspect(frozenset({F}))
     world.pass_time(HEARTBEAT + 1)
 
     assert told(world) == [("suspicion", (F,), True), ("heartbeat", (F,), True)]
@@ -389,7 +373,7 @@ def test_a_heartbeat_repeats_the_suspicion_and_wakes_nobody(world: World) -> Non
 def test_a_suspicion_waits_for_a_store_that_is_away(world: World) -> None:
     settled(world)
     world.store.fault = StoreAway("gone")
-    world.courier.suspect(frozenset({F}))
+    world.sync.suspect(frozenset({F}))
     world.pass_time(SLOW)
     silence = list(world.store.reports)
     world.store.fault = None
@@ -400,10 +384,10 @@ def test_a_suspicion_waits_for_a_store_that_is_away(world: World) -> None:
 
 
 def test_what_the_last_process_suspected_is_repeated_and_no_news(world: World) -> None:
-    courier = replace(world.courier, suspects=frozenset({F}))
-    courier.step()
-    courier.kernel_holds(1)
-    courier.step()
+    sync = replace(world.sync, suspects=frozenset({F}))
+    sync.step()
+    sync.kernel_holds(1)
+    sync.step()
 
     assert [item.suspects for item in world.store.reports] == [(F,), (F,)]
     assert "suspicion" not in {item.cause for item in world.store.reports}
