@@ -12,6 +12,8 @@ from podway_lab.scenario.player import Player
 from podway_lab.scenario.report import Report
 from rich.console import Console
 
+from tests import limits
+
 PLAN = LabPlan(
     tick=3600,
     quota=10,
@@ -27,8 +29,10 @@ def lab() -> Iterator[Lab]:
     """Nodes that are ready, and functions at rest."""
     with Lab(PLAN, with_fabric=False) as lab:
         lab.launch_all()
-        assert lab.wait(lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 5, 60)
-        assert lab.delivery.settle(30)
+        assert lab.wait(
+            lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 5, limits.PATIENCE_SECONDS
+        )
+        assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         yield lab
 
 
@@ -39,11 +43,11 @@ def test_what_a_reconcile_calls_beside_a_failover_does_not_count_with_it(lab: La
 
     def deed() -> None:
         lab.delivery.tick()
-        assert lab.wait(lambda: not lab.delivery.is_idle("ReconcileFunction"), 10)
+        assert lab.wait(lambda: not lab.delivery.is_idle("ReconcileFunction"), limits.PATIENCE_SECONDS)
         lab.operator.terminate_instances(InstanceIds=[lab.ids[node]])
 
     player.provoke("terminated", deed, node)
-    assert lab.delivery.settle(30)
+    assert lab.delivery.settle(limits.PATIENCE_SECONDS)
 
     (counted,) = player.handled
     (failover,) = (one for one in lab.delivery.invocations("FailoverFunction") if one.result["moved"])

@@ -16,6 +16,8 @@ from podway_lab.region.calls import Made
 from podway_lab.region.events import Stamps, launch_hook, spot_interruption
 from podway_lab.stack.template import Template
 
+from tests import limits
+
 CHECKOUT = Path(__file__).parents[2]
 PLAN = LabPlan(
     tick=3600,
@@ -39,17 +41,19 @@ def lived() -> Iterator[Lab]:
     """A cluster after everything that wakes a function has happened to it."""
     with Lab(PLAN, with_fabric=False) as lab:
         lab.launch_all()
-        assert lab.wait(lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 5, 60)
+        assert lab.wait(
+            lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 5, limits.PATIENCE_SECONDS
+        )
         stamps = Stamps(lab.ec2.clock)
         lab.delivery.put(spot_interruption(stamps.next(), lab.ids["a1"], availability_zone="us-west-2a"))
         lab.delivery.put(launch_hook(stamps.next(), lab.ids["a2"], group="workers", hook="podway-launch"))
-        assert lab.delivery.settle(30)
+        assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         for node in ("a1", "b1"):
             lab.operator.terminate_instances(InstanceIds=[lab.ids[node]])
-            assert lab.delivery.settle(30)
+            assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         lab.launch("b3", "b")
-        assert lab.wait(lambda: lab.is_ready("b3"), 60)
-        assert lab.delivery.settle(30)
+        assert lab.wait(lambda: lab.is_ready("b3"), limits.PATIENCE_SECONDS)
+        assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         yield lab
 
 

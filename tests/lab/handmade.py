@@ -11,6 +11,8 @@ from podway.domain.addressing import Prefix
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host, Pod
 
+from tests import limits
+
 SUBNETS = {"a": "10.0.0.0/20", "b": "10.0.16.0/20", "c": "10.0.32.0/20"}
 SUPERNETS = {"a": "100.64.0.0/20", "b": "100.64.16.0/20", "c": "100.64.32.0/20"}
 TABLE = "rtb-1"
@@ -99,7 +101,7 @@ def conflist(directory: Path, blocks: Prefix) -> Path:
     return path
 
 
-def eventually(condition: Callable[[], bool], *, within: float = 20.0) -> bool:
+def eventually(condition: Callable[[], bool], *, within: float = limits.PATIENCE_SECONDS) -> bool:
     """Whether *condition* becomes true; the limit is for machines under load and says nothing else."""
     until = time.monotonic() + within
     while not condition():

@@ -20,7 +20,9 @@ from podway_lab.region.faults import Kind
 from podway_lab.region.state import Route
 from podway_lab.stack.template import SourceMapping, Template
 
-pytestmark = pytest.mark.sam
+from tests import limits
+
+pytestmark = [pytest.mark.sam, limits.long]
 
 PLAN = LabPlan(
     tick=3600,
@@ -47,8 +49,10 @@ def lab(built: Built) -> Iterator[Lab]:
     """Two subnets whose nodes are ready, and quiet."""
     with Lab(PLAN, with_fabric=False, deployed=built) as lab:
         lab.launch_all()
-        assert lab.wait(lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 6, 90)
-        assert lab.delivery.settle(60)
+        assert lab.wait(
+            lambda: all(map(lab.is_ready, lab.nodes())) and len(lab.nodes()) == 6, limits.PATIENCE_SECONDS
+        )
+        assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         yield lab
 
 
@@ -122,9 +126,11 @@ def test_three_state_events_of_one_instance_at_once_move_each_route_once_cold_an
 
     lab.operator.stop_instances(InstanceIds=[lab.ids[victim]])
     lab.operator.terminate_instances(InstanceIds=[lab.ids[victim]])
-    assert lab.wait(lambda: len(lab.delivery.invocations("FailoverFunction")) >= before + 4, 90)
+    assert lab.wait(
+        lambda: len(lab.delivery.invocations("FailoverFunction")) >= before + 4, limits.PATIENCE_SECONDS
+    )
     lab.ec2.faults.disarm(Kind.BROKEN)
-    assert lab.delivery.settle(90)
+    assert lab.delivery.settle(limits.PATIENCE_SECONDS)
 
     ran = lab.delivery.invocations("FailoverFunction")[before:]
     moving = [one for one in ran if (one.result or {}).get("moved")]
@@ -147,7 +153,7 @@ from podway_lab.lab import CHECKOUT, Lab
 from tests.lab.test_deployed import PLAN, writing_below
 with Lab(PLAN, with_fabric=False, deployed=build(CHECKOUT, find_tools(CHECKOUT))) as lab:
     lab.delivery.tick()
-    lab.wait(lambda: bool(lab.delivery.invocations()), 60)
+    lab.wait(lambda: bool(lab.delivery.invocations()), 120)
     print(len(writing_below(Path(sys.argv[1]))), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -160,11 +166,16 @@ def test_a_crashed_labs_processes_go_with_it_and_its_files_with_the_next_lab(
     command = [sys.executable, "-c", CRASHING, str(tmp_path)]
 
     crashed = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=limits.APART_SECONDS,
+        check=False,
     )
 
     assert int(crashed.stdout) > 1, crashed.stderr
-    assert wait_until(lambda: not writing_below(tmp_path), timeout=10)
+    assert wait_until(lambda: not writing_below(tmp_path), timeout=limits.PATIENCE_SECONDS)
     assert list(tmp_path.glob("podway-lab-*"))
     sweep(tmp_path)
     assert not list(tmp_path.glob("podway-lab-*"))
@@ -218,7 +229,9 @@ def test_scenarios_come_true_with_the_stack_deployed_and_a_rough_bus(built: Buil
         f"tests/scenarios/{scenario}.scenario",
     ]
 
-    played = subprocess.run(command, capture_output=True, text=True, timeout=290, check=False)
+    played = subprocess.run(
+        command, capture_output=True, text=True, timeout=limits.APART_SECONDS, check=False
+    )
 
     assert played.returncode == 0, played.stdout + played.stderr
     assert "no breach of I1 to I4" in played.stdout

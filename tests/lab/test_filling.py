@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from podway.domain.addressing import Prefix
 
+from tests import limits
 from tests.lab.unrest import ask_apart
 
-pytestmark = pytest.mark.fabric
+pytestmark = [pytest.mark.fabric, limits.long]
 
 
 def test_a_node_that_fills_its_block_gets_another_and_pods_go_on_in_it() -> None:
-    found = ask_apart("tests.lab.filling", [], 280)
+    found = ask_apart("tests.lab.filling", [], limits.APART_SECONDS)
 
     assert found["complete"], found
     first, second = map(Prefix.parse, found["blocks"])

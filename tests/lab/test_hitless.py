@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests import limits
 from tests.lab.unrest import play_apart
 
-pytestmark = pytest.mark.fabric
+pytestmark = [pytest.mark.fabric, limits.long]
 
 
 def test_no_transition_loses_a_packet() -> None:
-    found = play_apart(0, 6, seconds=280)
+    found = play_apart(0, 6, seconds=limits.APART_SECONDS)
 
     assert found["broken"] == ""
     assert found["lost"] == 0

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import limits
+
+pytestmark = limits.long
+
 SCENARIOS = sorted(Path("tests/scenarios").glob("*.scenario"))
 HEAD = """
 cluster short  pods 100.64.0.0/16  blocks /26
@@ -24,7 +28,7 @@ within 120s all nodes are ready
 @cache
 def play(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "podway_lab", "run", str(path), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limits.APART_SECONDS, check=False)
 
 
 @pytest.mark.fabric

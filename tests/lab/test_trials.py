@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from podway_agent.probing.suspicion import ProbeFinding
 
+from tests import limits
 from tests.lab.trials import FAULTS, HARMLESS, play_apart
 
-pytestmark = pytest.mark.fabric
+pytestmark = [pytest.mark.fabric, limits.long]
 
 ZOMBIES = {"forwarding off", "FORWARD drop"}
 """They answer, and relay nothing: an instance status check is content with them."""

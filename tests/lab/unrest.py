@@ -23,10 +23,12 @@ from podway_lab.scenario.player import Player
 from podway_lab.scenario.report import Report
 from rich.console import Console
 
+from tests import limits
+
 RATE = 1000
 QUIET = 2.5
 """Seconds without a write after which a transition is over; the schedule ticks faster."""
-PATIENCE = 90.0
+PATIENCE = limits.PATIENCE_SECONDS
 FOREIGN = 7
 """Of a quota of 14: room for four routes per table, where nine to fifteen blocks are."""
 MOST_FOREIGN = 9

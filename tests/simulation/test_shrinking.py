@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from podway.domain.ipam.reclaim import Withdrawal
 
+from tests import limits
 from tests.simulation.checker import Broken
 from tests.simulation.peace import PEACE, check_peace, make_peace
 from tests.simulation.play import ODDS, patched
 from tests.simulation.script import Deed, do, launch
 from tests.simulation.world import POD_CIDR, Mutant, World
+
+pytestmark = limits.long
 
 SMALL = POD_CIDR.at(22)
 """Sixteen blocks: two subnets begin with two each, and can double twice."""

@@ -11,9 +11,12 @@ from random import SystemRandom
 
 import pytest
 
+from tests import limits
 from tests.simulation.faults import missing
 from tests.simulation.mutants import MUTANTS, hunt
 from tests.simulation.play import play, shorten
+
+pytestmark = limits.long
 
 SEEDS = int(os.environ.get("PODWAY_SEEDS", "16"))
 AT_MOST = 150

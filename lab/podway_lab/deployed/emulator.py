@@ -2,6 +2,8 @@
 
 One emulator is one execution environment. It must not be asked for two things at once (it falls over a nil
 pointer), starts its runtime with the first event, and restarts it after a timeout or an exit, as Lambda does.
+The emulator itself may die too, above all on a loaded machine. If it does so before it has answered, the same
+event starts it again. Called by `UnderEmulator`, which hosts a deployed stack's functions.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ from podway_lab.stack.functions import Event, Ran
 from podway_lab.stack.template import FunctionSpec
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
-_UP = 10.0
-"""Seconds that an emulator may take to listen."""
-_GRACE = 20.0
-"""Seconds beyond a function's timeout after which its emulator is given up: a cold start does not count."""
+_UP_SECONDS = 60.0
+"""How long an emulator may take to listen; one that dies is noticed at once."""
+_GRACE_SECONDS = 60.0
+"""How long beyond its function's timeout an emulator may be silent: a cold start does not count."""
+_LIVES = 3
+"""How often an emulator is started for one event, if it dies before it has answered."""
+_TAIL_LINES = 15
+"""How much of the log goes into the error of an emulator that died."""
 
 _MOUNTED = """\
 set -e
@@ -64,6 +70,10 @@ class Unpacked:
     mounts: Path
 
 
+class _Died(Exception):
+    """The emulator is gone, and nothing of an answer has been seen."""
+
+
 class Emulated:
     """One execution environment of a function."""
 
@@ -90,6 +100,8 @@ class Emulated:
         self.caller = caller
         self.starts = 0
         """How often the emulator was started: each of them one cold start at least."""
+        self.deaths = 0
+        """How often it died before it had answered."""
 
     def start(self) -> None:
         """Nothing: the first event starts it, on the thread that it must not outlive."""
@@ -102,22 +114,47 @@ class Emulated:
             process.wait()
 
     def run(self, event: Event) -> Ran:
-        try:
-            if self._process is None or self._process.poll() is not None:
-                self._launch()
-            status, body = self._post(json.dumps(event).encode())
-        except (OSError, http.client.HTTPException) as failure:
-            self.stop()
-            return Ran(f"the emulator failed: {failure}", None, self._printed())
-        error, result = _outcome(status, body)
-        return Ran(error, result, self._printed())
+        """Run the handler on *event*.
 
-    def _post(self, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._spec.timeout + _GRACE)
+        An answer stands, whatever it says. Only an emulator that died without one gets the event again.
+        """
+        body = json.dumps(event).encode()
+        reasons: list[str] = []
+        while len(reasons) < _LIVES:
+            try:
+                error, result = _outcome(*self._ask(body))
+            except _Died as death:
+                reasons.append(self._bury(death))
+            except (OSError, http.client.HTTPException) as failure:
+                self.stop()
+                return Ran(f"the emulator failed: {failure!r}", None, self._printed())
+            else:
+                return Ran(error, result, self._printed())
+        printed = self._printed()
+        tail = "\n".join(printed.splitlines()[-_TAIL_LINES:])
+        return Ran(f"{_died(len(reasons))}: {'; '.join(reasons)}\n{tail}", None, printed)
+
+    def _ask(self, body: bytes) -> tuple[int, bytes]:
+        """Raises `_Died` only as long as nothing of an answer has come; else what the connection raises."""
+        if self._process is None or self._process.poll() is not None:
+            self._launch()
+        patience = self._spec.timeout + _GRACE_SECONDS
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=patience)
         with contextlib.closing(connection):
-            connection.request("POST", _INVOKE, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
+            try:
+                connection.request("POST", _INVOKE, body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+            except ConnectionError as cut:
+                raise _Died(repr(cut)) from cut
             return answer.status, answer.read()
+
+    def _bury(self, death: _Died) -> str:
+        """Count the death and write it into the log, where it is printed with what came before and after."""
+        self.stop()
+        self.deaths += 1
+        with self._log.open("a") as log:
+            log.write(f"{_died(1)}: {death}\n")
+        return str(death)
 
     def _launch(self) -> None:
         self._port, runtime_port = _free_ports()
@@ -174,7 +211,7 @@ class Emulated:
         }
 
     def _await_port(self) -> None:
-        end = time.monotonic() + _UP
+        end = time.monotonic() + _UP_SECONDS
         while time.monotonic() < end:
             assert self._process is not None
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
@@ -182,8 +219,7 @@ class Emulated:
             if self._process.poll() is not None:
                 break
             time.sleep(0.01)
-        self.stop()
-        raise TimeoutError("it does not start")
+        raise _Died("it does not listen")
 
     def _printed(self) -> str:
         """What was logged since the last call."""
@@ -192,6 +228,10 @@ class Emulated:
             news = log.read()
         self._read += len(news)
         return news.decode(errors="replace")
+
+
+def _died(times: int) -> str:
+    return f"the environment died before it answered, {times} time{'s' * (times > 1)}"
 
 
 def _paths(unpacked: Unpacked) -> tuple[str, str]:

@@ -15,12 +15,13 @@ from podway_agent.loop import Loop
 from podway_agent.settings import Settings
 from podway_lab.fabric.namespace import Namespace, new_namespace
 
+from tests import limits
 from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET
 
 T = TypeVar("T")
 MAC = "02:00:00:00:00:0a"
 SELF = Identity(HERE, SUBNET, "10.0.0.10", MAC, "us-west-2", f"AROAX:{HERE}")
-PATIENCE = 20.0
+PATIENCE = limits.PATIENCE_SECONDS
 """Seconds until a thing that must happen is given up; never what a test measures."""
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import limits
 from tests.integration.sam.conftest import ARCHITECTURES, CHECKOUT
 
-pytestmark = pytest.mark.sam
+pytestmark = [pytest.mark.sam, limits.long]
 
 FUNCTIONS = ("LifecycleFunction", "FailoverFunction", "ReconcileFunction")
 LAYERS = ("PodwayLayer", "ThirdPartyLayer")

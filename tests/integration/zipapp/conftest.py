@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import limits
+
 BUILD = Path("node_agent/zipapp/build.py")
 
 
@@ -16,5 +18,9 @@ BUILD = Path("node_agent/zipapp/build.py")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file, for this machine's kind only: that halves the downloads."""
     target = tmp_path_factory.mktemp("zipapp") / "podway-agent.pyz"
-    subprocess.run([sys.executable, str(BUILD), str(target), os.uname().machine], check=True, timeout=280)
+    subprocess.run(
+        [sys.executable, str(BUILD), str(target), os.uname().machine],
+        check=True,
+        timeout=limits.APART_SECONDS,
+    )
     return target

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import limits
 from tests.integration.agent.containerd import Containerd, missing, write_pause_image
 from tests.integration.agent.node import soon
 from tests.integration.agent.test_process import Machine
@@ -21,7 +22,7 @@ from tests.unit.agent.snapshots import snapshot
 
 __all__ = ["_namespaces", "pytest_configure"]
 
-pytestmark = pytest.mark.fabric
+pytestmark = [pytest.mark.fabric, limits.long]
 
 MANIFEST = Path("node_agent/kubernetes/podway-agent.yaml")
 
@@ -34,7 +35,7 @@ def image(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"not installed: {', '.join(lacking)}")
     target = tmp_path_factory.mktemp("image") / "podway-agent.tar"
     command = [sys.executable, "node_agent/image/build.py", str(archive), str(target), os.uname().machine]
-    subprocess.run(command, check=True, timeout=280)
+    subprocess.run(command, check=True, timeout=limits.APART_SECONDS)
     return target
 
 

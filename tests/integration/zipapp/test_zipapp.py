@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from podway_lab.fabric.namespace import new_namespace
 
+from tests import limits
 from tests.lab.conftest import _namespaces, pytest_configure
 
 __all__ = ["_namespaces", "pytest_configure"]
+
+pytestmark = limits.long
 
 VERSIONS = ("3.11", "3.12", "3.13")
 SETTINGS = {

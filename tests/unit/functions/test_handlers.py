@@ -14,6 +14,8 @@ from podway_lab.lab import FUNCTIONS, Lab, LabPlan, SubnetPlan
 from podway_lab.stack.delivery import Delivery
 from podway_lab.stack.functions import Invocation
 
+from tests import limits
+
 EVENTS = Path("tests/events")
 STREAM = {path.stem for path in EVENTS.glob("stream-*.json")}
 QUEUE = {path.stem for path in EVENTS.glob("queue-*.json")}
@@ -36,9 +38,9 @@ def lab() -> Iterator[Lab]:
     """A cluster whose instances none of the files speaks of."""
     with Lab(PLAN, with_fabric=False) as lab:
         lab.launch_all()
-        assert lab.wait(lambda: lab.is_ready("a1"), 60)
+        assert lab.wait(lambda: lab.is_ready("a1"), limits.PATIENCE_SECONDS)
         lab.fleet.close()  # nothing but the test wakes a function from now on
-        assert lab.delivery.settle(30)
+        assert lab.delivery.settle(limits.PATIENCE_SECONDS)
         yield lab
 
 

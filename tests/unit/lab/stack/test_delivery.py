@@ -24,9 +24,11 @@ from podway_lab.stack.inprocess import (
 )
 from podway_lab.stack.template import FunctionSpec, Place, Template
 
+from tests import limits
+
 CHECKOUT = Path(__file__).parents[4]
 EVENTS = CHECKOUT / "tests" / "events"
-PATIENT = 20.0
+PATIENT = limits.PATIENCE_SECONDS
 QUICK = Pace(tick=3600, queue=0.02, stream=0.02, retry=(0.01, 0.01))
 
 HANDLER = """
