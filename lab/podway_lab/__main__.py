@@ -18,6 +18,7 @@ from podway_lab.machines import AGENT_LOG, Fleet
 from podway_lab.scenario.language import BadScenario, parse
 from podway_lab.scenario.player import Player, check
 from podway_lab.scenario.report import Report
+from podway_lab.scenario.stage import Stage
 from podway_lab.stack.functions import Invocation
 
 DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"
@@ -79,7 +80,7 @@ def play_file(
     with_fabric = not no_packets and _has_namespaces(console)
     report = Report(console)
     with Lab(scenario.plan, with_fabric=with_fabric, deployed=built) as lab:
-        good = Player(lab, report).play(scenario)
+        good = Player(Stage(lab, report)).play(scenario)
         if logs is not None or not good:
             folder = logs or Path(tempfile.mkdtemp(prefix="podway-logs-"))
             keep_logs(lab, folder)

@@ -8,8 +8,8 @@ from io import StringIO
 import pytest
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.region.faults import Kind
-from podway_lab.scenario.player import Player
 from podway_lab.scenario.report import Report
+from podway_lab.scenario.stage import Stage
 from rich.console import Console
 
 from tests import limits
@@ -37,19 +37,19 @@ def lab() -> Iterator[Lab]:
 
 
 def test_what_a_reconcile_calls_beside_a_failover_does_not_count_with_it(lab: Lab) -> None:
-    player = Player(lab, Report(Console(file=StringIO())))
-    node = player.chosen("the forwarder of b")
+    stage = Stage(lab, Report(Console(file=StringIO())))
+    node = stage.chosen("the forwarder of b")
     lab.ec2.faults.arm(Kind.SLOW, seconds=0.1)
 
-    def deed() -> None:
+    def action() -> None:
         lab.delivery.tick()
         assert lab.wait(lambda: not lab.delivery.is_idle("ReconcileFunction"), limits.PATIENCE_SECONDS)
         lab.operator.terminate_instances(InstanceIds=[lab.ids[node]])
 
-    player.provoke("terminated", deed, node)
+    stage.provoke("terminated", action, node)
     assert lab.delivery.settle(limits.PATIENCE_SECONDS)
 
-    (counted,) = player.handled
+    (counted,) = stage.handled
     (failover,) = (one for one in lab.delivery.invocations("FailoverFunction") if one.result["moved"])
     beside = [
         call

@@ -19,8 +19,8 @@ from typing import Any
 from podway_lab.fabric.entry import enter
 from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.scenario.background import Background
-from podway_lab.scenario.player import Player
 from podway_lab.scenario.report import Report
+from podway_lab.scenario.stage import Stage
 from rich.console import Console
 
 from tests import limits
@@ -72,7 +72,7 @@ class Unrest:
     _visitors: int = 0
 
     def __post_init__(self) -> None:
-        self.player = Player(self.lab, Report(Console(file=sys.stderr)))
+        self.stage = Stage(self.lab, Report(Console(file=sys.stderr)))
         self.traffic = Background()
         self.kinds: dict[str, Callable[[], str]] = {
             "split": self.split,
@@ -162,7 +162,7 @@ class Unrest:
             time.sleep(0.05)
 
     def forwarders(self) -> list[str]:
-        return sorted({hop for owner, hop in self.player.carried() if hop is not None and hop != owner})
+        return sorted({hop for owner, hop in self.stage.carried() if hop is not None and hop != owner})
 
     # Transitions
 

@@ -1,24 +1,17 @@
-"""Traffic in the background of a scenario, and what sentences say about its losses."""
+"""The traffic that runs while a scenario is played: flows from pod to pod, and what they have lost.
+
+The sentences about traffic start and stop it; the stage counts its losses around a failover.
+"""
 
 from __future__ import annotations
 
-import re
 import time
-from collections import Counter
-from itertools import permutations
-from typing import TYPE_CHECKING
 
 from podway_lab.fabric.host import Pod
 from podway_lab.fabric.traffic import Figures, Flow, Traffic
 from podway_lab.scenario.report import Loss
-from podway_lab.scenario.verbs import NotSo, says
 
-if TYPE_CHECKING:
-    from podway_lab.scenario.player import Player
-
-RATE = 1000
-"""Packets a second and flow, unless told otherwise: a loss shows to the millisecond."""
-SHOWN = 20
+_SHOWN = 20
 """Outages that a table shows."""
 
 
@@ -67,56 +60,5 @@ class Background:
         ]
         return [
             f"{(began - self.began) * 1000:8.0f} ms: pod {source} → pod {target}: {lost} lost in {ms:.0f} ms"
-            for ms, began, lost, source, target in sorted(found, reverse=True)[:SHOWN]
+            for ms, began, lost, source, target in sorted(found, reverse=True)[:_SHOWN]
         ]
-
-
-def _far_end(player: Player, subnet: str) -> str:
-    """A node of *subnet* that relays little, reached through a forwarder if any is: what faults hit."""
-    direct = Counter(owner for owner, hop in player.carried() if owner == hop)
-    return min((load, direct[node], node) for load, node in player.by_load(subnet))[2]
-
-
-@says(r"start traffic between zones(?: at (?P<rate>\d+) a second)?")
-def _start_traffic(player: Player, match: re.Match[str]) -> str:
-    player.need_packets()
-    rate = float(match["rate"] or RATE)
-    ends = [_far_end(player, subnet) for subnet in player.lab.subnets]
-    for source, target in permutations(ends, 2):
-        player.background.start((source, player.lab.pod(source)), (target, player.lab.pod(target)), rate)
-    return f"{len(player.background.flows)} flows of {rate:.0f} packets a second"
-
-
-@says(r"stop traffic")
-def _stop_traffic(player: Player, _: re.Match[str]) -> str:
-    player.need_packets()
-    player.losses += player.background.stop()
-    return f"{sum(one.lost for one in player.losses)} packets lost"
-
-
-@says(r"show losses")
-def _show_losses(player: Player, _: re.Match[str]) -> str:
-    player.need_packets()
-    for line in player.background.outages() or ["no packet was lost"]:
-        player.report.line(line)
-    return ""
-
-
-@says(r"no packet was lost")
-def _nothing_lost(player: Player, _: re.Match[str]) -> str:
-    player.need_packets()
-    sent = sum(figures.sent for *_, figures in player.background.look())
-    if not sent:
-        raise NotSo("no packet has been counted yet")
-    if lost := player.background.lost():
-        raise NotSo("\n".join([f"{lost} of {sent} packets lost", *player.background.outages()]))
-    return f"{sent} packets"
-
-
-@says(r"no flow was cut for (?P<ms>\d+) ms")
-def _no_long_gap(player: Player, match: re.Match[str]) -> str:
-    player.need_packets()
-    longest = max((figures.gap_ms for *_, figures in player.background.look()), default=0.0)
-    if longest >= int(match["ms"]):
-        raise NotSo("\n".join([f"cut for {longest:.0f} ms", *player.background.outages()]))
-    return f"{longest:.0f} ms at the longest"
