@@ -10,9 +10,9 @@ from itertools import permutations
 import pytest
 from podway_lab.fabric.counting import PacketCount, count_packets
 from podway_lab.fabric.fabric import Fabric
-from podway_lab.fabric.host import Machine
+from podway_lab.fabric.host import Endpoint
 from podway_lab.fabric.namespace import Namespace, new_namespace
-from podway_lab.fabric.probes import exchange, ping, refusal
+from podway_lab.fabric.probes import exchange, ping, who_refuses
 from podway_lab.fabric.sweep import matrix, sweep
 
 from tests.lab.handmade import address, block, eventually
@@ -153,15 +153,15 @@ def test_a_pod_learns_of_a_narrower_way_out_of_the_vpc(planes: Planes) -> None:
             assert eventually(lambda: asking.getsockopt(socket.SOL_IP, IP_MTU) == 1500)
 
 
-def places(planes: Planes) -> dict[str, Machine]:
+def places(planes: Planes) -> dict[str, Endpoint]:
     """A place of each kind to ask from: pods and nodes, of the forwarder, the own subnet and another."""
-    found: dict[str, Machine] = {f"node {name}": planes.hosts[name] for name in ("a1", "a2", "b1", "b2")}
+    found: dict[str, Endpoint] = {f"node {name}": planes.hosts[name] for name in ("a1", "a2", "b1", "b2")}
     return found | {f"pod on {name}": planes.pods[name] for name in ("a1", "a2", "b1", "b2")}
 
 
-def refusals(asking: dict[str, Machine], goal: str) -> dict[str, str | None]:
+def refusals(asking: dict[str, Endpoint], goal: str) -> dict[str, str | None]:
     """Who says "unreachable" to each, well before a neighbour's silence would (3 s)."""
-    return {name: refusal(place, goal, timeout=2) for name, place in asking.items()}
+    return {name: who_refuses(place, goal, timeout=2) for name, place in asking.items()}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from podway_lab.deployed.emulator import Emulated
 from podway_lab.deployed.sam import Built, NotEquipped, build, find_tools
-from podway_lab.fabric.scratch import sweep
+from podway_lab.fabric.scratch import remove_dead
 from podway_lab.lab import CHECKOUT, Lab, LabPlan, SubnetPlan
 from podway_lab.machines import wait_until
 from podway_lab.region.changes import RouteWritten
@@ -148,7 +148,7 @@ CRASHING = """
 import os, signal, sys
 from pathlib import Path
 from podway_lab.deployed.sam import build, find_tools
-from podway_lab.fabric.scratch import sweep
+from podway_lab.fabric.scratch import remove_dead
 from podway_lab.lab import CHECKOUT, Lab
 from tests.lab.test_deployed import PLAN, writing_below
 with Lab(PLAN, with_fabric=False, deployed=build(CHECKOUT, find_tools(CHECKOUT))) as lab:
@@ -177,7 +177,7 @@ def test_a_crashed_labs_processes_go_with_it_and_its_files_with_the_next_lab(
     assert int(crashed.stdout) > 1, crashed.stderr
     assert wait_until(lambda: not writing_below(tmp_path), timeout=limits.PATIENCE_SECONDS)
     assert list(tmp_path.glob("podway-lab-*"))
-    sweep(tmp_path)
+    remove_dead(tmp_path)
     assert not list(tmp_path.glob("podway-lab-*"))
 
 

@@ -19,7 +19,7 @@ from podway_lab.fabric.cni import CniFailed
 from podway_lab.fabric.entry import NoNamespaces
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host
-from podway_lab.fabric.namespace import CommandFailed, Namespace, new_namespace
+from podway_lab.fabric.namespace import Namespace, ToolFailed, new_namespace
 from podway_lab.fabric.probes import ping
 from podway_lab.fabric.scratch import Scratch
 
@@ -277,7 +277,7 @@ def test_what_a_plugin_declares_reaches_it(cluster: Cluster) -> None:
 
 
 def test_a_refused_command_says_what_was_asked_and_why(fabric: Fabric) -> None:
-    with pytest.raises(CommandFailed, match=r"(?s)Cannot find device.*link set nowhere up"):
+    with pytest.raises(ToolFailed, match=r"(?s)Cannot find device.*link set nowhere up"):
         fabric.home.ip("link set nowhere up")
 
 

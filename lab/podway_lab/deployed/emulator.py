@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podway_lab.stack.functions import Event, Ran
+from podway_lab.stack.functions import Payload, Ran
 from podway_lab.stack.template import FunctionSpec
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
@@ -113,7 +113,7 @@ class Emulated:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def run(self, event: Event) -> Ran:
+    def run(self, event: Payload) -> Ran:
         """Run the handler on *event*.
 
         An answer stands, whatever it says. Only an emulator that died without one gets the event again.

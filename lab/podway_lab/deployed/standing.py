@@ -10,7 +10,7 @@ from typing import Any
 from moto.awslambda.models import lambda_backends
 
 from podway_lab.stack.deploy import client
-from podway_lab.stack.template import FunctionSpec, Place, Rule, SourceMapping, Target, seconds_of
+from podway_lab.stack.template import FunctionSpec, Place, Rule, RuleTarget, SourceMapping, seconds_of
 
 _FUNCTION = "AWS::Lambda::Function"
 _QUEUE = "AWS::SQS::Queue"
@@ -89,8 +89,8 @@ class StandingStack:
             targets=tuple(map(self._target, events.list_targets_by_rule(Rule=physical)["Targets"])),
         )
 
-    def _target(self, target: Mapping[str, Any]) -> Target:
-        return Target(
+    def _target(self, target: Mapping[str, Any]) -> RuleTarget:
+        return RuleTarget(
             arn=target["Arn"],
             function=self._function_at(target["Arn"]) if ":lambda:" in target["Arn"] else "",
             group=target.get("SqsParameters", {}).get("MessageGroupId", ""),

@@ -15,7 +15,7 @@ class PacketCount:
     """How many packets that match an nftables expression have entered since it was made."""
 
     def __init__(self, namespace: Namespace, expression: str, *, hook: str = "prerouting") -> None:
-        """Count from now on. Raises CommandFailed when *expression* is none."""
+        """Count from now on. Raises ToolFailed when *expression* is none."""
         self._namespace = namespace
         self._table = f"lab_count{next(_numbers)}"
         namespace.nft(

@@ -15,7 +15,7 @@ from podway_lab.fabric.namespace import (
     ADMIN_PATH,
     CLONE_NEWNET,
     CLONE_NEWUSER,
-    CommandFailed,
+    ToolFailed,
     new_namespace,
     this_namespace,
     unshare,
@@ -174,6 +174,6 @@ def _try_out() -> str:
             trial.tool("iptables-nft-restore", "--noflush", text=KEEP_TTL)
     except OSError as error:
         return f"the kernel refuses a network namespace: {error.strerror}"
-    except CommandFailed as error:
+    except ToolFailed as error:
         return f"the kernel lacks something that the fabric needs: {error}"
     return ""

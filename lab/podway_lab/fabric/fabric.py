@@ -37,7 +37,7 @@ class Fabric:
         *crowded*: there will be some thirty hosts or more, which must be told of their neighbours; a dead
         one's silence is then all that tells of it, without errors of address resolution.
 
-        Raises CommandFailed or OSError where the kernel lacks something; see `entry` for asking first.
+        Raises ToolFailed or OSError where the kernel lacks something; see `entry` for asking first.
         """
         self.home = home or this_namespace()
         self.hosts: dict[str, Host] = {}

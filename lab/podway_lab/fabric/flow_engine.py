@@ -39,7 +39,7 @@ SEQUENCE = struct.Struct("!Q")
 
 
 @dataclass(slots=True)
-class Flow:
+class _Flow:
     """One stream of numbered packets; *sent_at* and *seen* are indexed by the number."""
 
     sender: socket.socket
@@ -114,7 +114,7 @@ class Engine:
     """All flows, by the number that their starter gave them."""
 
     control: socket.socket
-    flows: dict[int, Flow] = field(default_factory=dict)
+    flows: dict[int, _Flow] = field(default_factory=dict)
 
     def run(self) -> None:
         """Work until the other side closes the control socket."""
@@ -149,7 +149,7 @@ class Engine:
             sender, receiver = (socket.socket(fileno=descriptor) for descriptor in descriptors)
             receiver.setblocking(False)
             target = (order["address"], receiver.getsockname()[1])
-            self.flows[order["flow"]] = Flow(sender, receiver, target, order["rate"], now)
+            self.flows[order["flow"]] = _Flow(sender, receiver, target, order["rate"], now)
         elif order["do"] == "stop":
             self.flows[order["flow"]].ended = now
         else:

@@ -180,7 +180,7 @@ class Host(Namespace):
         super().close()
 
 
-Machine: TypeAlias = Host | Pod
+Endpoint: TypeAlias = Host | Pod
 """What has an address and can send."""
 
 

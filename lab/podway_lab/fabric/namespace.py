@@ -27,13 +27,13 @@ CLONE_NEWNET = 0x40000000
 ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
 """Where ``ip``, ``nft`` and the plugins' own tools are; an ordinary user's PATH may lack sbin."""
 
-Result = TypeVar("Result")
-Stream: TypeAlias = int | IO[bytes] | None
+_Result = TypeVar("_Result")
+_Stdio: TypeAlias = int | IO[bytes] | None
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class CommandFailed(Exception):
+class ToolFailed(Exception):
     """A command of the fabric's own (``ip``, ``nft``) was refused: what was asked, and its answer."""
 
 
@@ -110,10 +110,10 @@ class Namespace:
         """A path under which other processes of the same user can open the namespace."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
-    def call(self, work: Callable[[], Result]) -> Result:
+    def call(self, work: Callable[[], _Result]) -> _Result:
         """What *work* returns, done inside; it must be short, for everybody shares the mover."""
 
-        def inside() -> Result:
+        def inside() -> _Result:
             setns(self.descriptor)
             return work()
 
@@ -146,9 +146,9 @@ class Namespace:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        stdin: Stream = subprocess.DEVNULL,
-        stdout: Stream = None,
-        stderr: Stream = None,
+        stdin: _Stdio = subprocess.DEVNULL,
+        stdout: _Stdio = None,
+        stderr: _Stdio = None,
         pass_fds: Sequence[int] = (),
     ) -> Process:
         """Start a process inside that dies with us, even if we are killed, and with the namespace.
@@ -194,19 +194,19 @@ class Namespace:
         )
 
     def tool(self, *argv: str, text: str = "") -> str:
-        """The output of one of the fabric's own commands. Raises CommandFailed with its complaint."""
+        """The output of one of the fabric's own commands. Raises ToolFailed with its complaint."""
         done = self.run(argv, text=text, env={"PATH": ADMIN_PATH, "LC_ALL": "C"})
         if done.returncode:
-            raise CommandFailed(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}\n{text[:2000]}")
+            raise ToolFailed(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}\n{text[:2000]}")
         return done.stdout
 
     def ip(self, *lines: str) -> None:
-        """Run ``ip`` commands, one process for all. Raises CommandFailed at the first refused."""
+        """Run ``ip`` commands, one process for all. Raises ToolFailed at the first refused."""
         if lines:
             self.tool("ip", "-batch", "-", text="\n".join(lines) + "\n")
 
     def nft(self, script: str) -> None:
-        """Apply an nftables script as one transaction. Raises CommandFailed."""
+        """Apply an nftables script as one transaction. Raises ToolFailed."""
         self.tool("nft", "-f", "-", text=script)
 
     def __enter__(self) -> Self:

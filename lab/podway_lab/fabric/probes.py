@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TypeAlias
 
-from podway_lab.fabric.host import Machine
+from podway_lab.fabric.host import Endpoint
 from podway_lab.fabric.namespace import Namespace
 
 PORT_UNREACHABLE = 3
@@ -30,7 +30,7 @@ EXTENDED_ERROR = struct.Struct("=IBBBBII4x4s")
 TRACE_PORT = 20000
 """Below the ports that the kernel hands out (32768 on), where traceroute's own 33434 lies."""
 
-Answer: TypeAlias = tuple[str | None, int]
+_Answer: TypeAlias = tuple[str | None, int]
 
 _identifiers = itertools.count(os.getpid())
 
@@ -155,7 +155,7 @@ def trace(source: Namespace, address: str, *, longest: int = 12, timeout: float 
     All go out at once; who does not answer within *timeout* seconds is None. Hops after the first
     final word (the goal's, or somebody's "unreachable") are left out, and so are Nones at the end.
     """
-    answers: dict[int, Answer] = {}
+    answers: dict[int, _Answer] = {}
     probes = {hop: _send_probe(source, address, hop) for hop in range(1, longest + 1)}
     try:
         until = time.monotonic() + timeout
@@ -182,7 +182,7 @@ def _send_probe(source: Namespace, address: str, hop: int) -> socket.socket:
     return probe
 
 
-def _answer(probe: socket.socket) -> Answer:
+def _answer(probe: socket.socket) -> _Answer:
     """Who complained about the probe, and the ICMP type of the complaint."""
     return _complaint(probe)[:2]
 
@@ -195,12 +195,12 @@ def _complaint(probe: socket.socket) -> tuple[str | None, int, int]:
     return (socket.inet_ntoa(offender) if origin == FROM_ICMP else None, kind, code)
 
 
-def _final(answers: dict[int, Answer]) -> int:
+def _final(answers: dict[int, _Answer]) -> int:
     """The first hop that had a final word; 0 for none."""
     return min((hop for hop, (_, kind) in answers.items() if kind != TIME_EXCEEDED), default=0)
 
 
-def _is_complete(answers: dict[int, Answer], longest: int) -> bool:
+def _is_complete(answers: dict[int, _Answer], longest: int) -> bool:
     last = _final(answers) or longest
     return all(hop in answers for hop in range(1, last + 1))
 
@@ -218,10 +218,10 @@ ITSELF = "itself"
 """Who refuses when the sender's own kernel has no way."""
 
 
-def refusal(source: Namespace, address: str, *, timeout: float = 1.0) -> str | None:
+def who_refuses(source: Namespace, address: str, *, timeout: float = 1.0) -> str | None:
     """Who tells *source* that *address* is unreachable; None for a silence of *timeout* seconds.
 
-    A port that is closed is no refusal: its host was reached.
+    A port that is closed is no who_refuses: its host was reached.
     """
     with source.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
@@ -250,7 +250,7 @@ class Exchange:
         return self.echoed == self.size and not self.error
 
 
-def exchange(source: Namespace, target: Machine, *, size: int = 100_000, timeout: float = 3.0) -> Exchange:
+def exchange(source: Namespace, target: Endpoint, *, size: int = 100_000, timeout: float = 3.0) -> Exchange:
     """Connect from *source* to *target* over TCP and have *size* bytes sent back."""
     began = time.monotonic()
     echoed, error = b"", ""

@@ -17,7 +17,7 @@ class Scratch:
 
     def __init__(self) -> None:
         parent = Path(tempfile.gettempdir())
-        sweep(parent)
+        remove_dead(parent)
         fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
         self._lock = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -31,7 +31,7 @@ class Scratch:
             self._lock = -1
 
 
-def sweep(parent: Path) -> None:
+def remove_dead(parent: Path) -> None:
     """Remove the folders of labs that ended without doing so: nobody holds their lock."""
     for path in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or just removed by its owner

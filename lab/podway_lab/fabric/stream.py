@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podway_lab.fabric.counting import count_packets, count_sent
-from podway_lab.fabric.host import Machine
+from podway_lab.fabric.host import Endpoint
 
 ENGINE = Path(__file__).with_name("stream_engine.py")
 
@@ -22,7 +22,7 @@ class Stream:
     repeated: int
 
 
-def stream(source: Machine, target: Machine, *, seconds: float) -> Stream:
+def stream(source: Endpoint, target: Endpoint, *, seconds: float) -> Stream:
     """Send from *source* to *target* for so long. Counted are the kernel's packets, large ones as one."""
     with source_engine(target, "receive", target.address) as receiver:
         assert receiver.stdout is not None
@@ -37,6 +37,6 @@ def stream(source: Machine, target: Machine, *, seconds: float) -> Stream:
     return Stream(int(size) * 8 / float(duration), lost, int(repeated))
 
 
-def source_engine(machine: Machine, *arguments: str) -> subprocess.Popen[bytes]:
+def source_engine(machine: Endpoint, *arguments: str) -> subprocess.Popen[bytes]:
     """An end of the stream, in the machine's namespace."""
     return machine.popen([sys.executable, "-ES", ENGINE, *arguments], stdout=subprocess.PIPE)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from podway_lab.fabric.host import Machine
+from podway_lab.fabric.host import Endpoint
 from podway_lab.fabric.probes import wait_for
 
 TTL = 64
@@ -39,7 +39,7 @@ class Heard:
         return self.forwarded - 2
 
 
-def sweep(machines: Mapping[str, Machine]) -> dict[tuple[str, str], Heard | None]:
+def sweep(machines: Mapping[str, Endpoint]) -> dict[tuple[str, str], Heard | None]:
     """Per ordered pair of names what arrived; None for nothing."""
     names = sorted(machines)
     found: dict[tuple[str, str], Heard | None] = dict.fromkeys(itertools.permutations(names, 2))
@@ -99,7 +99,7 @@ class _Listener:
         return 1
 
 
-def _socket_of(machine: Machine) -> socket.socket:
+def _socket_of(machine: Endpoint) -> socket.socket:
     sock = machine.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     sock.setsockopt(socket.SOL_IP, socket.IP_TTL, TTL)

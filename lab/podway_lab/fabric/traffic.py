@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from podway_lab.fabric.host import Machine
+from podway_lab.fabric.host import Endpoint
 from podway_lab.fabric.namespace import Namespace, new_namespace
 
 SO_RCVBUFFORCE = 33
@@ -49,8 +49,8 @@ class Flow:
     """A flow under way."""
 
     number: int
-    source: Machine
-    target: Machine
+    source: Endpoint
+    target: Endpoint
     traffic: Traffic
 
     def look(self) -> Figures:
@@ -86,7 +86,7 @@ class Traffic:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, source: Machine, target: Machine, *, rate: float = 1000) -> Flow:
+    def start(self, source: Endpoint, target: Endpoint, *, rate: float = 1000) -> Flow:
         """Send *rate* small packets a second from *source* to *target*'s address, until stopped."""
         with _socket_of(source) as sender, _socket_of(target) as receiver, self._lock:
             flow = Flow(next(self._numbers), source, target, self)

@@ -13,7 +13,7 @@ from podway_lab.region.filters import Values, page, select
 from podway_lab.region.operation import Answer, Operations, Request
 from podway_lab.region.state import Tags
 
-OPERATIONS = Operations()
+INSTANCE_TYPE_OPERATIONS = Operations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ TYPES: Mapping[str, InstanceType] = {
 _FILTERS: Mapping[str, Values] = {"instance-type": lambda kind: [kind.id]}
 
 
-@OPERATIONS.models("DescribeInstanceTypes", "InstanceTypes", "Filters", "MaxResults", "NextToken")
+@INSTANCE_TYPE_OPERATIONS.models(
+    "DescribeInstanceTypes", "InstanceTypes", "Filters", "MaxResults", "NextToken"
+)
 def describe_instance_types(request: Request) -> Answer:
     """Without names, all of them, a hundred a page."""
     wanted = request.given.get("InstanceTypes", list(TYPES))

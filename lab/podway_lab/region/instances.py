@@ -18,7 +18,7 @@ from podway_lab.region.interfaces import addresses, brief, create_interface, del
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import Instance, Subnet
 
-OPERATIONS = Operations()
+INSTANCE_OPERATIONS = Operations()
 
 _CODES = {
     "pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80,
@@ -26,7 +26,7 @@ _CODES = {
 _NEXT = {"pending": "running", "stopping": "stopped", "shutting-down": "terminated"}
 
 
-def enter(request: Request, identity: str, state: str, *, reason: str = "") -> Instance:
+def change_state(request: Request, identity: str, state: str, *, reason: str = "") -> Instance:
     """Puts an instance into *state*, plans the next one, and tells it."""
     before = request.state.instances[identity]
     after = replace(before, state=state, due=None, reason=reason or before.reason)
@@ -67,13 +67,13 @@ def settle(request: Request, identities: Iterable[str]) -> None:
     for identity in identities:
         instance = request.find(state.instances, "InvalidInstanceID", identity)
         if instance.state in _NEXT:
-            enter(request, identity, _NEXT[instance.state])
+            change_state(request, identity, _NEXT[instance.state])
         elif instance.terminated is not None:
             del state.instances[identity]
             state.restless -= {identity}
 
 
-@OPERATIONS.models(
+@INSTANCE_OPERATIONS.models(
     "RunInstances",
     "ImageId",
     "InstanceType",
@@ -143,7 +143,7 @@ def _launch(request: Request, reservation: str, subnet: Subnet, address: str) ->
         client_token=request.given.get("ClientToken", ""),
         tags=request.tags_for("instance"),
     )
-    return enter(request, identity, "pending")
+    return change_state(request, identity, "pending")
 
 
 def _reservation(request: Request, instances: list[Instance]) -> Answer:
@@ -155,18 +155,21 @@ def _reservation(request: Request, instances: list[Instance]) -> Answer:
     }
 
 
-@OPERATIONS.models("StartInstances", "InstanceIds")
+@INSTANCE_OPERATIONS.models("StartInstances", "InstanceIds")
 def start_instances(request: Request) -> Answer:
     """From stopped, with its address, interface and disk; a running one stays as it is."""
     instances = _named(request, may={"stopped", "running", "pending"}, verb="started")
     changes = [
-        _moved(instance, enter(request, instance.id, "pending") if instance.state == "stopped" else instance)
+        _moved(
+            instance,
+            change_state(request, instance.id, "pending") if instance.state == "stopped" else instance,
+        )
         for instance in instances
     ]
     return {"StartingInstances": changes}
 
 
-@OPERATIONS.models("StopInstances", "InstanceIds", "Force")
+@INSTANCE_OPERATIONS.models("StopInstances", "InstanceIds", "Force")
 def stop_instances(request: Request) -> Answer:
     """From running; a one-time Spot instance cannot be stopped."""
     instances = _named(request, may={"running", "stopping", "stopped"}, verb="stopped")
@@ -182,7 +185,7 @@ def stop_instances(request: Request) -> Answer:
     changes = [
         _moved(
             instance,
-            enter(request, instance.id, "stopping", reason=reason)
+            change_state(request, instance.id, "stopping", reason=reason)
             if instance.state == "running"
             else instance,
         )
@@ -191,7 +194,7 @@ def stop_instances(request: Request) -> Answer:
     return {"StoppingInstances": changes}
 
 
-@OPERATIONS.models("TerminateInstances", "InstanceIds")
+@INSTANCE_OPERATIONS.models("TerminateInstances", "InstanceIds")
 def terminate_instances(request: Request) -> Answer:
     """From any state, as often as you like."""
     reason = f"User initiated ({request.at:%Y-%m-%d %H:%M:%S} GMT)"
@@ -199,7 +202,7 @@ def terminate_instances(request: Request) -> Answer:
     for instance in _named(request, may=set(_CODES), verb="terminated"):
         after = instance
         if instance.state not in {"shutting-down", "terminated"}:
-            after = enter(request, instance.id, "shutting-down", reason=reason)
+            after = change_state(request, instance.id, "shutting-down", reason=reason)
         changes.append(_moved(instance, after))
     return {"TerminatingInstances": changes}
 
@@ -248,7 +251,7 @@ def _filters(request: Request) -> Mapping[str, Values]:
     }
 
 
-@OPERATIONS.models("DescribeInstances", "InstanceIds", "Filters", "MaxResults", "NextToken")
+@INSTANCE_OPERATIONS.models("DescribeInstances", "InstanceIds", "Filters", "MaxResults", "NextToken")
 def describe_instances(request: Request) -> Answer:
     """By reservation; a page holds so many instances. Terminated ones are listed for a while."""
     if request.given.get("InstanceIds") and "MaxResults" in request.given:

@@ -13,7 +13,7 @@ from podway_lab.region.filters import Values, page, select
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import Interface, Subnet
 
-OPERATIONS = Operations()
+INTERFACE_OPERATIONS = Operations()
 
 _FIRST_FREE = 4
 """The network address, the router, the resolver and one more belong to AWS, like the last one."""
@@ -98,7 +98,7 @@ def set_source_dest_check(request: Request, interface: Interface) -> None:
     )
 
 
-@OPERATIONS.models("ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "SourceDestCheck")
+@INTERFACE_OPERATIONS.models("ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "SourceDestCheck")
 def modify_network_interface_attribute(request: Request) -> Answer:
     interface = request.find(
         request.state.interfaces, "InvalidNetworkInterfaceID", request.given["NetworkInterfaceId"]
@@ -107,7 +107,7 @@ def modify_network_interface_attribute(request: Request) -> Answer:
     return {}
 
 
-@OPERATIONS.models("ModifyInstanceAttribute", "InstanceId", "SourceDestCheck")
+@INTERFACE_OPERATIONS.models("ModifyInstanceAttribute", "InstanceId", "SourceDestCheck")
 def modify_instance_attribute(request: Request) -> Answer:
     """Only for an instance with one interface (botocore's text of SourceDestCheck)."""
     state = request.state
@@ -134,7 +134,9 @@ _FILTERS: Mapping[str, Values] = {
 }
 
 
-@OPERATIONS.models("DescribeNetworkInterfaces", "NetworkInterfaceIds", "Filters", "MaxResults", "NextToken")
+@INTERFACE_OPERATIONS.models(
+    "DescribeNetworkInterfaces", "NetworkInterfaceIds", "Filters", "MaxResults", "NextToken"
+)
 def describe_network_interfaces(request: Request) -> Answer:
     named = request.named("NetworkInterfaceIds", request.state.interfaces, "InvalidNetworkInterfaceID")
     shown, more = page(request, select(request, named, _FILTERS))

@@ -31,13 +31,13 @@ from podway_lab.region.refusals import refusal
 from podway_lab.region.state import Route, State
 from podway_lab.region.throttle import Buckets
 
-OPERATIONS: Mapping[str, Operation] = {
-    **network.OPERATIONS,
-    **tables.OPERATIONS,
-    **routes.OPERATIONS,
-    **interfaces.OPERATIONS,
-    **instances.OPERATIONS,
-    **instance_types.OPERATIONS,
+_OPERATIONS: Mapping[str, Operation] = {
+    **network.NETWORK_OPERATIONS,
+    **tables.TABLE_OPERATIONS,
+    **routes.ROUTE_OPERATIONS,
+    **interfaces.INTERFACE_OPERATIONS,
+    **instances.INSTANCE_OPERATIONS,
+    **instance_types.INSTANCE_TYPE_OPERATIONS,
 }
 Listener = Callable[[Change], None]
 AWS = "aws"
@@ -93,7 +93,7 @@ class StrictEC2:
         """Answers one call whose parameters have the types of botocore's model. Raises ClientError."""
         action = f"ec2:{operation}"
         with self.calls.entry(caller, action, given), self.faults.around(action, caller) as age:
-            known = OPERATIONS.get(operation)
+            known = _OPERATIONS.get(operation)
             if known is None:
                 raise refusal(operation, "UnsupportedOperation", f"The lab has no {operation}")
             if unknown := given.keys() - known.parameters - {"ClientToken"}:

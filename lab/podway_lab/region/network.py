@@ -22,7 +22,7 @@ from podway_lab.region.interfaces import count_free
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import LOCAL, Association, Gateway, Route, State, Subnet, Table, Vpc
 
-OPERATIONS = Operations()
+NETWORK_OPERATIONS = Operations()
 
 
 def canonical(request: Request, text: str, parameter: str) -> Prefix:
@@ -36,7 +36,7 @@ def canonical(request: Request, text: str, parameter: str) -> Prefix:
         ) from None
 
 
-@OPERATIONS.models("CreateVpc", "CidrBlock", "TagSpecifications")
+@NETWORK_OPERATIONS.models("CreateVpc", "CidrBlock", "TagSpecifications")
 def create_vpc(request: Request) -> Answer:
     """A VPC, with its main route table holding the local route."""
     state = request.state
@@ -59,7 +59,7 @@ def local_route(cidr: Prefix) -> Route:
     return Route(cidr, LOCAL, "CreateRouteTable")
 
 
-@OPERATIONS.models("AssociateVpcCidrBlock", "VpcId", "CidrBlock", "AmazonProvidedIpv6CidrBlock")
+@NETWORK_OPERATIONS.models("AssociateVpcCidrBlock", "VpcId", "CidrBlock", "AmazonProvidedIpv6CidrBlock")
 def associate_vpc_cidr_block(request: Request) -> Answer:
     """One more block for a VPC, and its local route in every table.
 
@@ -107,7 +107,7 @@ def counted(table: Table, family: int) -> int:
     return sum(1 for route in table.routes.values() if route.counts and route.family == family)
 
 
-@OPERATIONS.models("CreateSubnet", "VpcId", "CidrBlock", "AvailabilityZone", "TagSpecifications")
+@NETWORK_OPERATIONS.models("CreateSubnet", "VpcId", "CidrBlock", "AvailabilityZone", "TagSpecifications")
 def create_subnet(request: Request) -> Answer:
     state = request.state
     vpc = request.find(state.vpcs, "InvalidVpcID", request.given["VpcId"])
@@ -126,7 +126,7 @@ def create_subnet(request: Request) -> Answer:
     return {"Subnet": _shown_subnet(subnet, request)}
 
 
-@OPERATIONS.models("CreateInternetGateway", "TagSpecifications")
+@NETWORK_OPERATIONS.models("CreateInternetGateway", "TagSpecifications")
 def create_internet_gateway(request: Request) -> Answer:
     gateway = Gateway(request.state.new_id("igw"), tags=request.tags_for("internet-gateway"))
     request.state.gateways[gateway.id] = gateway
@@ -140,7 +140,7 @@ def create_internet_gateway(request: Request) -> Answer:
     }
 
 
-@OPERATIONS.models("AttachInternetGateway", "InternetGatewayId", "VpcId")
+@NETWORK_OPERATIONS.models("AttachInternetGateway", "InternetGatewayId", "VpcId")
 def attach_internet_gateway(request: Request) -> Answer:
     state = request.state
     gateway = request.find(state.gateways, "InvalidInternetGatewayID", request.given["InternetGatewayId"])
@@ -159,7 +159,7 @@ _VPC_FILTERS: Mapping[str, Values] = {
 }
 
 
-@OPERATIONS.models("DescribeVpcs", "VpcIds", "Filters", "MaxResults", "NextToken")
+@NETWORK_OPERATIONS.models("DescribeVpcs", "VpcIds", "Filters", "MaxResults", "NextToken")
 def describe_vpcs(request: Request) -> Answer:
     named = request.named("VpcIds", request.state.vpcs, "InvalidVpcID")
     shown, more = page(request, select(request, named, _VPC_FILTERS))
@@ -175,14 +175,14 @@ _SUBNET_FILTERS: Mapping[str, Values] = {
 }
 
 
-@OPERATIONS.models("DescribeSubnets", "SubnetIds", "Filters", "MaxResults", "NextToken")
+@NETWORK_OPERATIONS.models("DescribeSubnets", "SubnetIds", "Filters", "MaxResults", "NextToken")
 def describe_subnets(request: Request) -> Answer:
     named = request.named("SubnetIds", request.state.subnets, "InvalidSubnetID")
     shown, more = page(request, select(request, named, _SUBNET_FILTERS))
     return {"Subnets": [_shown_subnet(subnet, request) for subnet in shown], **more}
 
 
-@OPERATIONS.models("CreateTags", "Resources", "Tags")
+@NETWORK_OPERATIONS.models("CreateTags", "Resources", "Tags")
 def create_tags(request: Request) -> Answer:
     """Tags are merged; all resources must exist."""
     added = {tag["Key"]: tag.get("Value", "") for tag in request.given["Tags"]}
@@ -191,7 +191,7 @@ def create_tags(request: Request) -> Answer:
     return {}
 
 
-@OPERATIONS.models("DeleteTags", "Resources", "Tags")
+@NETWORK_OPERATIONS.models("DeleteTags", "Resources", "Tags")
 def delete_tags(request: Request) -> Answer:
     """A tag given with a value goes only if it has that value; without Tags all of them go."""
     wanted = request.given.get("Tags")

@@ -16,7 +16,7 @@ from podway_lab.region.operation import Answer, Operations, Request
 from podway_lab.region.state import Interface, Route, Table, Target
 from podway_lab.region.tables import find_table
 
-OPERATIONS = Operations()
+ROUTE_OPERATIONS = Operations()
 
 _DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
 _MODELLED_TARGETS = ("GatewayId", "InstanceId", "NetworkInterfaceId")
@@ -36,7 +36,7 @@ _TARGETS = (
 _FORBIDDEN = (Prefix.parse("169.254.168.0/22"), Prefix.parse("fd00:ec2::/32"))
 
 
-@OPERATIONS.models("CreateRoute", "RouteTableId", *_DESTINATIONS, *_TARGETS)
+@ROUTE_OPERATIONS.models("CreateRoute", "RouteTableId", *_DESTINATIONS, *_TARGETS)
 def create_route(request: Request) -> Answer:
     table = find_table(request)
     destination = _destination(request)
@@ -51,7 +51,7 @@ def create_route(request: Request) -> Answer:
     return {"Return": True}
 
 
-@OPERATIONS.models("ReplaceRoute", "RouteTableId", *_DESTINATIONS, *_TARGETS)
+@ROUTE_OPERATIONS.models("ReplaceRoute", "RouteTableId", *_DESTINATIONS, *_TARGETS)
 def replace_route(request: Request) -> Answer:
     """The destination must be spelt as it stands in the table: nothing is made canonical here."""
     table = find_table(request)
@@ -72,7 +72,7 @@ def replace_route(request: Request) -> Answer:
     return {}
 
 
-@OPERATIONS.models("DeleteRoute", "RouteTableId", *_DESTINATIONS)
+@ROUTE_OPERATIONS.models("DeleteRoute", "RouteTableId", *_DESTINATIONS)
 def delete_route(request: Request) -> Answer:
     table = find_table(request)
     before = _existing(request, table)

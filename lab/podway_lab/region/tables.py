@@ -14,10 +14,10 @@ from podway_lab.region.network import local_route
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
 from podway_lab.region.state import Association, Route, State, Table
 
-OPERATIONS = Operations()
+TABLE_OPERATIONS = Operations()
 
 
-@OPERATIONS.models("CreateRouteTable", "VpcId", "TagSpecifications")
+@TABLE_OPERATIONS.models("CreateRouteTable", "VpcId", "TagSpecifications")
 def create_route_table(request: Request) -> Answer:
     """A table that steers nothing yet and holds the VPC's local routes."""
     state = request.state
@@ -29,7 +29,7 @@ def create_route_table(request: Request) -> Answer:
     return {"RouteTable": shown_table(table, request)}
 
 
-@OPERATIONS.models("DeleteRouteTable", "RouteTableId")
+@TABLE_OPERATIONS.models("DeleteRouteTable", "RouteTableId")
 def delete_route_table(request: Request) -> Answer:
     """Refused while it steers anything."""
     table = find_table(request)
@@ -52,7 +52,7 @@ def associations_of(state: State, table: str) -> list[Association]:
     return [association for association in state.associations.values() if association.table == table]
 
 
-@OPERATIONS.models("AssociateRouteTable", "RouteTableId", "SubnetId", "GatewayId")
+@TABLE_OPERATIONS.models("AssociateRouteTable", "RouteTableId", "SubnetId", "GatewayId")
 def associate_route_table(request: Request) -> Answer:
     """Gives one subnet or one internet gateway its own table."""
     state = request.state
@@ -110,7 +110,7 @@ def _dissociate(request: Request, association: Association) -> None:
     )
 
 
-@OPERATIONS.models("DisassociateRouteTable", "AssociationId")
+@TABLE_OPERATIONS.models("DisassociateRouteTable", "AssociationId")
 def disassociate_route_table(request: Request) -> Answer:
     """The subnet falls back to the main table, whose own association cannot be removed."""
     association = _find_association(request)
@@ -123,7 +123,7 @@ def disassociate_route_table(request: Request) -> Answer:
     return {}
 
 
-@OPERATIONS.models("ReplaceRouteTableAssociation", "AssociationId", "RouteTableId")
+@TABLE_OPERATIONS.models("ReplaceRouteTableAssociation", "AssociationId", "RouteTableId")
 def replace_route_table_association(request: Request) -> Answer:
     """Gives what an association steers to another table, under a new id; makes it main if it was."""
     state = request.state
@@ -186,7 +186,7 @@ LARGEST_PAGE = 100
 """Tables per page: MaxResults is 5 to 100 (botocore's model of DescribeRouteTables)."""
 
 
-@OPERATIONS.models("DescribeRouteTables", "RouteTableIds", "Filters", "MaxResults", "NextToken")
+@TABLE_OPERATIONS.models("DescribeRouteTables", "RouteTableIds", "Filters", "MaxResults", "NextToken")
 def describe_route_tables(request: Request) -> Answer:
     named = request.named("RouteTableIds", request.state.tables, "InvalidRouteTableID")
     shown, more = page(request, select(request, named, _filters(request)), largest=LARGEST_PAGE)

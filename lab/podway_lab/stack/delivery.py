@@ -20,10 +20,10 @@ from typing import Any, Self
 from podway_lab.region.events import Stamps, scheduled
 from podway_lab.stack.courier import Courier
 from podway_lab.stack.deploy import Standing, client
-from podway_lab.stack.functions import Event, FunctionHost, Hosting, Invocation, InvocationLog
+from podway_lab.stack.functions import FunctionHost, Hosting, Invocation, InvocationLog, Payload
 from podway_lab.stack.patterns import Pattern
 from podway_lab.stack.pollers import Poller, QueuePoller, StreamPoller
-from podway_lab.stack.template import FunctionSpec, Rule, SourceMapping, Target
+from podway_lab.stack.template import FunctionSpec, Rule, RuleTarget, SourceMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Delivery:
         self.log = InvocationLog()
         self.fired: Counter[str] = Counter()
         """How often each kind of mischief happened."""
-        self.dead: list[tuple[Event, Invocation]] = []
+        self.dead: list[tuple[Payload, Invocation]] = []
         """What failed for good, with its last run; it also lies in the failure queue."""
         self.stack = stack
         self._hosting = hosting
@@ -126,7 +126,7 @@ class Delivery:
 
     def put(self, event: Mapping[str, Any]) -> int:
         """Sends *event* to the targets of every rule that matches it; the number of those targets."""
-        known: Event = json.loads(json.dumps(event))
+        known: Payload = json.loads(json.dumps(event))
         targets = [
             target for rule, pattern in self._rules if pattern.matches(known) for target in rule.targets
         ]
@@ -138,7 +138,7 @@ class Delivery:
         """What ran, oldest first: of all functions, or of one by its name in the template."""
         return self.log.entries(function)
 
-    def invoke(self, function: str, event: Event) -> Invocation:
+    def invoke(self, function: str, event: Payload) -> Invocation:
         """Runs one function on *event*, past all rules, and waits for it."""
         return self._functions[function].invoke(event)
 
@@ -155,7 +155,7 @@ class Delivery:
         for clock in self._clocks:
             self._tick(clock.rule)
 
-    def _send(self, event: Event, target: Target) -> None:
+    def _send(self, event: Payload, target: RuleTarget) -> None:
         if self._happens("lose", self._mischief.lose):
             return
         copies = 2 if self._happens("duplicate", self._mischief.duplicate) else 1
@@ -169,7 +169,7 @@ class Delivery:
             self.fired[kind] += happens
             return happens
 
-    def _deliver(self, event: Event, target: Target, delay: float) -> None:
+    def _deliver(self, event: Payload, target: RuleTarget, delay: float) -> None:
         if target.function:
             self._functions[target.function].invoke_later(event, delay=delay)
             return
@@ -184,7 +184,7 @@ class Delivery:
     def _every(self, rule: Rule) -> float:
         return rule.every if self._pace.tick is None else self._pace.tick
 
-    def _bury(self, queue: str, event: Event, last: Invocation) -> None:
+    def _bury(self, queue: str, event: Payload, last: Invocation) -> None:
         """Keeps what failed for good, in the shape of Lambda's destination records."""
         self.dead.append((event, last))
         if not queue:
@@ -232,7 +232,7 @@ class Delivery:
     # ---- parts ---------------------------------------------------------------------------------------
 
     def _host(self, spec: FunctionSpec) -> FunctionHost:
-        def give_up(event: Event, last: Invocation) -> None:
+        def give_up(event: Payload, last: Invocation) -> None:
             self._bury(spec.on_failure, event, last)
 
         return FunctionHost(

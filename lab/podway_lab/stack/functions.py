@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from podway_lab.stack.template import FunctionSpec
 
-Event = dict[str, Any]
+Payload = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Invocation:
     ended: datetime
     error: str = ""
     result: Any = None
-    event: Event = field(default_factory=dict, repr=False)
+    event: Payload = field(default_factory=dict, repr=False)
     printed: str = field(default="", repr=False)
     caller: str = ""
     """Whose calls its calls are, in the region's call log; nobody else calls so while it runs."""
@@ -82,7 +82,7 @@ class Environment(Protocol):
     def stop(self) -> None:
         """End it; the next event starts it anew."""
 
-    def run(self, event: Event) -> Ran:
+    def run(self, event: Payload) -> Ran:
         """Run the handler on *event*; never raises for what a handler does."""
         ...
 
@@ -105,7 +105,7 @@ class Hosting(Protocol):
 class _Job:
     due: float
     number: int
-    event: Event = field(compare=False)
+    event: Payload = field(compare=False)
     attempt: int = field(compare=False, default=1)
     done: Callable[[Invocation], None] | None = field(compare=False, default=None)
 
@@ -123,7 +123,7 @@ class FunctionHost:
         log: InvocationLog,
         *,
         retry_after: tuple[float, ...],
-        give_up: Callable[[Event, Invocation], None],
+        give_up: Callable[[Payload, Invocation], None],
     ) -> None:
         self.spec = spec
         self._environments = tuple(environments)
@@ -170,11 +170,11 @@ class FunctionHost:
             for environment in self._free:
                 environment.stop()
 
-    def invoke_later(self, event: Event, *, delay: float = 0, attempt: int = 1) -> None:
+    def invoke_later(self, event: Payload, *, delay: float = 0, attempt: int = 1) -> None:
         """Runs *event* once *delay* seconds have passed; again after an error, as often as Lambda would."""
         self._add(_Job(time.monotonic() + delay, next(self._numbers), event, attempt))
 
-    def invoke(self, event: Event) -> Invocation:
+    def invoke(self, event: Payload) -> Invocation:
         """Runs *event* when its turn comes, and waits for it. Retrying is up to the caller."""
         finished = threading.Event()
         outcome: list[Invocation] = []

@@ -21,7 +21,7 @@ from podway import bootstrap
 
 from podway_lab.stack import signing
 from podway_lab.stack.deploy import Credentials, Standing
-from podway_lab.stack.functions import Event, Ran
+from podway_lab.stack.functions import Payload, Ran
 from podway_lab.stack.output import InvocationOutput
 from podway_lab.stack.template import FunctionSpec, Place
 
@@ -76,7 +76,7 @@ class InProcess:
         """Everything that was built is built anew by the next event; the process is the lab's."""
         self._host.forget()
 
-    def run(self, event: Event) -> Ran:
+    def run(self, event: Payload) -> Ran:
         begun = time.monotonic()
         self._host.output.begin()
         error, result = self._attempt(event, self._context(begun))
@@ -84,7 +84,7 @@ class InProcess:
             error = f"Task timed out after {self._spec.timeout} seconds"
         return Ran(error, result, self._host.output.end())
 
-    def _attempt(self, event: Event, context: LambdaContext) -> tuple[str, Any]:
+    def _attempt(self, event: Payload, context: LambdaContext) -> tuple[str, Any]:
         """What went wrong, if anything, and what the handler returned."""
         assert self._handler is not None, "start() comes first"
         try:

@@ -11,11 +11,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from podway_lab.stack.functions import Event, FunctionHost, Invocation
+from podway_lab.stack.functions import FunctionHost, Invocation, Payload
 from podway_lab.stack.patterns import Pattern
 from podway_lab.stack.template import Place, SourceMapping
 
-GiveUp = Callable[[str, Event, Invocation], None]
+GiveUp = Callable[[str, Payload, Invocation], None]
 """Told the ARN of the failure queue, the batch that failed for good, and its last run."""
 
 _PATIENCE = 0.5

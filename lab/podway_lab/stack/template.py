@@ -57,7 +57,7 @@ class FunctionSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RuleTarget:
     """Where a rule sends what it matches: a function (its logical name) or a queue (its ARN)."""
 
     arn: str
@@ -75,7 +75,7 @@ class Rule:
     name: str
     pattern: Mapping[str, Any] | None
     every: float
-    targets: tuple[Target, ...]
+    targets: tuple[RuleTarget, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,9 @@ class Template:
             targets=tuple(self._target(target) for target in properties["Targets"]),
         )
 
-    def _target(self, target: Properties) -> Target:
+    def _target(self, target: Properties) -> RuleTarget:
         functions = {self.arn_of(name): name for name in self.names("AWS::Lambda::Function")}
-        return Target(
+        return RuleTarget(
             arn=target["Arn"],
             function=functions.get(target["Arn"], ""),
             group=target.get("SqsParameters", {}).get("MessageGroupId", ""),

@@ -12,7 +12,7 @@ from podway_agent import uninstall
 from podway_agent.kernel import nft
 from podway_agent.kernel.nft import NftFailed, Table
 from podway_lab.fabric.namespace import Namespace, new_namespace
-from podway_lab.fabric.probes import TRACE_PORT, refusal
+from podway_lab.fabric.probes import TRACE_PORT, who_refuses
 
 from tests.integration.agent.node import MAC, Node
 from tests.unit.agent.snapshots import ME, OTHER, SIBLING, member, snapshot
@@ -62,7 +62,7 @@ class Network(NamedTuple):
     def way_in(self, address: str) -> str:
         """Where the node sends what comes in for *address*: to whom on the wire, or it refuses at once."""
         self.vpc.nft("reset counters table netdev seen\n")
-        if refused := refusal(self.vpc, address, timeout=0.3):
+        if refused := who_refuses(self.vpc, address, timeout=0.3):
             assert refused == "10.0.0.10"
         told = json.loads(self.vpc.tool("nft", "-j", "list", "counters", "table", "netdev", "seen"))
         counts = [one["counter"]["packets"] for one in told["nftables"] if "counter" in one]

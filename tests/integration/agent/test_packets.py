@@ -13,7 +13,7 @@ from podway_lab.fabric.cni import CniFailed
 from podway_lab.fabric.counting import count_packets
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.namespace import Namespace
-from podway_lab.fabric.probes import exchange, ping, refusal, trace
+from podway_lab.fabric.probes import exchange, ping, trace, who_refuses
 
 from tests.lab.handmade import SUPERNETS, address, block
 from tests.lab.planes import Planes
@@ -143,7 +143,7 @@ def test_the_next_hop_of_its_own_subnets_table_refuses_what_it_does_not_know_its
     cluster.tell("a1", unknown=["a2"])
     entered = count_packets(cluster.hosts["a1"], f"ip daddr {lost}")
 
-    answers = [refusal(cluster.pods[name], lost) for name in ("a1", "b2")]
+    answers = [who_refuses(cluster.pods[name], lost) for name in ("a1", "b2")]
 
     gateway = f"{str(block('a1')).rpartition('.')[0]}.1"
     assert answers == [gateway, address("a1")], "a pod's gateway is its node"
