@@ -1,6 +1,6 @@
 """What sentences act upon: the lab, the report, and what has happened in this scenario so far.
 
-The player makes one for each scenario and hands it to every verb.
+The command makes one for each scenario; the player hands it to every verb.
 """
 
 from __future__ import annotations
