@@ -221,7 +221,7 @@ ITSELF = "itself"
 def who_refuses(source: Namespace, address: str, *, timeout: float = 1.0) -> str | None:
     """Who tells *source* that *address* is unreachable; None for a silence of *timeout* seconds.
 
-    A port that is closed is no who_refuses: its host was reached.
+    A closed port is no refusal: its host was reached.
     """
     with source.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
