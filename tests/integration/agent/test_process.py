@@ -249,6 +249,7 @@ def test_status_tells_what_was_found_and_done(machine: Machine) -> None:
     machine.table.publish(snapshot())
     machine.start()
     soon(lambda: machine.acknowledged() == 1)
+    soon((machine.settings.state_dir / "status.json").exists)
 
     status = json.loads(machine.say("status"))
 
@@ -358,6 +359,7 @@ def test_check_names_what_is_wrong_and_who_meddles(machine: Machine) -> None:
     machine.table.publish(snapshot(led_here=["100.64.0.0/20"]))
     agent = machine.start()
     soon(lambda: machine.acknowledged() == 1)
+    soon((machine.settings.state_dir / "status.json").exists)
     agent.end()
     machine.ip("route del 100.64.0.64/26", "route add 100.64.9.0/26 via 10.0.0.99 proto static")
     machine.namespace.sysctl("net.ipv4.ip_forward", 0)

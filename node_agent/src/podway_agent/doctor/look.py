@@ -30,7 +30,7 @@ from podway_agent.kernel.programs import ADMIN_PATH, run_program
 from podway_agent.kernel.routing import KernelRoute, Link
 from podway_agent.kernel.sysctl import PROC, wanted_switches
 from podway_agent.pods import conflist
-from podway_agent.pods.addresses import addresses_in_use, fullest
+from podway_agent.pods.addresses import count_usage
 from podway_agent.settings import Settings
 from podway_agent.store.client import Cloud, DynamoDbStore, StoreAway
 
@@ -239,10 +239,10 @@ def _look_at_network(facts: Facts, settings: Settings) -> Facts:
     if facts.snapshot is None or facts.identity is None:
         return facts
     try:
-        in_use = addresses_in_use(settings.cni_data_dir)
+        usage = count_usage(facts.snapshot, facts.identity.instance, settings.cni_data_dir)
     except OSError as error:
         return replace(facts, kernel_trouble=facts.kernel_trouble or str(error))
-    return replace(facts, usage=fullest(own_blocks(facts.snapshot, facts.identity.instance), in_use))
+    return replace(facts, usage=usage)
 
 
 def _absent(programs: Iterable[str], path: str) -> tuple[str, ...]:

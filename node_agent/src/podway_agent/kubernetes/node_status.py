@@ -52,15 +52,18 @@ def reach(where: str, name: str) -> Iterator[NodeApi]:
 
 @dataclass
 class NodeStatusWriter:
-    """*standing* are the blocks that pods may use, empty until the conflist stands."""
+    """Keeps one Node as it should be, through the credentials at *where*."""
 
     where: str
     name: str
     instance: Callable[[], str]
-    standing: Callable[[], Sequence[Prefix]]
+    admitted: Callable[[], Sequence[Prefix]]
+    """The blocks that pods may use, by the conflist; empty until there is one."""
     reach: Callable[[str, str], AbstractContextManager[Node]] = reach
     chance: Callable[[float, float], float] = random.uniform
     failures: int = 0
+    """Of the API server, in a row."""
+    _admitted_before: Sequence[Prefix] = ()
     _said: str = ""
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: bool = False
@@ -75,15 +78,17 @@ class NodeStatusWriter:
         self._stopping = True
         self._wake.set()
 
-    def news(self) -> None:
-        """The blocks, or the conflist, may have changed; from any thread."""
-        self._wake.set()
+    def converged(self) -> None:
+        """Look at the Node soon if the conflist names other blocks than before; in the loop's thread."""
+        if (admitted := self.admitted()) != self._admitted_before:
+            self._admitted_before = admitted
+            self._wake.set()
 
     def step(self) -> float:
         """Look at the Node and put right what is not; the seconds until the next look."""
-        blocks = self.standing()
+        blocks = self.admitted()
         if not blocks:
-            return LOOK_SECONDS  # news() comes with the conflist
+            return LOOK_SECONDS  # converged() wakes us once there is a conflist
         try:
             self._tell(blocks)
         except (ApiAway, BadCredentials, OSError) as error:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from podway.domain.addressing import WIDTH, Prefix
+from podway.wire.snapshot import Snapshot
 
+from podway_agent.kernel.membership import own_blocks
 from podway_agent.pods.conflist import NETWORK
 from podway_agent.usage import NO_USAGE, Usage
 
@@ -35,6 +37,11 @@ def fullest(blocks: Iterable[Prefix], in_use: Collection[Prefix]) -> Usage:
         used = sum(any(block.contains(one) for block in family) for one in in_use)
         found.append(Usage(used, sum(map(room, family)), len(family)))
     return max(found, key=lambda usage: (usage.wanted, usage.used / max(1, usage.room)), default=NO_USAGE)
+
+
+def count_usage(snapshot: Snapshot, instance: str, data_dir: Path) -> Usage:
+    """How full the blocks of *instance* are. Raises OSError."""
+    return fullest(own_blocks(snapshot, instance), addresses_in_use(data_dir))
 
 
 def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:

@@ -1,20 +1,20 @@
-"""What the prober tells operators: metrics and status."""
+"""What operators see of probing: metrics and status. Telemetry asks; a new process reads the last status."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from podway_agent.host.metrics import Metric, gauge
 from podway_agent.probing.prober import PROBE_KINDS, Prober
 from podway_agent.probing.suspicion import Standing
 
-if TYPE_CHECKING:
-    from podway_agent.host.pages import Metric
+STATUS_KEY = "probing"
+"""Under which the agent's status holds that of probing."""
 
 
 def metrics(prober: Prober) -> list[Metric]:
-    """What Prometheus is told; docs/agent.md says what each means."""
-    from podway_agent.host.pages import Metric, gauge  # noqa: PLC0415  (not everybody asks for it)
-
+    """What Prometheus is told of probing; docs/agent.md says what each metric means."""
     figures = prober.figures
     results = {"answered": figures.answered, "lost": figures.lost, "unsent": figures.unsent}
     counts = {
@@ -46,6 +46,16 @@ def status(prober: Prober) -> dict[str, Any]:
         "doubts_itself": prober.doubtful,
         "trouble": prober.trouble,
     }
+
+
+def suspected_before(last: Mapping[str, Any] | None) -> frozenset[str]:
+    """The nodes that the last process suspected, by the agent's *last* status.
+
+    A restart must not take a suspicion back: the new process starts with these.
+    """
+    said = (last or {}).get(STATUS_KEY)
+    suspects = said.get("suspects") if isinstance(said, dict) else None
+    return frozenset(map(str, suspects)) if isinstance(suspects, list) else frozenset()
 
 
 def _said(standing: Standing) -> str:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Protocol
 
 from podway.wire.agent_item import AgentItem
@@ -112,6 +113,26 @@ class DynamoDbStore:
         raise (StoreRefused if fault == ACCESS_DENIED else StoreAway)(complaint)
 
 
+class LateStore:
+    """The store in DynamoDB, made when it is first used: the kernel does not wait for the SDK to load."""
+
+    def __init__(self, table: str, *, region: str, endpoint: str) -> None:
+        self._table, self._region, self._endpoint = table, region, endpoint
+
+    @cached_property
+    def _store(self) -> Store:
+        return DynamoDbStore(cloud(), self._table, region=self._region, endpoint=self._endpoint)
+
+    def version(self, subnet: str) -> Version | None:
+        return self._store.version(subnet)
+
+    def body(self, subnet: str) -> PackedSnapshot | None:
+        return self._store.body(subnet)
+
+    def report(self, item: AgentItem) -> None:
+        self._store.report(item)
+
+
 def _attributes(item: AgentItem) -> dict[str, Any]:
     """The item as DynamoDB spells it."""
     text = {
@@ -187,3 +208,9 @@ class Cloud:
         if status != _HTTP_OK or found is None:
             raise StoreAway(f"GetCallerIdentity: status {status}")
         return found[1]
+
+
+@cache
+def cloud() -> Cloud:
+    """The process's one SDK session, made when it is first used."""
+    return Cloud()

@@ -12,7 +12,7 @@ from podway_agent.__main__ import main
 from podway_agent.agent import Agent
 from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity
-from podway_agent.host.pages import exposition
+from podway_agent.host.metrics import exposition
 from podway_agent.settings import Settings
 
 PAGE = Path("docs/agent.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def test_every_metric_is_documented_and_no_other(tmp_path: Path) -> None:
         told, Identity("i-0a", "subnet-a", "192.0.2.1", "", "us-west-2", ""), StateDirectory(tmp_path)
     )
 
-    exposed = set(re.findall(r"^# TYPE (\S+)", exposition(agent.metrics()), re.MULTILINE))
+    exposed = set(re.findall(r"^# TYPE (\S+)", exposition(agent.report.metrics()), re.MULTILINE))
 
     assert exposed == set(re.findall(r"podway_agent_[a-z_]+", section("Pages on loopback")))
 

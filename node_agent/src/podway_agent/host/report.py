@@ -1,0 +1,81 @@
+"""Shows what the agent says of itself: the pages, and the status file, which a thread of its own writes.
+
+Agent makes the report and runs it. Loop and prober only give notice that there is news, so that
+neither ever waits for the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from podway_agent.host.disk import STATUS, StateDirectory
+from podway_agent.host.metrics import Metric, exposition
+
+log = logging.getLogger(__name__)
+
+_OK, _NOT_FOUND, _UNAVAILABLE = 200, 404, 503
+
+
+@dataclass
+class Report:
+    """Asks the callables anew for each page and each writing; from threads that control nothing."""
+
+    state: StateDirectory
+    status: Callable[[], dict[str, Any]]
+    """What the status file says."""
+    alive: Callable[[], str]
+    """Why the agent is not well; empty when it is."""
+    ready: Callable[[], str]
+    """Why the kernel does not hold the newest snapshot; empty when it does."""
+    metrics: Callable[[], list[Metric]]
+    _has_news: bool = False
+    _stopping: bool = False
+    _wake: threading.Event = field(default_factory=threading.Event)
+
+    def serve(self, listen: str) -> None:
+        """Serve ``/healthz``, ``/readyz`` and ``/metrics`` at *listen*."""
+        from podway_agent.host import pages  # noqa: PLC0415  (not everybody asks for it)
+
+        pages.serve(listen, self.page)
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of the page at *path*."""
+        if path == "/metrics":
+            return _OK, exposition(self.metrics())
+        asked = {"/healthz": self.alive, "/readyz": self.ready}.get(path)
+        if asked is None:
+            return _NOT_FOUND, "/healthz /readyz /metrics\n"
+        reason = asked()
+        return (_UNAVAILABLE, f"{reason}\n") if reason else (_OK, "ok\n")
+
+    def news(self) -> None:
+        """Have the status written soon; from any thread, and at once back.
+
+        News that comes during a writing causes one more, with the newest status.
+        """
+        self._has_news = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Write the status whenever there is news, until stopped; the last news is still written."""
+        while self._has_news or not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            if self._has_news:
+                self._has_news = False
+                self._write()
+
+    def stop(self) -> None:
+        """End soon; from any thread."""
+        self._stopping = True
+        self._wake.set()
+
+    def _write(self) -> None:
+        try:
+            self.state.write(STATUS, self.status())
+        except OSError as error:
+            log.warning("status not written", extra={"reason": str(error)})
