@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from podway.domain.addressing import Prefix
 from podway_lab.fabric.host import Host
 from podway_lab.fabric.probes import ping, trace
-from podway_lab.fabric.traffic import Traffic
+from podway_lab.fabric.traffic import Figures, Flow, Traffic
 
+from tests import limits
 from tests.lab.handmade import SUPERNETS, TABLE, Cluster, address, attach, eventually, interface
 
 pytestmark = pytest.mark.fabric
@@ -25,16 +28,31 @@ def traffic() -> Iterator[Traffic]:
         yield traffic
 
 
+def more_lost(flow: Flow, before: Figures) -> bool:
+    return flow.look().lost > before.lost
+
+
+def more_received(flow: Flow, before: Figures) -> bool:
+    return flow.look().received > before.received
+
+
 def test_replacing_a_route_loses_nothing(cluster: Cluster, traffic: Traffic) -> None:
     flows = [traffic.start(cluster.pods[name], cluster.pods["c2"]) for name in ("a1", "a2", "b1")]
-    changed = 0
-    for flip in range(20):
-        changed += cluster.apply(cluster.aggregates() | {SUPERNET: interface(f"c{flip % 2 + 1}")})
-        time.sleep(0.02)
+    changed, flips = 0, itertools.count()
+
+    def flip() -> bool:
+        """Replace the route ten times; whether enough packets have seen it."""
+        nonlocal changed
+        for number in itertools.islice(flips, 10):
+            changed += cluster.apply(cluster.aggregates() | {SUPERNET: interface(f"c{number % 2 + 1}")})
+            time.sleep(0.02)
+        return changed >= 19 and all(flow.look().sent > 300 for flow in flows)
+
+    assert eventually(flip)
 
     figures = traffic.stop(*flows)
 
-    assert changed >= 19, "the routes that this test is about were never replaced"
+    assert changed >= next(flips) - 1, "the routes that this test is about were not always replaced"
     assert [(flow.lost, flow.gap_ms) for flow in figures] == [(0, 0), (0, 0), (0, 0)]
     assert all(flow.sent > 300 for flow in figures)
 
@@ -71,17 +89,21 @@ def test_deleting_a_route_before_creating_it_anew_loses_packets(cluster: Cluster
     without = {
         destination: hop for destination, hop in cluster.aggregates().items() if destination != SUPERNET
     }
+    assert eventually(lambda: flow.look().received > 0)
     for _ in range(5):
+        before = flow.look()
         cluster.apply(without)
         time.sleep(0.02)
+        assert eventually(partial(more_lost, flow, before))
+        before = flow.look()
         cluster.apply(cluster.aggregates())
-        time.sleep(0.02)
+        assert eventually(partial(more_received, flow, before))
 
     figures = flow.stop()
 
     assert 0 < figures.lost < figures.sent
-    assert figures.gap_ms >= 20
-    assert 0 < len(figures.outages) <= 5
+    assert figures.gap_ms >= 20, "longer than the route was away"
+    assert len(figures.outages) == 5
     assert sum(outage.lost for outage in figures.outages) == figures.lost
     assert max(outage.ms for outage in figures.outages) == figures.gap_ms
     assert list(figures.outages) == sorted(figures.outages)
@@ -92,19 +114,19 @@ def test_a_terminated_forwarder_is_a_silent_hole_until_its_routes_move(
 ) -> None:
     source, target = cluster.pods["a1"], cluster.pods["c2"].address
     flow = traffic.start(source, cluster.pods["c2"])
-    time.sleep(0.05)
+    assert eventually(lambda: flow.look().received > 0)
 
     cluster.fabric.detach("i-c1")
-    hole = ping(source, target, timeout=0.2)
+    hole = ping(source, target, timeout=0.3)  # longer than a packet has to arrive before it counts
     cluster.apply(cluster.aggregates() | {SUPERNET: interface("c2")})
-    mended = ping(source, target)
-    time.sleep(0.05)
+    mended, before = ping(source, target), flow.look()
+    assert eventually(partial(more_received, flow, before))
     figures = flow.stop()
 
     assert (hole.received, hole.refused_by) == (0, None)
     assert mended.received == 1
     assert trace(source, target).relays == ()
-    assert figures.gap_ms >= 200
+    assert figures.gap_ms >= 300, "the hole lasted at least as long as its ping waited"
     assert 0 < figures.lost < figures.sent
 
 
@@ -181,7 +203,8 @@ def test_each_subnet_follows_the_table_it_is_associated_with(cluster: Cluster, t
 
     cluster.fabric.apply_route_table("rtb-2", ["subnet-a"], cluster.aggregates() | {SUPERNET: None})
     apart = [
-        ping(cluster.pods[name], cluster.pods["c2"].address, timeout=0.2).received for name in ("a1", "b1")
+        ping(cluster.pods[name], cluster.pods["c2"].address, timeout=timeout).received
+        for name, timeout in (("a1", 0.2), ("b1", limits.PATIENCE_SECONDS))
     ]
     cluster.fabric.apply_route_table(TABLE, ["subnet-a"], cluster.aggregates())
     back = ping(cluster.pods["a1"], cluster.pods["c2"].address).received

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests import limits
+from tests.lab.playing import play, told
 
 pytestmark = limits.long
 
@@ -25,18 +23,12 @@ within 120s all nodes are ready
 """
 
 
-@cache
-def play(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "podway_lab", "run", str(path), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=limits.APART_SECONDS, check=False)
-
-
 @pytest.mark.fabric
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_everything_that_a_scenario_expects_comes_true(path: Path) -> None:
     played = play(path)
 
-    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.returncode == 0, told(played)
     assert "no breach of I1 to I4" in played.stdout
     assert "left out" not in played.stdout
 
@@ -54,7 +46,7 @@ def test_the_demo_shows_ways_through_forwarders_and_direct_ones_and_two_failover
 def test_without_packets_the_control_plane_plays_alone_and_says_so() -> None:
     played = play(Path("tests/scenarios/demo.scenario"), "--no-packets")
 
-    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.returncode == 0, told(played)
     assert "left out" in played.stdout
     assert "no breach of I1 to I4" in played.stdout
 
@@ -66,7 +58,7 @@ def test_what_does_not_come_true_ends_the_scenario_and_names_the_line(tmp_path: 
     played = play(wrong, "--no-packets")
 
     assert played.returncode == 1
-    assert "line 8" in played.stdout
+    assert told(played).startswith("line 8: no route leads through b1 ")
     assert "never said" not in played.stdout
 
 

@@ -199,12 +199,12 @@ class FunctionHost:
             job, environment = taken
             invocation = self._run(job, environment)
             self._log.add(invocation)
-            if job.done:
-                job.done(invocation)
-            elif invocation.error:
+            if invocation.error and not job.done:
                 self._again(job, invocation)
             with self._wake:
-                self._free.append(environment)
+                self._free.append(environment)  # before its caller hears: the next event finds it warm
+            if job.done:
+                job.done(invocation)
 
     def _next(self) -> tuple[_Job, Environment] | None:
         with self._wake:
