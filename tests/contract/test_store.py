@@ -17,7 +17,7 @@ from podway.app.ports import ClaimAnswer, PendingHook, Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
-from podway.domain.inventory import HeldBlock, Leaving, Member
+from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.domain.signals import LifecycleHook
@@ -98,22 +98,22 @@ def test_what_is_written_under_the_lease_is_recalled_and_forgotten(store: Store)
     assert store.recall().members == (MEMBER,)
 
 
-def test_what_leaves_and_when_it_was_given_back_is_recalled_until_it_has_settled(store: Store) -> None:
+def test_what_leaves_and_when_it_was_given_back_is_recalled_until_it_is_reclaimed(store: Store) -> None:
     store.acquire_lease("me", now=START, until=LATER)
-    half, other = (Leaving(one, "subnet-a") for one in (POD.at(21), BLOCK))
+    half, other = (ReleasedSpace(one, "subnet-a") for one in (POD.at(21), BLOCK))
     resting = replace(half, gone_at=START, generation=7)
     nothing: dict[str, tuple[Prefix, ...]] = {}
 
     first = store.recall()
     store.save_inventory(
-        "me", members=(), forgotten=(), supernets=nothing, leaving=[half, other], given_back=START
+        "me", members=(), forgotten=(), supernets=nothing, released=[half, other], given_back=START
     )
     store.save_inventory(
-        "me", members=(), forgotten=(), supernets=nothing, leaving=[resting], settled=[other.prefix]
+        "me", members=(), forgotten=(), supernets=nothing, released=[resting], reclaimed=[other.prefix]
     )
 
-    assert (first.leaving, first.given_back) == ((), None)
-    assert (store.recall().leaving, store.recall().given_back) == ((resting,), START)
+    assert (first.released, first.given_back) == ((), None)
+    assert (store.recall().released, store.recall().given_back) == ((resting,), START)
     assert (store.recall().members, store.recall().supernets) == ((), {})
 
 

@@ -12,7 +12,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.failover.pacing import debit
 from podway.domain.health.verdict import Verdict
-from podway.domain.inventory import Leaving, Member
+from podway.domain.inventory import Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
 
@@ -30,7 +30,7 @@ class FakeStore:
     maps: dict[str, SubnetMap] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     lease: tuple[str, datetime] | None = None
-    found_leaving: dict[Prefix, Leaving] = field(default_factory=dict)
+    found_released: dict[Prefix, ReleasedSpace] = field(default_factory=dict)
     given_back: datetime | None = None
     hooks: dict[str, PendingHook] = field(default_factory=dict)
     buckets: dict[str, datetime] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class FakeStore:
             reports=dict(self.reports),
             maps=dict(self.maps),
             hooks=dict(self.hooks),
-            leaving=tuple(self.found_leaving[prefix] for prefix in sorted(self.found_leaving)),
+            released=tuple(self.found_released[prefix] for prefix in sorted(self.found_released)),
             given_back=self.given_back,
         )
 
@@ -67,22 +67,22 @@ class FakeStore:
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
-        leaving: Iterable[Leaving] = (),
-        settled: Iterable[Prefix] = (),
+        released: Iterable[ReleasedSpace] = (),
+        reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
         members, forgotten = tuple(members), tuple(forgotten)
-        leaving, settled = tuple(leaving), tuple(settled)
-        if not (members or forgotten or supernets or leaving or settled or given_back):
+        released, reclaimed = tuple(released), tuple(reclaimed)
+        if not (members or forgotten or supernets or released or reclaimed or given_back):
             return
         self._under_lease(owner)
         self.found_members |= {member.id: member for member in members}
         for node in forgotten:
             self.found_members.pop(node, None)
         self.found_supernets |= supernets
-        for prefix in settled:
-            self.found_leaving.pop(prefix, None)
-        self.found_leaving |= {one.prefix: one for one in leaving}
+        for prefix in reclaimed:
+            self.found_released.pop(prefix, None)
+        self.found_released |= {one.prefix: one for one in released}
         self.given_back = given_back or self.given_back
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:

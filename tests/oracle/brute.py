@@ -74,7 +74,7 @@ class World:
         return max(0, self.table.quota - len(counted) - self.table.reserve)
 
 
-def owed(node: Node) -> bool:
+def in_service(node: Node) -> bool:
     return node.state in {"ready", "draining"} and node.health != "failed"
 
 
@@ -94,7 +94,7 @@ class Judge:
         self.blocks = [
             (world.mask(block, unit), node, node.weight / len(node.blocks))
             for node in nodes
-            if owed(node) and node.subnet != world.own
+            if in_service(node) and node.subnet != world.own
             for block in node.blocks
         ]
         self.total = sum(weight or WEIGHTLESS for _, _, weight in self.blocks)

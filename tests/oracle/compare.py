@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podway.domain.addressing import Prefix
-from podway.domain.planner.draft import Draft
+from podway.domain.planner.draft import Allowance, Draft
 from podway.domain.planner.next_hops import Loads
 from podway.domain.planner.plan import plan
 from podway.domain.routing import Facts, TableFacts
@@ -41,7 +41,7 @@ def large_gap(kind: str, seed: int) -> str:
     cluster = instance(kind, seed)
     world = World(cluster, cluster.route_tables[0])
     draft = Draft(TableFacts(world.table, Facts(cluster, 4)), Loads(), fresh=True, small=0)
-    draft.make(None)
+    draft.make(Allowance())
     score = Judge(world, home=False).score_of({r.destination: r.next_hop for r in draft.routes})
     if score is None:
         return "invalid"

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from podway.domain.addressing import Prefix
-from podway.domain.ipam.space import AddressSpace, Want, allocate, release, trim
+from podway.domain.ipam.space import AddressSpace, Want, allocate, quarantine, trim
 
 POD = {4: Prefix.parse("100.64.0.0/22"), 6: Prefix.parse("fd00:64::/118")}
 REST = timedelta(minutes=10)
@@ -37,21 +37,21 @@ class Addresses(RuleBasedStateMachine):
 
         result = allocate(self.space, [want], now=self.now, subnets=SUBNETS)
 
-        resting = [rest.prefix for rest in self.space.resting if rest.until > self.now]
+        quarantined = [rest.prefix for rest in self.space.quarantined if rest.until > self.now]
         if result.refused:
             assert not self._has_free(length, version), result.refused[0].reason
         for block in result.placed:
-            assert not any(block.prefix.overlaps(other) for other in resting)
+            assert not any(block.prefix.overlaps(other) for other in quarantined)
             assert block.prefix.length == length
-            for one in self.space.leaving:
+            for one in self.space.released:
                 assert one.subnet == subnet or not one.prefix.overlaps(block.prefix)
         self.space = result.space
 
     def _has_free(self, length: int, version: int) -> bool:
         taken = [block.prefix for block in self.space.blocks] + [
-            rest.prefix for rest in self.space.resting if rest.until > self.now
+            rest.prefix for rest in self.space.quarantined if rest.until > self.now
         ]
-        taken += [one.prefix for one in self.space.leaving]
+        taken += [one.prefix for one in self.space.released]
         pod = POD[version]
         step = 1 << ({4: 32, 6: 128}[version] - length)
         for value in range(pod.value, pod.value + pod.size, step):
@@ -69,7 +69,7 @@ class Addresses(RuleBasedStateMachine):
     def leave(self, pick: int, at_once: int) -> None:
         start = pick % len(self.space.blocks)
         gone = [block.prefix for block in self.space.blocks[start : start + at_once]]
-        self.space = release(self.space, gone, until=self.now + REST)
+        self.space = quarantine(self.space, gone, until=self.now + REST)
 
     @rule(minutes=st.sampled_from([1, 11]))
     def wait(self, minutes: int) -> None:
@@ -83,10 +83,10 @@ class Addresses(RuleBasedStateMachine):
         assert trim(self.space, now=self.now, subnets=SUBNETS) == self.space, "a second round changes nothing"
 
     @rule(pick=st.integers(0, 10_000))
-    @precondition(lambda self: bool(self.space.leaving))
+    @precondition(lambda self: bool(self.space.released))
     def has_left(self, pick: int) -> None:
-        gone = self.space.leaving[pick % len(self.space.leaving)]
-        self.space = replace(self.space, leaving=tuple(one for one in self.space.leaving if one != gone))
+        gone = self.space.released[pick % len(self.space.released)]
+        self.space = replace(self.space, released=tuple(one for one in self.space.released if one != gone))
 
     @invariant()
     def no_address_belongs_to_two(self) -> None:
@@ -96,11 +96,11 @@ class Addresses(RuleBasedStateMachine):
 
     @invariant()
     def what_leaves_was_lost_by_its_subnet_and_holds_nobodys_block(self) -> None:
-        for one in self.space.leaving:
+        for one in self.space.released:
             around = [net for net in self.space.supernets if net.prefix.overlaps(one.prefix)]
             assert all(net.subnet != one.subnet for net in around)
             assert not any(one.prefix.overlaps(block.prefix) for block in self.space.blocks)
-        for first, second in pairwise(sorted(one.prefix for one in self.space.leaving)):
+        for first, second in pairwise(sorted(one.prefix for one in self.space.released)):
             assert not first.overlaps(second)
 
     @invariant()

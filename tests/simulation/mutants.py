@@ -17,7 +17,7 @@ from podway.domain.failover.decide import Card, Decision, decide
 from podway.domain.health.freeze import Frozen
 from podway.domain.health.verdict import Severity, Verdict
 from podway.domain.inventory import Member
-from podway.domain.members.readiness import hand_out
+from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Create, Delete, Plan, Replace, RouteTable, Step, TablePlan
 from podway.domain.planner.plan import plan
 
@@ -98,7 +98,7 @@ def _own_tables_unread(
     def others(member: Member) -> list[RouteTable]:
         return [table for table in known if table.subnets != (member.subnet,)]
 
-    return tuple(after for one in members for after in hand_out([one], *given, tables=others(one), **rest))
+    return tuple(after for one in members for after in mark_ready([one], *given, tables=others(one), **rest))
 
 
 def _nothing(*_: Any, **__: Any) -> tuple[()]:
@@ -125,7 +125,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "reconcile never freezes": Mutant(
         patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
     ),
-    "own tables unread": Mutant(patches=((f"{reconcile.__name__}.hand_out", _own_tables_unread),)),
+    "own tables unread": Mutant(patches=((f"{reconcile.__name__}.mark_ready", _own_tables_unread),)),
 }
 
 

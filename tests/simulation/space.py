@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving
+from podway.domain.inventory import ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway_lab.region.model import StrictEC2
 
@@ -33,7 +33,7 @@ class Space:
     lost: dict[tuple[str, Prefix], datetime] = field(default_factory=dict)
     named: dict[tuple[str, int], tuple[Prefix, ...]] = field(default_factory=dict)
     """What each generation of each subnet's map calls reachable there."""
-    leaving: dict[Prefix, Leaving] = field(default_factory=dict)
+    leaving: dict[Prefix, ReleasedSpace] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 
     def told(self, subnet_map: SubnetMap) -> None:
@@ -49,11 +49,11 @@ class Space:
                 self.lost.pop((subnet, unit), None)
             self.owned[subnet] = units
         for prefix, one in self.leaving.items():
-            if prefix not in store.found_leaving:
+            if prefix not in store.found_released:
                 back = one.gone_at is None or now - one.gone_at < self.quarantine
                 self.seen["space was taken back" if back else "space had left"] += 1
-        self.seen["space was given back"] += len(store.found_leaving.keys() - self.leaving.keys())
-        self.leaving = dict(store.found_leaving)
+        self.seen["space was given back"] += len(store.found_released.keys() - self.leaving.keys())
+        self.leaving = dict(store.found_released)
 
     def leads_to_another(self, block: Prefix, subnet: str, now: datetime) -> str:
         """Why a node of *subnet* may not have the block yet; empty when it may."""

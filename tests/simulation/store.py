@@ -12,7 +12,7 @@ from podway.app.ports import ClaimAnswer, HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.health.verdict import Verdict
-from podway.domain.inventory import Leaving, Member
+from podway.domain.inventory import Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
 from podway_lab.region.model import Client, StrictEC2
@@ -77,8 +77,8 @@ class SimStore:
         """Part by part, in the order in which DynamoDB is asked: other writers come between."""
         table = self.table
         members = self._call("recall", None, lambda: dict(table.found_members))
-        supernets, leaving, given_back = self._call(
-            "read", None, lambda: (dict(table.found_supernets), table.recall().leaving, table.given_back)
+        supernets, released, given_back = self._call(
+            "read", None, lambda: (dict(table.found_supernets), table.recall().released, table.given_back)
         )
         cards = self._call("read", None, lambda: dict(table.cards))
         maps = self._call("read", None, lambda: dict(table.maps))
@@ -95,7 +95,7 @@ class SimStore:
             reports=reports,
             maps=maps,
             hooks=hooks,
-            leaving=leaving,
+            released=released,
             given_back=given_back,
         )
 
@@ -106,12 +106,12 @@ class SimStore:
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
-        leaving: Iterable[Leaving] = (),
-        settled: Iterable[Prefix] = (),
+        released: Iterable[ReleasedSpace] = (),
+        reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
         kept, gone, before = tuple(members), tuple(forgotten), {}
-        moved, rested = tuple(leaving), tuple(settled)
+        moved, rested = tuple(released), tuple(reclaimed)
 
         def save() -> None:
             before.update(self.table.found_members)
@@ -120,8 +120,8 @@ class SimStore:
                 members=kept,
                 forgotten=gone,
                 supernets=supernets,
-                leaving=moved,
-                settled=rested,
+                released=moved,
+                reclaimed=rested,
                 given_back=given_back,
             )
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from podway.domain.ipam.reclaim import Withdrawal
+from podway.domain.ipam.reclaim import Reclaim
 
 from tests import limits
 from tests.simulation.checker import Broken
@@ -22,9 +22,9 @@ SMALL = POD_CIDR.at(22)
 MINUTE = 60.0
 
 
-def _has_left(*_: Any, **__: Any) -> Withdrawal:
+def _has_left(*_: Any, **__: Any) -> Reclaim:
     """As if nothing led to what was given back."""
-    return Withdrawal((), {})
+    return Reclaim((), {})
 
 
 def act(seed: int, mutant: Mutant) -> World:
@@ -65,7 +65,7 @@ def test_what_one_subnet_gave_back_is_anothers_in_the_end(seed: int) -> None:
 
 
 def test_space_that_changes_hands_at_once_is_noticed() -> None:
-    mutant = Mutant(patches=(("podway.app.addresses.still_leaving", _has_left),))
+    mutant = Mutant(patches=(("podway.app.addresses.reclaim", _has_left),))
 
     with pytest.raises(Broken, match="I8"):
         act(1, mutant)

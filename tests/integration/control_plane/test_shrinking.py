@@ -64,7 +64,7 @@ def settled() -> Plane:
 
 
 def leaving(plane: Plane) -> list[Prefix]:
-    return [one.prefix for one in plane.store.recall().leaving]
+    return [one.prefix for one in plane.store.recall().released]
 
 
 def supernets(plane: Plane, letter: str) -> tuple[Prefix, ...]:
@@ -131,7 +131,7 @@ def test_nobody_else_gets_it_while_a_route_leads_there() -> None:
     pass_time(plane, QUARANTINE)
 
     plane.reconcile()
-    (one,) = plane.store.recall().leaving
+    (one,) = plane.store.recall().released
 
     assert one.gone_at is None, "its rest begins anew"
     assert HALF not in plane.table("b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.health.freeze import freeze, hold_still
+from podway.domain.health.freeze import freeze, keep_suspects_routes
 from podway.domain.model import (
     Cluster,
     Create,
@@ -139,9 +139,9 @@ def test_no_suspect_of_a_frozen_subnet_is_relieved_because_of_its_load_and_all_e
     (table,) = made.route_tables
     busy = replace(made, route_tables=(replace(table, steps=(away, *others, later)),))
 
-    (held,) = hold_still(busy, frozen).route_tables
+    (held,) = keep_suspects_routes(busy, frozen).route_tables
 
     assert frozen.trusted == {"eni-0"}
     assert held.steps == others
-    assert hold_still(busy, freeze(after(SUSPECT, OK, OK))) == busy
+    assert keep_suspects_routes(busy, freeze(after(SUSPECT, OK, OK))) == busy
     assert freeze(after(SUSPECT, SUSPECT, OK, state=NodeState.DRAINING)).trusted == frozenset()

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import HeldBlock, Leaving, Member
-from podway.domain.ipam.allocation import CONTENT, MOST_BLOCKS, Allotment, allot
+from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
+from podway.domain.ipam.allocation import CONTENT, MOST_BLOCKS, MemberAllocation, allocate_to_members
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 REST = timedelta(minutes=10)
@@ -18,19 +18,19 @@ NEWCOMER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4")
 
 def allotted(
     present: Iterable[Member],
-    resting: Iterable[Member] = (),
+    quarantined: Iterable[Member] = (),
     *,
     supernets: Mapping[str, tuple[Prefix, ...]] | None = None,
     pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,),
     now: datetime = NOW,
     wanted: Mapping[str, int] = CONTENT,
-    leaving: tuple[Leaving, ...] = (),
-    give_back: bool = False,
-) -> Allotment:
+    released: tuple[ReleasedSpace, ...] = (),
+    release: bool = False,
+) -> MemberAllocation:
     present = tuple(present)
-    return allot(
+    return allocate_to_members(
         present,
-        resting,
+        quarantined,
         supernets or {},
         pod_cidrs=pod_cidrs,
         block_length=26,
@@ -39,8 +39,8 @@ def allotted(
         now=now,
         quarantine=REST,
         wanted=wanted,
-        leaving=leaving,
-        give_back=give_back,
+        released=released,
+        release=release,
     )
 
 
@@ -169,14 +169,14 @@ def test_in_a_round_subnets_give_back_what_they_do_not_need_and_nobody_loses_a_b
     first = allotted([NEWCOMER])
     (supernet,) = first.supernets["subnet-a"]
 
-    found = allotted(first.members, supernets=first.supernets, give_back=True)
-    again = allotted(found.members, supernets=found.supernets, leaving=found.leaving, give_back=True)
+    found = allotted(first.members, supernets=first.supernets, release=True)
+    again = allotted(found.members, supernets=found.supernets, released=found.released, release=True)
 
     (kept,) = found.supernets["subnet-a"]
     assert found.members == first.members
     assert kept.length > supernet.length
-    assert kept.size + sum(one.prefix.size for one in found.leaving) == supernet.size
-    assert {one.subnet for one in found.leaving} == {"subnet-a"}
+    assert kept.size + sum(one.prefix.size for one in found.released) == supernet.size
+    assert {one.subnet for one in found.released} == {"subnet-a"}
     assert again == found
 
 
@@ -184,6 +184,6 @@ def test_what_rests_is_not_given_back() -> None:
     first = allotted([NEWCOMER, replace(NEWCOMER, id="i-2")])
     gone = replace(first.members[1], gone_at=NOW)
 
-    found = allotted(first.members[:1], [gone], supernets=first.supernets, give_back=True)
+    found = allotted(first.members[:1], [gone], supernets=first.supernets, release=True)
 
-    assert not any(one.prefix.overlaps(gone.prefixes[0]) for one in found.leaving)
+    assert not any(one.prefix.overlaps(gone.prefixes[0]) for one in found.released)

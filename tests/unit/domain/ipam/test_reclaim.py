@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving, Member
-from podway.domain.ipam.reclaim import ROUND, Withdrawal, is_due, still_leaving
+from podway.domain.inventory import Member, ReleasedSpace
+from podway.domain.ipam.reclaim import ROUND, Reclaim, is_due, reclaim
 from podway.domain.members.maps import SubnetMap
 from podway.domain.model import Route, RouteTable
 
@@ -21,21 +21,21 @@ MEMBERS = (
     Member("i-a2", "subnet-a", "eni-a2", "10.0.0.5", former_interfaces=("eni-old",)),
     Member("i-b1", "subnet-b", "eni-b1", "10.0.1.4"),
 )
-LEAVES = Leaving(HALF, "subnet-a")
+LEAVES = ReleasedSpace(HALF, "subnet-a")
 RESTED = replace(LEAVES, gone_at=NOW - REST, generation=7)
 KNOWN = {"i-a1": 7, "i-a2": 8, "i-b1": 1}
 
 
 def looked(
-    one: Leaving,
+    one: ReleasedSpace,
     *routes: tuple[Prefix, str],
     reachable: Prefix = LEFT,
     acknowledged: Mapping[str, int] = KNOWN,
     foreign: bool = False,
-) -> Withdrawal:
+) -> Reclaim:
     table = RouteTable("rtb-1", tuple(Route(*route, owned=not foreign) for route in routes))
     known = SubnetMap("demo", "subnet-a", (), (), (reachable,), (), (), (), generation=9)
-    return still_leaving(
+    return reclaim(
         [one],
         tables=[table],
         members=MEMBERS,
@@ -47,12 +47,12 @@ def looked(
 
 
 def test_a_rest_begins_when_no_route_leads_there_and_no_map_names_it() -> None:
-    assert looked(LEAVES).leaving == (replace(LEAVES, gone_at=NOW, generation=9),)
+    assert looked(LEAVES).pending == (replace(LEAVES, gone_at=NOW, generation=9),)
 
 
 def test_after_the_rest_it_is_anybodys() -> None:
-    assert looked(RESTED) == Withdrawal((), {})
-    assert looked(replace(RESTED, gone_at=NOW - REST + timedelta(seconds=1))).leaving != ()
+    assert looked(RESTED) == Reclaim((), {})
+    assert looked(replace(RESTED, gone_at=NOW - REST + timedelta(seconds=1))).pending != ()
 
 
 @pytest.mark.parametrize("target", ["eni-a1", "eni-old"])
@@ -60,22 +60,22 @@ def test_after_the_rest_it_is_anybodys() -> None:
 def test_a_route_of_its_subnet_over_it_or_inside_begins_the_wait_anew(
     destination: Prefix, target: str
 ) -> None:
-    assert looked(RESTED, (destination, target)).leaving == (LEAVES,)
+    assert looked(RESTED, (destination, target)).pending == (LEAVES,)
 
 
 def test_routes_beside_it_of_others_and_foreign_ones_do_not_hold_it() -> None:
-    assert looked(RESTED, (LEFT, "eni-a1"), (WHOLE, "eni-b1")).leaving == ()
-    assert looked(RESTED, (WHOLE, "eni-a1"), foreign=True).leaving == ()
+    assert looked(RESTED, (LEFT, "eni-a1"), (WHOLE, "eni-b1")).pending == ()
+    assert looked(RESTED, (WHOLE, "eni-a1"), foreign=True).pending == ()
 
 
 def test_a_map_that_names_it_begins_the_wait_anew() -> None:
-    assert looked(RESTED, reachable=WHOLE).leaving == (LEAVES,)
+    assert looked(RESTED, reachable=WHOLE).pending == (LEAVES,)
 
 
 def test_it_waits_for_every_kernel_of_its_subnet_and_says_for_whom() -> None:
     found = looked(RESTED, acknowledged={"i-a1": 6, "i-a2": 7, "i-b1": 1})
 
-    assert found.leaving == (RESTED,)
+    assert found.pending == (RESTED,)
     assert found.waits == {HALF: ("i-a1",)}
     assert "100.64.2.0/23" in found.warnings[0]
     assert "i-a1" in found.warnings[0]

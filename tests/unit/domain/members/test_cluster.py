@@ -13,7 +13,7 @@ from podway.domain.inventory import HeldBlock, Instance, Member, Survey, VpcSubn
 from podway.domain.members.cluster import (
     SILENCE,
     Conflict,
-    Standing,
+    NodeFacts,
     make_cluster,
     make_node,
     mark_owned,
@@ -29,7 +29,7 @@ BLOCK = Prefix.parse("100.64.0.0/26")
 POD = Prefix.parse("100.64.0.0/20")
 MEMBER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4", (HeldBlock(BLOCK, 3),))
 INSTANCE = Instance("i-1", InstanceState.RUNNING, "subnet-a", "eni-1", "10.0.0.4", source_dest_check=False)
-STANDING = Standing(INSTANCE, None, 3)
+FACTS = NodeFacts(INSTANCE, None, 3)
 OURS = Route(POD, "eni-1")
 
 
@@ -37,7 +37,7 @@ def against(severity: Severity) -> Verdict:
     return accuse(Verdict("i-1", "subnet-a"), Evidence("source", severity, NOW))
 
 
-def cluster(*members: Member, standings: dict[str, Standing]) -> Cluster:
+def cluster(*members: Member, facts: dict[str, NodeFacts]) -> Cluster:
     survey = Survey((INSTANCE,), (VpcSubnet("subnet-a", (), "us-west-2a"),), (), ())
     return make_cluster(
         "demo",
@@ -45,7 +45,7 @@ def cluster(*members: Member, standings: dict[str, Standing]) -> Cluster:
         survey,
         (),
         members=members,
-        standings=standings,
+        facts=facts,
         supernets={"subnet-a": (POD,)},
         now=NOW,
     )
@@ -78,52 +78,52 @@ def test_what_is_recorded_of_one_table_says_nothing_of_another() -> None:
 
 @pytest.mark.parametrize("state", sorted(GONE))
 def test_who_does_not_run_has_failed_whatever_else_is_said(state: InstanceState) -> None:
-    assert node_health(replace(STANDING, instance=replace(INSTANCE, state=state)), now=NOW) is Health.FAILED
+    assert node_health(replace(FACTS, instance=replace(INSTANCE, state=state)), now=NOW) is Health.FAILED
 
 
 def test_a_node_whose_agent_fell_silent_is_suspect_and_one_never_heard_is_not() -> None:
     silent = NOW - SILENCE - timedelta(seconds=1)
 
-    assert node_health(replace(STANDING, heard=silent), now=NOW) is Health.SUSPECT
-    assert node_health(replace(STANDING, heard=NOW - SILENCE), now=NOW) is Health.HEALTHY
-    assert node_health(STANDING, now=NOW) is Health.HEALTHY
+    assert node_health(replace(FACTS, heard=silent), now=NOW) is Health.SUSPECT
+    assert node_health(replace(FACTS, heard=NOW - SILENCE), now=NOW) is Health.HEALTHY
+    assert node_health(FACTS, now=NOW) is Health.HEALTHY
 
 
 def test_silence_does_not_make_a_dead_node_less_dead() -> None:
-    silent = replace(STANDING, heard=NOW - 2 * SILENCE, verdict=against(Severity.DEFINITIVE))
+    silent = replace(FACTS, heard=NOW - 2 * SILENCE, verdict=against(Severity.DEFINITIVE))
 
     assert node_health(silent, now=NOW) is Health.FAILED
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "facts",
     [
-        replace(STANDING, acknowledged=2),
-        replace(STANDING, instance=replace(INSTANCE, source_dest_check=True)),
-        replace(STANDING, instance=replace(INSTANCE, state=InstanceState.PENDING)),
+        replace(FACTS, acknowledged=2),
+        replace(FACTS, instance=replace(INSTANCE, source_dest_check=True)),
+        replace(FACTS, instance=replace(INSTANCE, state=InstanceState.PENDING)),
     ],
     ids=["its kernel knows nothing of the block", "EC2 would drop its packets", "it does not run yet"],
 )
-def test_a_node_joins_until_packets_for_its_blocks_would_arrive(standing: Standing) -> None:
-    assert node_state(MEMBER, standing) is NodeState.JOINING
-    assert node_state(MEMBER, STANDING) is NodeState.READY
+def test_a_node_joins_until_packets_for_its_blocks_would_arrive(facts: NodeFacts) -> None:
+    assert node_state(MEMBER, facts) is NodeState.JOINING
+    assert node_state(MEMBER, FACTS) is NodeState.READY
 
 
 def test_a_node_whose_block_was_handed_out_never_joins_again() -> None:
     handed_out = replace(MEMBER, blocks=(HeldBlock(BLOCK, 3, ready=True),))
 
-    assert node_state(handed_out, replace(STANDING, acknowledged=0)) is NodeState.READY
+    assert node_state(handed_out, replace(FACTS, acknowledged=0)) is NodeState.READY
 
 
 def test_a_node_that_boots_again_relays_for_nobody_before_it_runs() -> None:
     handed_out = replace(MEMBER, blocks=tuple(replace(block, ready=True) for block in MEMBER.blocks))
-    booting = replace(STANDING, instance=replace(INSTANCE, state=InstanceState.PENDING))
+    booting = replace(FACTS, instance=replace(INSTANCE, state=InstanceState.PENDING))
 
     assert node_state(handed_out, booting) is NodeState.JOINING
 
 
 def test_a_node_that_hands_over_drains_once_it_has_joined() -> None:
-    leaving = replace(STANDING, verdict=against(Severity.HANDOVER))
+    leaving = replace(FACTS, verdict=against(Severity.HANDOVER))
 
     assert node_state(MEMBER, leaving) is NodeState.DRAINING
     assert node_state(MEMBER, replace(leaving, acknowledged=0)) is NodeState.JOINING
@@ -135,7 +135,7 @@ def test_a_node_is_behind_by_the_ready_blocks_of_others_that_it_has_not_acknowle
     )
     member = replace(MEMBER, blocks=(own,))
 
-    node = make_node(member, STANDING, (older, newer, own), now=NOW)
+    node = make_node(member, FACTS, (older, newer, own), now=NOW)
 
     assert node.behind == {newer.prefix}
 
@@ -144,7 +144,7 @@ def test_members_that_are_gone_or_have_no_block_are_no_nodes() -> None:
     gone = replace(MEMBER, id="i-2", blocks=(HeldBlock(Prefix.parse("100.64.1.0/26"), 1),))
     bare = replace(MEMBER, id="i-3", blocks=())
 
-    made = cluster(gone, MEMBER, bare, standings={"i-1": STANDING, "i-3": STANDING})
+    made = cluster(gone, MEMBER, bare, facts={"i-1": FACTS, "i-3": FACTS})
 
     assert [node.id for node in made.nodes] == ["i-1"]
     assert [(subnet.id, subnet.supernets) for subnet in made.subnets] == [("subnet-a", (POD,))]
@@ -153,7 +153,7 @@ def test_members_that_are_gone_or_have_no_block_are_no_nodes() -> None:
 def test_blocks_that_are_not_handed_out_yet_put_nobody_behind() -> None:
     joining = replace(MEMBER, id="i-2", blocks=(HeldBlock(Prefix.parse("100.64.1.0/26"), 9),))
 
-    made = cluster(MEMBER, joining, standings={"i-1": STANDING, "i-2": STANDING})
+    made = cluster(MEMBER, joining, facts={"i-1": FACTS, "i-2": FACTS})
 
     assert [node.behind for node in made.nodes] == [frozenset(), frozenset()]
 

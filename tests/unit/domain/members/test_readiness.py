@@ -8,7 +8,7 @@ import pytest
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import HeldBlock, Member
 from podway.domain.members.maps import make_maps
-from podway.domain.members.readiness import hand_out
+from podway.domain.members.readiness import mark_ready
 from podway.domain.model import (
     Cluster,
     ForwarderPreference,
@@ -55,7 +55,7 @@ def ready(
     acknowledged: dict[str, int] = KNOWN,
     plan: Plan = PLAN,
 ) -> dict[str, bool]:
-    after = hand_out(MEMBERS, cluster, plan, tables=tables, acknowledged=acknowledged)
+    after = mark_ready(MEMBERS, cluster, plan, tables=tables, acknowledged=acknowledged)
     return {member.id: member.blocks[0].ready for member in after}
 
 
@@ -205,7 +205,7 @@ def test_a_route_to_who_may_not_relay_covers_only_the_nodes_own_block(changes: d
 
 
 def test_a_route_to_a_node_that_somebody_relieves_just_now_covers_only_the_nodes_own_block() -> None:
-    after = hand_out(MEMBERS, CLUSTER, PLAN, tables=TABLES, acknowledged=KNOWN, barred={"eni-0"})
+    after = mark_ready(MEMBERS, CLUSTER, PLAN, tables=TABLES, acknowledged=KNOWN, barred={"eni-0"})
 
     assert {member.id: member.blocks[0].ready for member in after} == {
         "i-0": True,
@@ -227,9 +227,9 @@ def test_a_joining_node_is_handed_nothing() -> None:
 def test_what_was_handed_out_stays_handed_out() -> None:
     handed_out = tuple(replace(one, blocks=(replace(one.blocks[0], ready=True),)) for one in MEMBERS)
 
-    assert hand_out(handed_out, CLUSTER, PLAN, tables=(), acknowledged={}) == handed_out
+    assert mark_ready(handed_out, CLUSTER, PLAN, tables=(), acknowledged={}) == handed_out
     bare = (replace(TABLES[0], routes=()),)
-    assert hand_out(handed_out, CLUSTER, PLAN, tables=bare, acknowledged={}) == handed_out
+    assert mark_ready(handed_out, CLUSTER, PLAN, tables=bare, acknowledged={}) == handed_out
 
 
 def test_a_map_names_the_subnets_members_forwarders_and_whatever_may_be_sent_there() -> None:

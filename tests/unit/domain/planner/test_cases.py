@@ -303,7 +303,7 @@ def test_space_that_was_given_back_has_no_route_in_any_table_though_keeping_one_
     subnets = (Subnet("a", (kept,)), Subnet("b", (NETS["b"],)))
     after = replace(before, subnets=subnets, route_tables=(table,))
 
-    made = planned(replace(after, leaving=(half,)), fresh=False)
+    made = planned(replace(after, released=(half,)), fresh=False)
     free = planned(after, fresh=False)
 
     assert not any(half.overlaps(route.destination) for route in made.routes)

@@ -18,7 +18,7 @@ from podway.adapters.table import chunks, equals, named, spelt, valued
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, Memory
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving, Member
+from podway.domain.inventory import Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.wire.agent_item import AGENTS
 from podway.wire.snapshot import PackedSnapshot, SnapshotRefused, pack, unpack
@@ -90,7 +90,7 @@ class DynamoStore(FastStore):
             reports=self._reports(),
             maps={subnet: found for subnet, found in maps.items() if found},
             hooks={item["sk"]: fast_items.read_hook(item) for item in self._query(fast_items.HOOKS)},
-            leaving=tuple(items.read_leaving(item) for item in inventory if "leaving" in item),
+            released=tuple(items.read_leaving(item) for item in inventory if "leaving" in item),
             given_back=next(
                 (items.read_given_back(item) for item in inventory if "given_back" in item), None
             ),
@@ -136,15 +136,15 @@ class DynamoStore(FastStore):
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
-        leaving: Iterable[Leaving] = (),
-        settled: Iterable[Prefix] = (),
+        released: Iterable[ReleasedSpace] = (),
+        reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
         """All or nothing per hundred items, and only under the lease."""
         writes = [
             *([self._put_action(items.given_back_item(given_back))] if given_back else []),
-            *(self._delete_action(items.leaving_key(prefix)) for prefix in settled),
-            *(self._put_action(items.leaving_item(one)) for one in leaving),
+            *(self._delete_action(items.leaving_key(prefix)) for prefix in reclaimed),
+            *(self._put_action(items.leaving_item(one)) for one in released),
             *(self._put_action(items.supernets_item(*one)) for one in sorted(supernets.items())),
             *(self._put_action(items.member_item(member)) for member in members),
             *(self._delete_action(items.node_key(node)) for node in forgotten),

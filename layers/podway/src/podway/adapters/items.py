@@ -12,7 +12,7 @@ from typing import Any
 from podway.adapters.fast_items import INVENTORY, Item, key, moment_text, read_moment
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import HeldBlock, Leaving, Member
+from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
@@ -71,7 +71,7 @@ def supernets_item(subnet: str, supernets: tuple[Prefix, ...]) -> Item:
     return {**subnet_key(subnet), "subnet": subnet, "supernets": [str(one) for one in supernets]}
 
 
-def leaving_item(one: Leaving) -> Item:
+def leaving_item(one: ReleasedSpace) -> Item:
     return {
         **leaving_key(one.prefix),
         "leaving": str(one.prefix),
@@ -81,8 +81,8 @@ def leaving_item(one: Leaving) -> Item:
     }
 
 
-def read_leaving(item: Item) -> Leaving:
-    return Leaving(
+def read_leaving(item: Item) -> ReleasedSpace:
+    return ReleasedSpace(
         Prefix.parse(item["leaving"]), item["subnet"], read_moment(item["gone_at"]), int(item["generation"])
     )
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from podway.app.ports import Memory, Store
 from podway.domain.inventory import Member, Survey
-from podway.domain.ipam.allocation import Allotment
-from podway.domain.ipam.reclaim import Withdrawal, is_due, still_leaving
+from podway.domain.ipam.allocation import MemberAllocation
+from podway.domain.ipam.reclaim import Reclaim, is_due, reclaim
 from podway.domain.members.cluster import Owned
-from podway.domain.members.membership import Roll
+from podway.domain.members.membership import Membership
 from podway.domain.signals import InstanceState
 
 
@@ -32,16 +32,16 @@ def blocks_wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
     }
 
 
-def withdraw(
-    survey: Survey, memory: Memory, roll: Roll, owned: Owned, *, now: datetime, rest: timedelta
-) -> Withdrawal:
+def reclaim_space(
+    survey: Survey, memory: Memory, membership: Membership, owned: Owned, *, now: datetime, rest: timedelta
+) -> Reclaim:
     """What was given back and nobody else may have yet, by the tables, maps and kernels as they are."""
     running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
-    held = acknowledged_by(memory, roll.present)
-    return still_leaving(
-        memory.leaving,
+    held = acknowledged_by(memory, membership.present)
+    return reclaim(
+        memory.released,
         tables=owned.tables,
-        members=(*roll.present, *roll.resting),
+        members=(*membership.present, *membership.quarantined),
         maps=memory.maps,
         acknowledged={node: generation for node, generation in held.items() if node in running},
         now=now,
@@ -50,23 +50,29 @@ def withdraw(
 
 
 def save_addresses(
-    store: Store, owner: str, memory: Memory, allotment: Allotment, roll: Roll, *, now: datetime
+    store: Store,
+    owner: str,
+    memory: Memory,
+    allocation: MemberAllocation,
+    membership: Membership,
+    *,
+    now: datetime,
 ) -> None:
     """Write what changed before anybody hears of it, and a daily round together with what it gave back."""
     before = {member.id: member for member in memory.members}
     supernets = {
-        subnet: allotment.supernets.get(subnet, ())
-        for subnet in memory.supernets.keys() | allotment.supernets.keys()
-        if memory.supernets.get(subnet, ()) != allotment.supernets.get(subnet, ())
+        subnet: allocation.supernets.get(subnet, ())
+        for subnet in memory.supernets.keys() | allocation.supernets.keys()
+        if memory.supernets.get(subnet, ()) != allocation.supernets.get(subnet, ())
     }
-    leaving, known = set(allotment.leaving), set(memory.leaving)
+    released, known = set(allocation.released), set(memory.released)
     begins = memory.given_back is None or is_due(memory.given_back, now=now)
     store.save_inventory(
         owner,
-        members=[one for one in (*allotment.members, *roll.resting) if before.get(one.id) != one],
-        forgotten=roll.forgotten,
+        members=[one for one in (*allocation.members, *membership.quarantined) if before.get(one.id) != one],
+        forgotten=membership.forgotten,
         supernets=supernets,
-        leaving=sorted(leaving - known, key=lambda one: one.prefix),
-        settled=sorted({one.prefix for one in known} - {one.prefix for one in leaving}),
+        released=sorted(released - known, key=lambda one: one.prefix),
+        reclaimed=sorted({one.prefix for one in known} - {one.prefix for one in released}),
         given_back=now if begins else None,
     )

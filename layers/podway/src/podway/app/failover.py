@@ -28,7 +28,7 @@ from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Pa
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
 from podway.domain.failover.pacing import RESERVE, starts
-from podway.domain.health.quorum import PEERS, clear, suspect
+from podway.domain.health.quorum import PEERS, add_vote, withdraw_vote
 from podway.domain.health.verdict import (
     EC2_STATE,
     Evidence,
@@ -116,21 +116,23 @@ class Failover:
             try:
                 card = found.result()
                 if card is not None and report.instance in card.watchers:
-                    outcomes += self._weigh(report, card, verdicts.result(), fresh=not (outcomes or errors))
+                    outcomes += self._count_vote(
+                        report, card, verdicts.result(), fresh=not (outcomes or errors)
+                    )
             except PodwayError as error:
                 errors.append(error)
         return all_done(outcomes, errors)
 
-    def _weigh(
+    def _count_vote(
         self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict], *, fresh: bool
     ) -> list[FailoverOutcome]:
-        """One voice about one node; the failover that it makes due, if it does.
+        """One vote about one node; the failover that it makes due, if it does.
 
         It decides by the same *verdicts*, which saves a call, unless they changed since they were read
         (then they are not *fresh*): the freeze rule counts every node that fails.
         """
         now, node = self._clock.now(), card.node
-        change = self._word(report, card, now)
+        change = self._vote(report, card, now)
         seen = verdicts.get(node) or Verdict(node, card.subnet)
         if PEERS not in change(seen).evidence:  # nothing to do but to keep the word
             after = self._store.change_verdict(node, card.subnet, change, seen=seen)
@@ -146,11 +148,11 @@ class Failover:
         outcome.waves += 1  # the cards and verdicts that told whether it is due
         return [outcome]
 
-    def _word(self, report: AgentReported, card: Card, now: datetime) -> Change:
+    def _vote(self, report: AgentReported, card: Card, now: datetime) -> Change:
         peer, watchers = report.instance, card.watchers
         if card.node in report.suspects:
-            return lambda one: suspect(one, peer, at=report.at, watchers=watchers, now=now)
-        return lambda one: clear(
+            return lambda one: add_vote(one, peer, at=report.at, watchers=watchers, now=now)
+        return lambda one: withdraw_vote(
             one, peer, as_of=report.at, watchers=watchers, now=now, hold_down=self._hold_down
         )
 

@@ -23,11 +23,11 @@ from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
 from podway.domain.inventory import Survey
 from podway.domain.members.adoption import Adopted, NotAdopted, Release, adopt, release
-from podway.domain.members.cluster import Standing, make_cluster, mark_owned
-from podway.domain.members.membership import Roll, call_roll
+from podway.domain.members.cluster import NodeFacts, make_cluster, mark_owned
+from podway.domain.members.membership import Membership, membership
 from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
-from podway.domain.operator.overview import Heard, Overview, Sight, overview
+from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
 from podway.domain.planner.plan import plan
 
 RELEASED = "released"
@@ -151,7 +151,7 @@ class Operator:
     def overview(self) -> Overview:
         """Nodes, tables and routes as they are now."""
         survey, memory = self._cloud.survey(), self._store.recall()
-        return self._overview(survey, memory, self._roll(survey, memory))
+        return self._overview(survey, memory, self._membership(survey, memory))
 
     def status(self) -> Status:
         """The overview, and how old the last run of reconcile is."""
@@ -167,9 +167,9 @@ class Operator:
         """By what another than a node may speak as the node."""
         return doubts(self._identities.of_members())
 
-    def _roll(self, survey: Survey, memory: Memory) -> Roll:
+    def _membership(self, survey: Survey, memory: Memory) -> Membership:
         targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
-        return call_roll(
+        return membership(
             memory.members,
             survey.instances,
             now=self._clock.now(),
@@ -177,42 +177,42 @@ class Operator:
             still_targeted=targeted,
         )
 
-    def _overview(self, survey: Survey, memory: Memory, roll: Roll) -> Overview:
+    def _overview(self, survey: Survey, memory: Memory, membership: Membership) -> Overview:
         now = self._clock.now()
-        owned = mark_owned(survey.route_tables, memory.records, frozenset(_interfaces(roll)))
+        owned = mark_owned(survey.route_tables, memory.records, frozenset(_interfaces(membership)))
         instances = {instance.id: instance for instance in survey.instances}
         reports = {
             one.instance: one
-            for member in roll.present
+            for member in membership.present
             if (one := memory.reports.get(member.id)) is not None and one.subnet == member.subnet
         }
-        standings = {
-            member.id: Standing(
+        facts = {
+            member.id: NodeFacts(
                 instances[member.id],
                 memory.verdicts.get(member.id),
                 reports[member.id].generation if member.id in reports else 0,
                 reports[member.id].heartbeat if member.id in reports else None,
             )
-            for member in roll.present
+            for member in membership.present
         }
         cluster = make_cluster(
             self._cluster.name,
             self._cluster.pod_cidrs,
             survey,
             owned.tables,
-            members=roll.present,
-            standings=standings,
+            members=membership.present,
+            facts=facts,
             supernets=memory.supernets,
-            leaving=[one.prefix for one in memory.leaving],
+            released=[one.prefix for one in memory.released],
             now=now,
         )
         frozen = freeze(cluster)
         planned = plan(frozen.cluster, improve=IMPROVEMENT)
         return overview(
-            Sight(
+            OverviewFacts(
                 cluster=cluster,
                 planned=planned,
-                members=roll.present,
+                members=membership.present,
                 instances=survey.instances,
                 verdicts=memory.verdicts,
                 heard={one: Heard(report.generation, report.heartbeat) for one, report in reports.items()},
@@ -269,7 +269,7 @@ class Operator:
                 destination,
                 pod_cidrs=self._cluster.pod_cidrs,
                 recorded=memory.records,
-                interfaces=_interfaces(self._roll(survey, memory)),
+                interfaces=_interfaces(self._membership(survey, memory)),
             )
             if isinstance(decided, Adopted):
                 before = memory.records.get(table, frozenset())
@@ -284,7 +284,7 @@ class Operator:
     def plan_release(self) -> Released:
         """What a release would remove; changes nothing."""
         survey, memory = self._cloud.survey(), self._store.recall()
-        interfaces = _interfaces(self._roll(survey, memory))
+        interfaces = _interfaces(self._membership(survey, memory))
         found = release(survey.route_tables, memory.records, interfaces)
         return Released(found, alarms=tuple(sorted(self._alarms.seen())))
 
@@ -375,6 +375,6 @@ class Operator:
         )
 
 
-def _interfaces(roll: Roll) -> dict[str, str]:
+def _interfaces(membership: Membership) -> dict[str, str]:
     """Interfaces that members have, or had and routes still lead to, with their nodes."""
-    return {name: one.id for one in (*roll.present, *roll.resting) for name in one.interfaces}
+    return {name: one.id for one in (*membership.present, *membership.quarantined) for name in one.interfaces}

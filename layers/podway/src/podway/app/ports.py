@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import Instance, Leaving, Member, Survey
+    from podway.domain.inventory import Instance, Member, ReleasedSpace, Survey
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
@@ -88,7 +88,7 @@ class Memory:
     maps: Mapping[str, SubnetMap]
     hooks: Mapping[str, PendingHook] = field(default_factory=dict)
     """Hooks that wait, by instance."""
-    leaving: tuple[Leaving, ...] = ()
+    released: tuple[ReleasedSpace, ...] = ()
     given_back: datetime | None = None
     """When subnets last gave back space; at first, when the clock was started."""
 
@@ -188,11 +188,11 @@ class Store(FailoverStore, Protocol):
         members: Iterable[Member],
         forgotten: Iterable[str],
         supernets: Mapping[str, tuple[Prefix, ...]],
-        leaving: Iterable[Leaving] = (),
-        settled: Iterable[Prefix] = (),
+        released: Iterable[ReleasedSpace] = (),
+        reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
-        """Write changed members, supernets and space that is leaving, remove what is forgotten or settled.
+        """Write changed members, supernets and released space, remove what is forgotten or reclaimed.
 
         *given_back*, if any, is the time of the daily round that did so. Raises Superseded.
         """

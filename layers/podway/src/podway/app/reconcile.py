@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from podway.app.addresses import acknowledged_by, blocks_wanted, save_addresses, withdraw
+from podway.app.addresses import acknowledged_by, blocks_wanted, reclaim_space, save_addresses
 from podway.app.apply import Applier, HandsOff
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
@@ -28,17 +28,17 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card, is_claimed, moves_meanwhile
 from podway.domain.health.alarms import wanted_alarms
-from podway.domain.health.freeze import Frozen, freeze, hold_still, relaying
+from podway.domain.health.freeze import Frozen, freeze, keep_suspects_routes, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmSeen
 from podway.domain.health.verdict import is_accused
 from podway.domain.inventory import Member, Survey
-from podway.domain.ipam.allocation import Allotment, allot
+from podway.domain.ipam.allocation import MemberAllocation, allocate_to_members
 from podway.domain.ipam.reclaim import is_due
-from podway.domain.members.cluster import Owned, Standing, make_cluster, mark_owned
+from podway.domain.members.cluster import NodeFacts, Owned, make_cluster, mark_owned
 from podway.domain.members.maps import SubnetMap, make_maps
-from podway.domain.members.membership import Roll, call_roll
-from podway.domain.members.readiness import hand_out
+from podway.domain.members.membership import Membership, membership
+from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
 from podway.domain.planner.plan import plan
 
@@ -122,25 +122,25 @@ class _Run:
         now = self.world.clock.now()
         memory, alarms = self._judge(survey, memory, now)
         self._clear_checks(survey)
-        roll = self._call_roll(survey, memory, now)
-        known = (*roll.present, *roll.resting)
+        membership = self._membership(survey, memory, now)
+        known = (*membership.present, *membership.quarantined)
         interfaces = frozenset(name for one in known for name in one.interfaces)
         owned = mark_owned(survey.route_tables, memory.records, interfaces)
-        allotment = self._allocate(survey, memory, roll, owned, now)
-        members = allotment.members
-        seen = self._cluster(survey, memory, allotment, owned, now)
+        allocation = self._allocate(survey, memory, membership, owned, now)
+        members = allocation.members
+        seen = self._cluster(survey, memory, allocation, owned, now)
         frozen = self._freeze(seen)
         cluster = frozen.cluster
-        planned = hold_still(plan(cluster, improve=IMPROVEMENT), frozen)
+        planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
-        hands_off = self._write_cards(memory, cards, planned, roll, began)
+        hands_off = self._write_cards(memory, cards, planned, membership, began)
         tables, late = self._apply(cluster, planned, memory, hands_off)
         self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, hands_off.giving)
         self._keep_up(memory, alarms, cards, cluster, tables)
-        note_plan(self.outcome, seen, planned, allotment)
+        note_plan(self.outcome, seen, planned, allocation)
         note_drift(self.outcome, survey, memory, owned, cluster)
         note_diverted(self.outcome, owned, memory, planned, tables)
         self._report(cluster, planned, late=late)
@@ -163,9 +163,9 @@ class _Run:
         self.outcome.checks, warnings = clear_checks(self.world.cloud, survey.instances)
         self.outcome.warnings += warnings
 
-    def _call_roll(self, survey: Survey, memory: Memory, now: datetime) -> Roll:
+    def _membership(self, survey: Survey, memory: Memory, now: datetime) -> Membership:
         targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
-        return call_roll(
+        return membership(
             memory.members,
             survey.instances,
             now=now,
@@ -175,54 +175,56 @@ class _Run:
 
     # Allocate
 
-    def _allocate(self, survey: Survey, memory: Memory, roll: Roll, owned: Owned, now: datetime) -> Allotment:
+    def _allocate(
+        self, survey: Survey, memory: Memory, membership: Membership, owned: Owned, now: datetime
+    ) -> MemberAllocation:
         """Who has what; written before anybody hears of it."""
         rules = self.rules
-        space = withdraw(survey, memory, roll, owned, now=now, rest=rules.quarantine)
+        space = reclaim_space(survey, memory, membership, owned, now=now, rest=rules.quarantine)
         self.outcome.warnings += space.warnings
-        allotment = allot(
-            roll.present,
-            roll.resting,
+        allocation = allocate_to_members(
+            membership.present,
+            membership.quarantined,
             memory.supernets,
             pod_cidrs=rules.pod_cidrs,
             block_length=rules.block_length,
-            subnets={member.subnet for member in roll.present} | memory.supernets.keys(),
+            subnets={member.subnet for member in membership.present} | memory.supernets.keys(),
             generations={subnet: one.generation for subnet, one in memory.maps.items()},
             now=now,
             quarantine=rules.quarantine,
-            wanted=blocks_wanted(memory, roll.present),
-            leaving=space.leaving,
-            give_back=is_due(memory.given_back, now=now),
+            wanted=blocks_wanted(memory, membership.present),
+            released=space.pending,
+            release=is_due(memory.given_back, now=now),
         )
-        save_addresses(self.store, self.owner, memory, allotment, roll, now=now)
-        return allotment
+        save_addresses(self.store, self.owner, memory, allocation, membership, now=now)
+        return allocation
 
     # Plan
 
     def _cluster(
-        self, survey: Survey, memory: Memory, allotment: Allotment, owned: Owned, now: datetime
+        self, survey: Survey, memory: Memory, allocation: MemberAllocation, owned: Owned, now: datetime
     ) -> Cluster:
         instances = {instance.id: instance for instance in survey.instances}
-        acknowledged = acknowledged_by(memory, allotment.members)
+        acknowledged = acknowledged_by(memory, allocation.members)
         heard = {identity: report.heartbeat for identity, report in memory.reports.items()}
-        standings = {
-            member.id: Standing(
+        facts = {
+            member.id: NodeFacts(
                 instances[member.id],
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 heard.get(member.id),
             )
-            for member in allotment.members
+            for member in allocation.members
         }
         return make_cluster(
             self.rules.cluster,
             self.rules.pod_cidrs,
             survey,
             owned.tables,
-            members=allotment.members,
-            standings=standings,
-            supernets=allotment.supernets,
-            leaving=[one.prefix for one in allotment.leaving],
+            members=allocation.members,
+            facts=facts,
+            supernets=allocation.supernets,
+            released=[one.prefix for one in allocation.released],
             now=now,
         )
 
@@ -258,7 +260,7 @@ class _Run:
         memory: Memory,
         cards: Iterable[Card],
         planned: Plan,
-        roll: Roll,
+        membership: Membership,
         began: datetime,
     ) -> HandsOff:
         """Before the routes: whoever gets a route can lose it the moment after.
@@ -296,7 +298,7 @@ class _Run:
                 acted_on.add(card.network_interface)
                 if before is None or not is_claimed(before, now=now):  # since it was read
                     moving.add(card.network_interface)
-        known = {member.id for member in (*roll.present, *roll.resting)}
+        known = {member.id for member in (*membership.present, *membership.quarantined)}
         for identity in sorted(memory.cards.keys() - known):
             self.store.remove_card(identity)
         return HandsOff(frozenset(acted_on), frozenset(moving), frozenset(moved))
@@ -337,7 +339,7 @@ class _Run:
     ) -> None:
         """Blocks that may be used now: written, then told to the agents."""
         acknowledged = acknowledged_by(memory, members)
-        after = hand_out(members, cluster, planned, tables=tables, acknowledged=acknowledged, barred=barred)
+        after = mark_ready(members, cluster, planned, tables=tables, acknowledged=acknowledged, barred=barred)
         changed = [new for new, old in zip(after, members, strict=True) if new != old]
         if not changed:
             return

@@ -10,7 +10,7 @@ from podway.app.errors import PodwayError, Throttled
 from podway.app.ports import HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Survey
-from podway.domain.ipam.allocation import Allotment
+from podway.domain.ipam.allocation import MemberAllocation
 from podway.domain.members.cluster import Conflict, Owned
 from podway.domain.model import Cluster, Create, Health, Plan, RouteTable, Step, describe
 from podway.domain.operator.drift import Diverted, diverted
@@ -52,16 +52,18 @@ class ReconcileOutcome:
         return sum(isinstance(error, Throttled) for *_, error in self.failed)
 
 
-def note_plan(outcome: ReconcileOutcome, cluster: Cluster, planned: Plan, allotment: Allotment) -> None:
+def note_plan(
+    outcome: ReconcileOutcome, cluster: Cluster, planned: Plan, allocation: MemberAllocation
+) -> None:
     """What the plan says: budgets, holes, and how near the limits are."""
     outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
     outcome.holes = sum(len(one.holes) for one in planned.route_tables)
     outcome.unhealthy = [node.id for node in cluster.nodes if node.health is not Health.HEALTHY]
-    outcome.pressures = pressures(cluster, (one for member in allotment.members for one in member.prefixes))
+    outcome.pressures = pressures(cluster, (one for member in allocation.members for one in member.prefixes))
     outcome.warnings += [one.warning for one in outcome.pressures if one.warning]
     outcome.warnings += planned.warnings
     outcome.warnings += [f"{subnet} is frozen: {why}" for subnet, why in outcome.frozen.items()]
-    outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allotment.refused]
+    outcome.warnings += [f"{one.want.node}: {one.reason}" for one in allocation.refused]
 
 
 def note_drift(

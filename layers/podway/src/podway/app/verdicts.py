@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from podway.app.ports import Memory, Store
-from podway.domain.health.reassess import AlarmSeen, Sight, review, words_about
+from podway.domain.health.reassess import AlarmSeen, Observed, reassess, votes_about
 from podway.domain.health.verdict import Verdict, is_spent
 from podway.domain.inventory import Instance, Survey
 from podway.domain.members.cluster import SILENCE
@@ -33,19 +33,19 @@ def keep_verdicts(
         if is_spent(verdict, now=now) or verdict.instance not in known:
             store.forget_verdict(verdict)
             del verdicts[verdict.instance]
-    sights = _sights(memory, instances, alarms, now=now)
-    for node in sorted(known & (verdicts.keys() | sights.keys())):
-        sight = sights.get(node) or Sight(instances.get(node))
+    observations = _observations(memory, instances, alarms, now=now)
+    for node in sorted(known & (verdicts.keys() | observations.keys())):
+        observed = observations.get(node) or Observed(instances.get(node))
         before = verdicts.get(node) or Verdict(node, _subnet_of(node, memory, instances))
-        change = partial(review, sight=sight, now=now, hold_down=hold_down)
+        change = partial(reassess, observed=observed, now=now, hold_down=hold_down)
         if change(before) != before:
             verdicts[node] = store.change_verdict(node, before.subnet, change, seen=before)
     return verdicts
 
 
-def _sights(
+def _observations(
     memory: Memory, instances: Mapping[str, Instance], alarms: Mapping[str, AlarmSeen], *, now: datetime
-) -> dict[str, Sight]:
+) -> dict[str, Observed]:
     """What can be seen of the nodes of which somebody may have said something."""
     said = {
         node: (report.heartbeat, report.suspects)
@@ -54,11 +54,11 @@ def _sights(
     }
     watched = {node: card.watchers for node, card in memory.cards.items() if card.watchers}
     return {
-        node: Sight(
+        node: Observed(
             instances.get(node),
             alarms.get(node),
             watched.get(node, ()),
-            words_about(node, watched.get(node, ()), said),
+            votes_about(node, watched.get(node, ()), said),
         )
         for node in sorted(memory.verdicts.keys() | watched.keys() | alarms.keys())
     }

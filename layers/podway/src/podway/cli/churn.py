@@ -81,17 +81,17 @@ class Buddies:
 
     def leave(self, block: Prefix) -> None:
         """The block rests until the round is over: the quarantine by default."""
-        self._pool.leave(block)
+        self._pool.quarantine(block)
         self._resting.append(block)
 
     def rest(self) -> None:
         """A round is over."""
         for block in self._resting:
-            self._pool.rested(block)
+            self._pool.end_quarantine(block)
         self._resting.clear()
         for subnet, prefix in self._leaving:
-            self._pool.settle(subnet, prefix)
-        self._leaving, self._pool.given = self._pool.given, []
+            self._pool.reclaim(subnet, prefix)
+        self._leaving, self._pool.released = self._pool.released, []
         if self._crowded:
             self._pool.trim(below=ALWAYS)
         self._crowded = False

@@ -12,7 +12,7 @@ from podway.cli.documents import RefusedError, read_cluster
 from podway.cli.screen import console
 from podway.domain.addressing import Prefix
 from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan
-from podway.domain.planner.explain import Path, Verdict, explain
+from podway.domain.planner.explain import Path, PathVerdict, explain
 from podway.domain.planner.plan import plan
 from podway.wire.plan import plan_document
 
@@ -163,11 +163,11 @@ def _sentence(path: Path) -> str:
     table = path.route_table or "no route table"
     way = f"{table}, route {path.route} → {path.next_hop}" if path.next_hop else table
     return {
-        Verdict.DIRECT: f"direct: {way}, which owns it",
-        Verdict.RELAYED: f"relayed: {way}, which passes it to {path.node}",
-        Verdict.SAME_SUBNET: f"same subnet: straight to {path.node} by its host route",
-        Verdict.FOREIGN: f"foreign: {table} has {path.route}, which is not ours",
-        Verdict.UNALLOCATED: f"unallocated: no node has it ({way})",
-        Verdict.OUTSIDE: "outside the pod CIDR",
-        Verdict.HOLE: f"hole: nothing reaches {path.node or 'it'} ({way}): {path.reason}",
+        PathVerdict.DIRECT: f"direct: {way}, which owns it",
+        PathVerdict.RELAYED: f"relayed: {way}, which passes it to {path.node}",
+        PathVerdict.SAME_SUBNET: f"same subnet: straight to {path.node} by its host route",
+        PathVerdict.FOREIGN: f"foreign: {table} has {path.route}, which is not ours",
+        PathVerdict.UNALLOCATED: f"unallocated: no node has it ({way})",
+        PathVerdict.OUTSIDE: "outside the pod CIDR",
+        PathVerdict.HOLE: f"hole: nothing reaches {path.node or 'it'} ({way}): {path.reason}",
     }[path.verdict]

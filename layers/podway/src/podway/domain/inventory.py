@@ -91,7 +91,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Leaving:
+class ReleasedSpace:
     """A prefix that *subnet* gave back. Nobody else may have it while anything may still lead there.
 
     ``gone_at`` is when no route led there any more and the subnet's map did not name it: its

@@ -125,7 +125,7 @@ class Cluster:
     nodes: tuple[Node, ...]
     route_tables: tuple[RouteTable, ...]
     vpc_cidrs: tuple[Prefix, ...] = ()
-    leaving: tuple[Prefix, ...] = ()
+    released: tuple[Prefix, ...] = ()
     """Space that a subnet gave back and nobody owns yet: no route may cover it."""
 
 

@@ -25,7 +25,7 @@ from podway.domain.model import (
 Made = TypeVar("Made")
 
 NOBODYS = ""
-"""Stands for a subnet as the owner of space that is leaving: it has no node, so no route may lead there."""
+"""Stands for a subnet as the owner of space that is released: it has no node, so no route may lead there."""
 
 LENGTH_BITS = 8
 """Bits that hold the length of a prefix of either family."""
@@ -40,7 +40,7 @@ _HEALTHY, _FAILED = Health.HEALTHY, Health.FAILED
 _NEVER = ForwarderPreference.NEVER
 
 
-def owed(node: Node) -> bool:
+def is_in_service(node: Node) -> bool:
     """Whether the node's blocks must be reachable, so that it may carry them itself."""
     return (node.state is _READY or node.state is _DRAINING) and node.health is not _FAILED
 
@@ -116,7 +116,7 @@ class Facts:
         return {subnet: tuple(numbers) for subnet, numbers in found.items()}
 
     @cached_property
-    def standing(self) -> Mapping[str, list[list[int]]]:
+    def standby_classes(self) -> Mapping[str, list[list[int]]]:
         """Eligible nodes by subnet in classes: ``prefer`` first, on-demand before Spot."""
         found = {}
         for subnet, numbers in self.forwarders.items():
@@ -136,7 +136,7 @@ class Facts:
         version = self.version
         for number, node in enumerate(self.nodes):
             blocks = node.blocks
-            if blocks and owed(node):
+            if blocks and is_in_service(node):
                 share = node.weight / len(blocks)
                 for prefix in blocks:
                     if prefix[0] == version:
@@ -169,9 +169,9 @@ class Facts:
 
     @cached_property
     def supernets(self) -> tuple[tuple[Prefix, str], ...]:
-        """Every supernet with its subnet, in trie order; also space that is leaving, as nobody's."""
+        """Every supernet with its subnet, in trie order; also space that is released, as nobody's."""
         owned = [(prefix, subnet.id) for subnet in self.cluster.subnets for prefix in subnet.supernets]
-        left = [(prefix, NOBODYS) for prefix in self.cluster.leaving]
+        left = [(prefix, NOBODYS) for prefix in self.cluster.released]
         return tuple(sorted(pair for pair in (*owned, *left) if pair[0].version == self.version))
 
     @cached_property

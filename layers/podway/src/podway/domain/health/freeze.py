@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Health, Node, NodeState, Plan, Replace, RouteTable, StayReason, Step
-from podway.domain.routing import eligible, owed
+from podway.domain.routing import eligible, is_in_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def freeze(cluster: Cluster) -> Frozen:
     return Frozen(replace(cluster, nodes=nodes), frozen, trusted)
 
 
-def hold_still(planned: Plan, frozen: Frozen) -> Plan:
+def keep_suspects_routes(planned: Plan, frozen: Frozen) -> Plan:
     """The plan without the steps that take a route from a suspect whose subnet is frozen.
 
     To the planner it is a node like others, which may be relieved because of its load; but nothing must
@@ -93,13 +93,13 @@ def _why_frozen(nodes: list[Node], everywhere: bool) -> StayReason | None:
         return StayReason.FROZEN
     if everywhere and any(node.health is Health.SUSPECT for node in nodes):
         return StayReason.CLUSTER_FROZEN
-    if any(owed(node) for node in nodes) and not any(eligible(node) for node in nodes):
+    if any(is_in_service(node) for node in nodes) and not any(eligible(node) for node in nodes):
         return StayReason.NOBODY
     return None
 
 
 def _spared(nodes: list[Node], busy: Container[str]) -> list[Node]:
-    living = [node for node in nodes if owed(node)]
+    living = [node for node in nodes if is_in_service(node)]
     present = [node for node in living if node.id in busy]
     return present if present or any(map(eligible, living)) else living
 

@@ -15,19 +15,19 @@ from podway.domain.health.watchers import quorum
 
 PEERS = "peers"
 """Source of the evidence that a quorum of watchers gives."""
-VOICE = "peer:"
+VOTE = "peer:"
 """What the source of one watcher's suspicion begins with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Vote:
     """What a watcher's own item says of a node, and when it was written."""
 
     at: datetime
     suspects: bool
 
 
-def suspect(
+def add_vote(
     verdict: Verdict, peer: str, *, at: datetime, watchers: Collection[str], now: datetime
 ) -> Verdict:
     """The verdict after *peer* said at *at* that it suspects the node.
@@ -36,11 +36,11 @@ def suspect(
     """
     if peer not in watchers:
         return verdict
-    heard = accuse(verdict, Evidence(VOICE + peer, Severity.SUSPICION, at))
+    heard = accuse(verdict, Evidence(VOTE + peer, Severity.SUSPICION, at))
     return _count(heard, watchers, now=now, hold_down=timedelta(0))
 
 
-def clear(
+def withdraw_vote(
     verdict: Verdict,
     peer: str,
     *,
@@ -50,13 +50,13 @@ def clear(
     hold_down: timedelta,
 ) -> Verdict:
     """The verdict after *peer* took its word back; below the quorum the node is held down, then free."""
-    left = withdraw(verdict, VOICE + peer, as_of=as_of, now=now, hold_down=hold_down)
+    left = withdraw(verdict, VOTE + peer, as_of=as_of, now=now, hold_down=hold_down)
     return _count(left, watchers, now=now, hold_down=hold_down)
 
 
 def recount(
     verdict: Verdict,
-    words: Mapping[str, Word],
+    votes: Mapping[str, Vote],
     *,
     watchers: Collection[str],
     now: datetime,
@@ -67,32 +67,32 @@ def recount(
     Voices of those who watch no more, or have fallen silent (no word of theirs), are dropped.
     """
     after = verdict
-    for peer in voices(verdict):
-        word = words.get(peer)
+    for peer in votes_against(verdict):
+        word = votes.get(peer)
         if word is None or peer not in watchers:
-            as_of = verdict.evidence[VOICE + peer].at
-            after = withdraw(after, VOICE + peer, as_of=as_of, now=now, hold_down=hold_down)
+            as_of = verdict.evidence[VOTE + peer].at
+            after = withdraw(after, VOTE + peer, as_of=as_of, now=now, hold_down=hold_down)
         elif not word.suspects:
-            after = withdraw(after, VOICE + peer, as_of=word.at, now=now, hold_down=hold_down)
+            after = withdraw(after, VOTE + peer, as_of=word.at, now=now, hold_down=hold_down)
     for peer in sorted(watchers):
-        said = words.get(peer)
-        if said is not None and said.suspects and peer not in voices(after):
-            after = accuse(after, Evidence(VOICE + peer, Severity.SUSPICION, said.at))
+        said = votes.get(peer)
+        if said is not None and said.suspects and peer not in votes_against(after):
+            after = accuse(after, Evidence(VOTE + peer, Severity.SUSPICION, said.at))
     return _count(after, watchers, now=now, hold_down=hold_down)
 
 
-def voices(verdict: Verdict) -> tuple[str, ...]:
+def votes_against(verdict: Verdict) -> tuple[str, ...]:
     """Who suspects the node."""
-    return tuple(sorted(one.removeprefix(VOICE) for one in verdict.evidence if one.startswith(VOICE)))
+    return tuple(sorted(one.removeprefix(VOTE) for one in verdict.evidence if one.startswith(VOTE)))
 
 
 def is_watched(verdict: Verdict) -> bool:
     """Whether peers have something to take back: the node stays watched although it relays no more."""
-    return PEERS in verdict.evidence or bool(voices(verdict))
+    return PEERS in verdict.evidence or bool(votes_against(verdict))
 
 
 def _count(verdict: Verdict, watchers: Collection[str], *, now: datetime, hold_down: timedelta) -> Verdict:
-    needed, agreeing = quorum(watchers), [one for one in voices(verdict) if one in watchers]
+    needed, agreeing = quorum(watchers), [one for one in votes_against(verdict) if one in watchers]
     convicted = needed is not None and len(agreeing) >= needed
     if convicted and PEERS not in verdict.evidence:
         return accuse(verdict, Evidence(PEERS, Severity.INDIRECT, now, ", ".join(agreeing)))

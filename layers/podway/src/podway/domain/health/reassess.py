@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from podway.domain.health.quorum import Word, recount
+from podway.domain.health.quorum import Vote, recount
 from podway.domain.health.verdict import EC2_STATE, Evidence, Severity, Verdict, accuse, withdraw
 from podway.domain.inventory import Instance
 from podway.domain.signals import AlarmValue, HandoverReason, InstanceState
@@ -27,28 +27,28 @@ class AlarmSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observed:
     """What a run of reconcile can see of one node."""
 
     instance: Instance | None
     alarm: AlarmSeen | None = None
     watchers: tuple[str, ...] = ()
-    words: Mapping[str, Word] = field(default_factory=dict)
+    votes: Mapping[str, Vote] = field(default_factory=dict)
     """What each of the watchers says, by watcher; the silent are missing."""
 
 
-def review(verdict: Verdict, sight: Sight, *, now: datetime, hold_down: timedelta) -> Verdict:
+def reassess(verdict: Verdict, observed: Observed, *, now: datetime, hold_down: timedelta) -> Verdict:
     """The verdict with what is over withdrawn, and what nobody told us added."""
-    after = _by_ec2(verdict, sight.instance, now=now, hold_down=hold_down)
-    after = _by_alarm(after, sight.alarm, now=now, hold_down=hold_down)
-    return recount(after, sight.words, watchers=sight.watchers, now=now, hold_down=hold_down)
+    after = _by_ec2(verdict, observed.instance, now=now, hold_down=hold_down)
+    after = _by_alarm(after, observed.alarm, now=now, hold_down=hold_down)
+    return recount(after, observed.votes, watchers=observed.watchers, now=now, hold_down=hold_down)
 
 
-def words_about(
+def votes_about(
     node: str, watchers: Collection[str], said: Mapping[str, tuple[datetime, Collection[str]]]
-) -> dict[str, Word]:
+) -> dict[str, Vote]:
     """What *watchers* say of *node*; *said* holds each one's time of writing and whom it suspects."""
-    return {one: Word(said[one][0], node in said[one][1]) for one in watchers if one in said}
+    return {one: Vote(said[one][0], node in said[one][1]) for one in watchers if one in said}
 
 
 def _by_ec2(verdict: Verdict, instance: Instance | None, *, now: datetime, hold_down: timedelta) -> Verdict:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 
 from podway.domain.model import Cluster
-from podway.domain.routing import owed
+from podway.domain.routing import is_in_service
 
 WATCHERS = 3
 """Watchers of one forwarder (DESIGN.md, section 8)."""
@@ -25,7 +25,7 @@ def assign_watchers(cluster: Cluster, forwarders: Collection[str]) -> dict[str, 
     """
     siblings: dict[str, list[str]] = {}
     for node in cluster.nodes:
-        if owed(node):
+        if is_in_service(node):
             siblings.setdefault(node.subnet, []).append(node.id)
     return {
         node.id: _nearest(node.id, siblings.get(node.subnet, ()))

@@ -8,8 +8,17 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from podway.domain.addressing import WIDTH, Prefix
-from podway.domain.inventory import HeldBlock, Leaving, Member
-from podway.domain.ipam.space import AddressSpace, Assigned, NoRoom, Resting, Supernet, Want, allocate, trim
+from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
+from podway.domain.ipam.space import (
+    AddressSpace,
+    Assigned,
+    NoRoom,
+    Quarantined,
+    Supernet,
+    Want,
+    allocate,
+    trim,
+)
 
 MOST_BLOCKS = 8
 """Of a family on one node. A /26 has room for 61 pods, and a node for a few hundred; one that asks
@@ -20,18 +29,18 @@ CONTENT: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Allotment:
+class MemberAllocation:
     """Members with their blocks, the supernets afterwards, who got none, and what subnets gave back."""
 
     members: tuple[Member, ...]
     supernets: Mapping[str, tuple[Prefix, ...]]
     refused: tuple[NoRoom, ...]
-    leaving: tuple[Leaving, ...] = ()
+    released: tuple[ReleasedSpace, ...] = ()
 
 
-def allot(
+def allocate_to_members(
     present: Iterable[Member],
-    resting: Iterable[Member],
+    quarantined: Iterable[Member],
     supernets: Mapping[str, tuple[Prefix, ...]],
     *,
     pod_cidrs: tuple[Prefix, ...],
@@ -41,9 +50,9 @@ def allot(
     now: datetime,
     quarantine: timedelta,
     wanted: Mapping[str, int] = CONTENT,
-    leaving: tuple[Leaving, ...] = (),
-    give_back: bool = False,
-) -> Allotment:
+    released: tuple[ReleasedSpace, ...] = (),
+    release: bool = False,
+) -> MemberAllocation:
     """A block of every family of *pod_cidrs* for each present member that lacks one.
 
     Members whose agents say (*wanted*, blocks of each family) that they need more than they have get
@@ -54,12 +63,12 @@ def allot(
     addresses. A new block first appears in the next generation of its subnet's map. What a gone
     member held rests while we remember it.
 
-    Nobody gets what is *leaving* but the subnet that gave it back. With *give_back*, subnets then give back
+    Nobody gets what is *released* but the subnet that gave it back. With *release*, subnets then give back
     what of their supernets is empty and more than they need.
     """
     present = tuple(sorted(present, key=lambda member: member.id))
-    space = _space(present, resting, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
-    space = replace(space, leaving=leaving)
+    space = _space(present, quarantined, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
+    space = replace(space, released=released)
     lengths = _lengths(pod_cidrs, block_length)
     wants = [
         Want(member.subnet, member.id, length, version)
@@ -68,24 +77,24 @@ def allot(
         if _held(member, version) < max(1, min(wanted.get(member.id, 1), MOST_BLOCKS))
     ]
     found = allocate(space, wants, now=now, subnets=subnets)
-    after = trim(found.space, now=now, subnets=subnets) if give_back else found.space
+    after = trim(found.space, now=now, subnets=subnets) if release else found.space
     new: dict[str, list[Prefix]] = {}
     for block in found.placed:
         new.setdefault(block.node, []).append(block.prefix)
-    return Allotment(
+    return MemberAllocation(
         members=tuple(
             _with_blocks(member, new.get(member.id, ()), generations.get(member.subnet, 0) + 1)
             for member in present
         ),
         supernets=_by_subnet(after.supernets),
         refused=found.refused,
-        leaving=after.leaving,
+        released=after.released,
     )
 
 
 def _space(
     present: Iterable[Member],
-    resting: Iterable[Member],
+    quarantined: Iterable[Member],
     supernets: Mapping[str, tuple[Prefix, ...]],
     *,
     pod_cidrs: tuple[Prefix, ...],
@@ -101,10 +110,10 @@ def _space(
                 Assigned(prefix, member.id, member.subnet) for member in present for prefix in member.prefixes
             )
         ),
-        resting=tuple(
+        quarantined=tuple(
             sorted(
-                Resting(prefix, max((member.gone_at or now) + quarantine, now + timedelta(seconds=1)))
-                for member in resting
+                Quarantined(prefix, max((member.gone_at or now) + quarantine, now + timedelta(seconds=1)))
+                for member in quarantined
                 for prefix in member.prefixes
             )
         ),

@@ -59,9 +59,9 @@ class Pool:
     expected: int
     free: Pieces = field(init=False)
     extents: dict[str, list[Extent]] = field(default_factory=dict)
-    leaving: dict[str, Pieces] = field(default_factory=dict)
+    reclaiming: dict[str, Pieces] = field(default_factory=dict)
     """What was given back and has not settled, by the subnet that had it."""
-    given: list[tuple[str, Prefix]] = field(default_factory=list)
+    released: list[tuple[str, Prefix]] = field(default_factory=list)
     """What was given back since the pool was made, in order."""
     width: int = field(init=False)
 
@@ -83,12 +83,12 @@ class Pool:
             lender.lent += 1
         self._open(subnet, piece, lender)
 
-    def adopt_leaving(self, subnet: str, prefix: Prefix) -> None:
+    def adopt_released(self, subnet: str, prefix: Prefix) -> None:
         """Enter what *subnet* gave back; after the supernets. Inside one of its own it was taken back."""
         around = self.extent_around(prefix)
         if around is None or around.subnet != subnet:
             (around or self).free.exclude(prefix.value, prefix.length)
-            self._leaving_of(subnet).give(prefix.value, prefix.length)
+            self._reclaiming_of(subnet).give(prefix.value, prefix.length)
 
     def occupy(self, prefix: Prefix, *, used: bool) -> None:
         """Mark an existing block (*used*) or a resting prefix as taken, wherever it lies."""
@@ -128,19 +128,19 @@ class Pool:
     def place(self, subnet: str, length: int, near: Sequence[Prefix] = ()) -> Prefix | None:
         """A block for a node of *subnet* that has the blocks *near*; None when nothing helps."""
         return (
-            self._beside(subnet, length, near)
-            or self._inside(subnet, length)
-            or self._grown(subnet, length)
-            or self._borrowed(subnet, length)
+            self._take_buddy(subnet, length, near)
+            or self._take_lowest(subnet, length)
+            or self._take_by_growing(subnet, length)
+            or self._take_by_borrowing(subnet, length)
         )
 
-    def leave(self, prefix: Prefix) -> None:
+    def quarantine(self, prefix: Prefix) -> None:
         """A block is no longer in use; it stays taken until :meth:`rested`."""
         extent = self.extent_around(prefix)
         if extent is not None:
             extent.used -= prefix.size
 
-    def rested(self, prefix: Prefix) -> None:
+    def end_quarantine(self, prefix: Prefix) -> None:
         """A left block may be handed out again."""
         extent = self.extent_around(prefix)
         if extent is None:
@@ -148,7 +148,7 @@ class Pool:
             return
         extent.free.give(prefix.value, prefix.length)
 
-    def _beside(self, subnet: str, length: int, near: Sequence[Prefix]) -> Prefix | None:
+    def _take_buddy(self, subnet: str, length: int, near: Sequence[Prefix]) -> Prefix | None:
         for block in sorted(near):
             if block.length != length or block.length == 0:
                 continue
@@ -159,7 +159,7 @@ class Pool:
                 return buddy
         return None
 
-    def _inside(self, subnet: str, length: int) -> Prefix | None:
+    def _take_lowest(self, subnet: str, length: int) -> Prefix | None:
         for extent in self._biggest_first(self.extents.get(subnet, ())):
             value = extent.free.take_lowest(length)
             if value is not None:
@@ -174,30 +174,30 @@ class Pool:
 
     # -- growing ------------------------------------------------------------------------------
 
-    def _grown(self, subnet: str, length: int) -> Prefix | None:
-        if self._double(subnet, length) or self._further(subnet, length):
-            return self._inside(subnet, length)
+    def _take_by_growing(self, subnet: str, length: int) -> Prefix | None:
+        if self._grow_in_place(subnet, length) or self._open_further(subnet, length):
+            return self._take_lowest(subnet, length)
         return None
 
-    def _double(self, subnet: str, length: int) -> bool:
+    def _grow_in_place(self, subnet: str, length: int) -> bool:
         for extent in self._biggest_first(self.extents.get(subnet, ())):
             value, old = extent.piece
             if extent.lender is not None or old <= self.cidr.length or old > length:
                 continue
             buddy = value ^ (1 << (self.width - old))
-            if self._win(subnet, (buddy, old), None):
+            if self._take_free_or_released(subnet, (buddy, old), None):
                 self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
                 return True
         return False
 
-    def _win(self, subnet: str, piece: Piece, lender: Extent | None) -> bool:
+    def _take_free_or_released(self, subnet: str, piece: Piece, lender: Extent | None) -> bool:
         """Take a free piece of the lender or of the pod CIDR, or one that the subnet itself gave back."""
         if (lender or self).free.take(*piece):
             return True
-        left = self.leaving.get(subnet)
+        left = self.reclaiming.get(subnet)
         return left is not None and self.extent_around(self._prefix(piece)) is lender and left.take(*piece)
 
-    def _further(self, subnet: str, length: int) -> bool:
+    def _open_further(self, subnet: str, length: int) -> bool:
         roomiest = self.free.largest()
         if roomiest is None or roomiest[1] > length:
             return False
@@ -234,29 +234,29 @@ class Pool:
                 self._close_if_empty(extent)
         for extent in list(self._all()):
             while (half := self._empty_half(extent)) and extent.used < below * self._size(extent):
-                self._give_back(extent, half)
+                self._release_half(extent, half)
         self._unite()
 
-    def settle(self, subnet: str, prefix: Prefix) -> None:
+    def reclaim(self, subnet: str, prefix: Prefix) -> None:
         """Whatever of *prefix*, which *subnet* gave back, it has not taken back may be anybody's."""
-        for part in self.still_leaving(subnet, prefix):
-            self.leaving[subnet].take(part.value, part.length)
+        for part in self.still_released(subnet, prefix):
+            self.reclaiming[subnet].take(part.value, part.length)
             (self.extent_around(part) or self).free.give(part.value, part.length)
 
-    def still_leaving(self, subnet: str, prefix: Prefix) -> list[Prefix]:
+    def still_released(self, subnet: str, prefix: Prefix) -> list[Prefix]:
         """The parts of *prefix* that the subnet gave back, and that have not settled."""
-        left = self._leaving_of(subnet)
+        left = self._reclaiming_of(subnet)
         if left.holder(prefix.value, prefix.length):
             return [prefix]
         return [self._prefix(piece) for piece in sorted(left.inside(prefix.value, prefix.length))]
 
-    def _leaving_of(self, subnet: str) -> Pieces:
-        return self.leaving.setdefault(subnet, Pieces(self.free.root, self.width))
+    def _reclaiming_of(self, subnet: str) -> Pieces:
+        return self.reclaiming.setdefault(subnet, Pieces(self.free.root, self.width))
 
-    def _let_go(self, subnet: str, pieces: Iterable[Piece]) -> None:
+    def _release(self, subnet: str, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            self._leaving_of(subnet).give(*piece)
-            self.given.append((subnet, self._prefix(piece)))
+            self._reclaiming_of(subnet).give(*piece)
+            self.released.append((subnet, self._prefix(piece)))
 
     def _unite(self) -> None:
         """Make one supernet of any two of a subnet that are buddies: one route less."""
@@ -308,7 +308,7 @@ class Pool:
 
     def _is_lent_or_free(self, extent: Extent, half: Piece) -> bool:
         lent = [borrower.piece for borrower in self._borrowers(extent, half)] if extent.lent else []
-        lent += [piece for left in self.leaving.values() for piece in left.inside(*half)]
+        lent += [piece for left in self.reclaiming.values() for piece in left.inside(*half)]
         pieces = [*extent.free.inside(*half), *lent] if lent else []
         return sum(map(self._size_of, pieces)) == self._size_of(half)
 
@@ -327,7 +327,7 @@ class Pool:
         shares = max(self.expected, len(self.extents)) - 1
         return min(self.cidr.length + SPREAD + shares.bit_length(), self.width)
 
-    def _give_back(self, extent: Extent, half: Piece) -> None:
+    def _release_half(self, extent: Extent, half: Piece) -> None:
         pieces = [half] if extent.free.holder(*half) else extent.free.inside(*half)
         for piece in pieces:
             extent.free.take(*piece)
@@ -337,7 +337,7 @@ class Pool:
         value, length = extent.piece
         other = (value if half[0] != value else value + (1 << (self.width - length - 1)), length + 1)
         self._resize(extent, other)
-        self._let_go(extent.subnet, pieces)
+        self._release(extent.subnet, pieces)
 
     def _close_if_empty(self, extent: Extent) -> None:
         """An empty supernet goes back, unless it is its subnet's last."""
@@ -347,15 +347,15 @@ class Pool:
         siblings.remove(extent)
         if extent.lender is not None:
             extent.lender.lent -= 1
-        self._let_go(extent.subnet, [extent.piece])
+        self._release(extent.subnet, [extent.piece])
 
-    def _borrowed(self, subnet: str, length: int) -> Prefix | None:
+    def _take_by_borrowing(self, subnet: str, length: int) -> Prefix | None:
         """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once.
 
         At its top end: the lender fills its own from the bottom, so the half may go one day.
         """
-        if self._double_borrowed(subnet, length):
-            return self._inside(subnet, length)
+        if self._grow_borrowed(subnet, length):
+            return self._take_lowest(subnet, length)
         offers = [
             (largest, extent)
             for owner, extents in self.extents.items()
@@ -371,9 +371,9 @@ class Pool:
         lender.free.take(value, wanted)
         lender.lent += 1
         self._open(subnet, (value, wanted), lender)
-        return self._inside(subnet, length)
+        return self._take_lowest(subnet, length)
 
-    def _double_borrowed(self, subnet: str, length: int) -> bool:
+    def _grow_borrowed(self, subnet: str, length: int) -> bool:
         """Borrow the buddy of what is borrowed, if that is no more than would be borrowed anyway."""
         longest = self._next_length(subnet) - 1
         for extent in self._biggest_first(self.extents.get(subnet, ())):
@@ -382,7 +382,7 @@ class Pool:
             if lender is None or old > length or old < longest or old - 1 <= lender.piece[1]:
                 continue
             buddy = value ^ (1 << (self.width - old))
-            if self._win(subnet, (buddy, old), lender):
+            if self._take_free_or_released(subnet, (buddy, old), lender):
                 self._resize(extent, (min(value, buddy), old - 1), gained=(buddy, old))
                 return True
         return False

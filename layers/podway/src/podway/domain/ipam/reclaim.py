@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving, Member
+from podway.domain.inventory import Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.model import RouteTable
 
@@ -21,10 +21,10 @@ ROUND = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Reclaim:
     """What is still leaving, and which nodes' kernels some of it waits for, although it has rested."""
 
-    leaving: tuple[Leaving, ...]
+    pending: tuple[ReleasedSpace, ...]
     waits: Mapping[Prefix, tuple[str, ...]]
 
     @property
@@ -41,8 +41,8 @@ def is_due(last: datetime | None, *, now: datetime) -> bool:
     return last is not None and now - last >= ROUND
 
 
-def still_leaving(
-    leaving: Iterable[Leaving],
+def reclaim(
+    released: Iterable[ReleasedSpace],
     *,
     tables: Iterable[RouteTable],
     members: Collection[Member],
@@ -50,7 +50,7 @@ def still_leaving(
     acknowledged: Mapping[str, int],
     now: datetime,
     rest: timedelta,
-) -> Withdrawal:
+) -> Reclaim:
     """What nobody else may have yet; the rest may be anybody's.
 
     *tables* as they stand with our routes marked; *members* are all whose interfaces routes may target;
@@ -59,9 +59,9 @@ def still_leaving(
     """
     ways = _ways(tables, members)
     subnets = {member.id: member.subnet for member in members}
-    kept: list[Leaving] = []
+    kept: list[ReleasedSpace] = []
     waits: dict[Prefix, tuple[str, ...]] = {}
-    for one in leaving:
+    for one in released:
         known = maps.get(one.subnet)
         named = (*ways.get(one.subnet, ()), *(known.reachable_here if known else ()))
         if any(prefix.overlaps(one.prefix) for prefix in named):
@@ -77,7 +77,7 @@ def still_leaving(
         ]:
             kept.append(one)
             waits[one.prefix] = tuple(behind)
-    return Withdrawal(tuple(kept), waits)
+    return Reclaim(tuple(kept), waits)
 
 
 def _ways(tables: Iterable[RouteTable], members: Iterable[Member]) -> dict[str, set[Prefix]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving
+from podway.domain.inventory import ReleasedSpace
 from podway.domain.ipam.pool import ALWAYS, LOW_USE, Pool
 
 VERSION_4 = 4
@@ -31,7 +31,7 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Resting:
+class Quarantined:
     """A freed prefix that nobody may have before *until*: routes and connections to it must die first."""
 
     prefix: Prefix
@@ -45,8 +45,8 @@ class AddressSpace:
     pod_cidrs: tuple[Prefix, ...]
     supernets: tuple[Supernet, ...] = ()
     blocks: tuple[Assigned, ...] = ()
-    resting: tuple[Resting, ...] = ()
-    leaving: tuple[Leaving, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    released: tuple[ReleasedSpace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,10 +82,10 @@ def allocate(
     """A block for every want, where there is room for it.
 
     *subnets* are all subnets of the cluster: their number says how far apart first supernets lie.
-    Does not depend on the order of anything given. Resting prefixes whose time has come are free. When
+    Does not depend on the order of anything given. Quarantined prefixes whose time has come are free. When
     somebody finds no room, the others give back what is empty, for whoever asks when that has left.
     """
-    space = replace(space, resting=tuple(rest for rest in space.resting if rest.until > now))
+    space = replace(space, quarantined=tuple(rest for rest in space.quarantined if rest.until > now))
     expected = len(set(subnets) | {want.subnet for want in wants} | {net.subnet for net in space.supernets})
     pools = _pools(space, expected)
     has: dict[str, list[Prefix]] = {}
@@ -108,14 +108,14 @@ def allocate(
     return Allocation(after, tuple(placed), tuple(refused))
 
 
-def release(space: AddressSpace, blocks: Collection[Prefix], *, until: datetime) -> AddressSpace:
+def quarantine(space: AddressSpace, blocks: Collection[Prefix], *, until: datetime) -> AddressSpace:
     """The space after these blocks were freed; they rest *until* then."""
     gone = set(blocks)
-    freed = [Resting(block.prefix, until) for block in space.blocks if block.prefix in gone]
+    freed = [Quarantined(block.prefix, until) for block in space.blocks if block.prefix in gone]
     return replace(
         space,
         blocks=tuple(block for block in space.blocks if block.prefix not in gone),
-        resting=tuple(sorted((*space.resting, *freed))),
+        quarantined=tuple(sorted((*space.quarantined, *freed))),
     )
 
 
@@ -125,9 +125,9 @@ def trim(
     """The space after empty supernets, and empty halves of little-used ones, were given back.
 
     A round a day is enough. A half with a block that still rests is not empty. What is given back is
-    leaving: its subnet may take it back, and nobody else may have it until the caller drops it from there.
+    released: its subnet may take it back, and nobody else may have it until the caller drops it from there.
     """
-    space = replace(space, resting=tuple(rest for rest in space.resting if rest.until > now))
+    space = replace(space, quarantined=tuple(rest for rest in space.quarantined if rest.until > now))
     pools = _pools(space, len(set(subnets) | {net.subnet for net in space.supernets}))
     for pool in pools:
         pool.trim(below=below)
@@ -147,13 +147,13 @@ def _pools(space: AddressSpace, expected: int) -> list[Pool]:
         inside = [net for net in space.supernets if cidr.contains(net.prefix)]
         for net in sorted(inside, key=lambda net: (net.prefix.length, net.prefix)):
             pool.adopt_supernet(net.subnet, net.prefix)
-        for one in space.leaving:
+        for one in space.released:
             if cidr.contains(one.prefix):
-                pool.adopt_leaving(one.subnet, one.prefix)
+                pool.adopt_released(one.subnet, one.prefix)
         for block in space.blocks:
             if cidr.contains(block.prefix):
                 pool.occupy(block.prefix, used=True)
-        for rest in space.resting:
+        for rest in space.quarantined:
             if cidr.contains(rest.prefix):
                 pool.occupy(rest.prefix, used=False)
         pools.append(pool)
@@ -161,17 +161,17 @@ def _pools(space: AddressSpace, expected: int) -> list[Pool]:
 
 
 def _after(space: AddressSpace, pools: Sequence[Pool]) -> AddressSpace:
-    return replace(space, supernets=_supernets(space, pools), leaving=_leaving(space, pools))
+    return replace(space, supernets=_supernets(space, pools), released=_released(space, pools))
 
 
-def _leaving(space: AddressSpace, pools: Sequence[Pool]) -> tuple[Leaving, ...]:
-    """What was leaving before, as far as nobody took it back, and what the pools were given."""
-    found: dict[tuple[Prefix, str], Leaving] = {}
+def _released(space: AddressSpace, pools: Sequence[Pool]) -> tuple[ReleasedSpace, ...]:
+    """What was released before, as far as nobody took it back, and what the pools were given."""
+    found: dict[tuple[Prefix, str], ReleasedSpace] = {}
     for pool in pools:
-        known = [one for one in space.leaving if pool.cidr.contains(one.prefix)]
-        known += [Leaving(prefix, subnet) for subnet, prefix in pool.given]
+        known = [one for one in space.released if pool.cidr.contains(one.prefix)]
+        known += [ReleasedSpace(prefix, subnet) for subnet, prefix in pool.released]
         for one in known:
-            for part in pool.still_leaving(one.subnet, one.prefix):
+            for part in pool.still_released(one.subnet, one.prefix):
                 found[part, one.subnet] = replace(one, prefix=part)
     return tuple(found[key] for key in sorted(found))
 
@@ -193,7 +193,7 @@ def _reason(space: AddressSpace, placed: Sequence[Assigned], want: Want) -> str:
         return f"a /{want.length} is larger than the pod CIDR {', '.join(map(str, cidrs))}"
     size = sum(cidr.size for cidr in cidrs)
     taken = (block.prefix for block in (*space.blocks, *placed) if block.prefix.version == want.version)
-    waiting = [*(rest.prefix for rest in space.resting), *(one.prefix for one in space.leaving)]
+    waiting = [*(rest.prefix for rest in space.quarantined), *(one.prefix for one in space.released)]
     idle = (prefix for prefix in waiting if prefix.version == want.version)
     return (
         f"no free /{want.length} in {', '.join(map(str, cidrs))}: "

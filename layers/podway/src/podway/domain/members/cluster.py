@@ -62,7 +62,7 @@ def mark_owned(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NodeFacts:
     """What counts when a node is judged: EC2's word, our verdict, and what its agent acknowledged."""
 
     instance: Instance
@@ -73,45 +73,45 @@ class Standing:
     """When its agent last wrote; None before the first time."""
 
 
-def is_routable(member: Member, standing: Standing) -> bool:
+def is_routable(member: Member, facts: NodeFacts) -> bool:
     """Whether packets for its blocks would arrive: it runs, EC2 lets them in, its kernel is set up."""
     since = max((block.since for block in member.blocks), default=None)
     return (
         since is not None
-        and standing.instance.state is InstanceState.RUNNING
-        and not standing.instance.source_dest_check
-        and standing.acknowledged >= since
+        and facts.instance.state is InstanceState.RUNNING
+        and not facts.instance.source_dest_check
+        and facts.acknowledged >= since
     )
 
 
-def node_health(standing: Standing, *, now: datetime) -> Health:
+def node_health(facts: NodeFacts, *, now: datetime) -> Health:
     """Failed on EC2's word (it does not run) or on ours; suspect when its agent has fallen silent."""
-    if standing.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
+    if facts.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
         return Health.FAILED
-    judged = health(standing.verdict, now=now)
-    silent = standing.heard is not None and now - standing.heard > SILENCE
+    judged = health(facts.verdict, now=now)
+    silent = facts.heard is not None and now - facts.heard > SILENCE
     return Health.SUSPECT if silent and judged is Health.HEALTHY else judged
 
 
-def node_state(member: Member, standing: Standing) -> NodeState:
+def node_state(member: Member, facts: NodeFacts) -> NodeState:
     """Joining until its blocks were handed out once or packets for them would arrive, and while it boots."""
-    boots = standing.instance.state is InstanceState.PENDING
-    if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, standing)):
+    boots = facts.instance.state is InstanceState.PENDING
+    if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, facts)):
         return NodeState.JOINING
-    return NodeState.DRAINING if is_handing_over(standing.verdict) else NodeState.READY
+    return NodeState.DRAINING if is_handing_over(facts.verdict) else NodeState.READY
 
 
-def make_node(member: Member, standing: Standing, handed_out: Iterable[HeldBlock], *, now: datetime) -> Node:
+def make_node(member: Member, facts: NodeFacts, handed_out: Iterable[HeldBlock], *, now: datetime) -> Node:
     """The planner's view of a member; *handed_out* are all ready blocks of its subnet."""
-    behind = {block.prefix for block in handed_out if block.since > standing.acknowledged}
-    instance = standing.instance
+    behind = {block.prefix for block in handed_out if block.since > facts.acknowledged}
+    instance = facts.instance
     return Node(
         id=member.id,
         subnet=member.subnet,
         network_interface=member.network_interface,
         blocks=member.prefixes,
-        state=node_state(member, standing),
-        health=node_health(standing, now=now),
+        state=node_state(member, facts),
+        health=node_health(facts, now=now),
         capacity=instance.capacity,
         forwarder=instance.forwarder,
         spot=instance.spot,
@@ -126,16 +126,16 @@ def make_cluster(
     tables: tuple[RouteTable, ...],
     *,
     members: Iterable[Member],
-    standings: Mapping[str, Standing],
+    facts: Mapping[str, NodeFacts],
     supernets: Mapping[str, tuple[Prefix, ...]],
     now: datetime,
-    leaving: Iterable[Prefix] = (),
+    released: Iterable[Prefix] = (),
 ) -> Cluster:
-    """All facts as the planner wants them. Members without a standing (gone) have no node.
+    """All facts as the planner wants them. Members without a facts (gone) have no node.
 
-    What is *leaving* out of borrowed space is its lender's, whose route may cover it.
+    What is *released* out of borrowed space is its lender's, whose route may cover it.
     """
-    present = [member for member in members if member.id in standings]
+    present = [member for member in members if member.id in facts]
     handed_out: dict[str, list[HeldBlock]] = {}
     for member in present:
         handed_out.setdefault(member.subnet, []).extend(block for block in member.blocks if block.ready)
@@ -150,10 +150,10 @@ def make_cluster(
             for identity, zone in sorted(subnets.items())
         ),
         nodes=tuple(
-            make_node(member, standings[member.id], handed_out[member.subnet], now=now)
+            make_node(member, facts[member.id], handed_out[member.subnet], now=now)
             for member in sorted(present, key=lambda member: member.id)
             if member.blocks
         ),
         route_tables=tables,
-        leaving=tuple(sorted(one for one in leaving if not any(net.contains(one) for net in owned))),
+        released=tuple(sorted(one for one in released if not any(net.contains(one) for net in owned))),
     )

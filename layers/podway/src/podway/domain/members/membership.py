@@ -10,22 +10,22 @@ from podway.domain.signals import InstanceState
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
+class Membership:
     """Members after looking at EC2: who is here, whose blocks rest, who is forgotten."""
 
     present: tuple[Member, ...]
-    resting: tuple[Member, ...]
+    quarantined: tuple[Member, ...]
     forgotten: tuple[str, ...]
 
 
-def call_roll(
+def membership(
     remembered: tuple[Member, ...],
     instances: tuple[Instance, ...],
     *,
     now: datetime,
     quarantine: timedelta,
     still_targeted: frozenset[str] = frozenset(),
-) -> Roll:
+) -> Membership:
     """Who is a member now.
 
     A stopped instance keeps its block: it may start again with what it has on disk. A
@@ -34,7 +34,7 @@ def call_roll(
     that comes back on another subnet or interface under its old id starts anew.
     """
     here = {i.id: i for i in instances if i.state is not InstanceState.TERMINATED and i.network_interface}
-    present, resting, forgotten = [], [], []
+    present, quarantined, forgotten = [], [], []
     known = {member.id: member for member in remembered}
     for identity in sorted(here.keys() | known.keys()):
         instance, member = here.get(identity), known.get(identity)
@@ -45,8 +45,8 @@ def call_roll(
             if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
                 forgotten.append(identity)
             else:
-                resting.append(replace(member, gone_at=gone_at))
-    return Roll(tuple(present), tuple(resting), tuple(forgotten))
+                quarantined.append(replace(member, gone_at=gone_at))
+    return Membership(tuple(present), tuple(quarantined), tuple(forgotten))
 
 
 def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[str]) -> Member:

@@ -10,7 +10,7 @@ from podway.domain.model import Cluster, Node, NodeState, Plan, Route, RouteKind
 from podway.domain.routing import eligible, longest_match
 
 
-def hand_out(
+def mark_ready(
     members: Iterable[Member],
     cluster: Cluster,
     plan: Plan,

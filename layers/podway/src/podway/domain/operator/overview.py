@@ -27,7 +27,7 @@ from podway.domain.model import (
     RouteTable,
     TablePlan,
 )
-from podway.domain.routing import Block, Facts, TableFacts, owed
+from podway.domain.routing import Block, Facts, TableFacts, is_in_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class OverviewFacts:
     """What is needed to make an overview; *cluster* has present routes marked as owned."""
 
     cluster: Cluster
@@ -143,22 +143,22 @@ class Sight:
     warnings: tuple[str, ...] = ()
 
 
-def overview(sight: Sight) -> Overview:
+def overview(facts: OverviewFacts) -> Overview:
     """The cluster as it is, sorted by ids and addresses."""
-    facts = {version: Facts(sight.cluster, version) for version in (4, 6)}
-    plans = {table.table: table for table in sight.planned.route_tables}
+    families = {version: Facts(facts.cluster, version) for version in (4, 6)}
+    plans = {table.table: table for table in facts.planned.route_tables}
     tables, routes = [], []
-    for table in sorted(sight.cluster.route_tables, key=lambda one: one.id):
-        looks = [_Look(TableFacts(table, facts[version])) for version in _families(sight.cluster)]
+    for table in sorted(facts.cluster.route_tables, key=lambda one: one.id):
+        looks = [_Look(TableFacts(table, families[version])) for version in _families(facts.cluster)]
         tables.append(_table_view(table, looks, plans.get(table.id)))
-        routes += [route for look in looks for route in _route_views(look, plans.get(table.id), sight)]
+        routes += [route for look in looks for route in _route_views(look, plans.get(table.id), facts)]
     return Overview(
-        cluster=sight.cluster.name,
-        nodes=tuple(_node_views(sight, routes)),
+        cluster=facts.cluster.name,
+        nodes=tuple(_node_views(facts, routes)),
         tables=tuple(tables),
         routes=tuple(routes),
-        frozen=sight.frozen,
-        warnings=sight.warnings,
+        frozen=facts.frozen,
+        warnings=facts.warnings,
     )
 
 
@@ -216,7 +216,7 @@ class _Look:
         hop = self.hop(match)
         if hop is None:
             return f"{match} leads to {self.routes[match]}, which is no node's"
-        if hop.subnet == owner.subnet and owed(
+        if hop.subnet == owner.subnet and is_in_service(
             hop
         ):  # a suspect or draining node forwards as long as it lives
             return ""
@@ -237,10 +237,10 @@ def _table_view(table: RouteTable, looks: list[_Look], wanted: TablePlan | None)
     )
 
 
-def _route_views(look: _Look, wanted: TablePlan | None, sight: Sight) -> Iterator[RouteView]:
-    taken = {one.destination for one in sight.conflicts if one.table == look.seen.table.id}
+def _route_views(look: _Look, wanted: TablePlan | None, facts: OverviewFacts) -> Iterator[RouteView]:
+    taken = {one.destination for one in facts.conflicts if one.table == look.seen.table.id}
     planned = {route.destination: route for route in wanted.routes} if wanted else {}
-    for prefix, route in sorted(_inside(look.seen, sight.cluster.pod_cidrs), key=lambda one: one[0]):
+    for prefix, route in sorted(_inside(look.seen, facts.cluster.pod_cidrs), key=lambda one: one[0]):
         managed = prefix in look.seen.managed
         hop = look.hop(prefix) if prefix in look.routes else None
         aim = planned.get(prefix)
@@ -267,20 +267,20 @@ def _inside(seen: TableFacts, pod_cidrs: Iterable[Prefix]) -> Iterator[tuple[Pre
             yield destination, route
 
 
-def _node_views(sight: Sight, routes: Iterable[RouteView]) -> Iterator[NodeView]:
-    nodes = {node.id: node for node in sight.cluster.nodes}
-    spot = {instance.id for instance in sight.instances if instance.spot}
+def _node_views(facts: OverviewFacts, routes: Iterable[RouteView]) -> Iterator[NodeView]:
+    nodes = {node.id: node for node in facts.cluster.nodes}
+    spot = {instance.id for instance in facts.instances if instance.spot}
     leading: dict[str, list[RouteView]] = {}
     for route in routes:
         if route.next_hop is not None and route.ownership is Ownership.MANAGED:
             leading.setdefault(route.next_hop, []).append(route)
-    for member in sorted(sight.members, key=lambda one: one.id):
+    for member in sorted(facts.members, key=lambda one: one.id):
         mine = leading.get(member.id, [])
-        yield _node_view(member, nodes.get(member.id), mine, sight, spot=member.id in spot)
+        yield _node_view(member, nodes.get(member.id), mine, facts, spot=member.id in spot)
 
 
 def _node_view(
-    member: Member, node: Node | None, mine: list[RouteView], sight: Sight, *, spot: bool
+    member: Member, node: Node | None, mine: list[RouteView], facts: OverviewFacts, *, spot: bool
 ) -> NodeView:
     """A member without blocks is no node to the planner yet: it joins."""
     return NodeView(
@@ -294,7 +294,7 @@ def _node_view(
         routes=len(mine),
         forwards=sum(one.relays for one in mine),
         spot=spot,
-        heard=sight.heard.get(member.id),
-        newest=sight.newest.get(member.subnet, 0),
-        verdict=sight.verdicts.get(member.id),
+        heard=facts.heard.get(member.id),
+        newest=facts.newest.get(member.subnet, 0),
+        verdict=facts.verdicts.get(member.id),
     )

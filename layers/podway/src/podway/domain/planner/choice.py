@@ -15,14 +15,11 @@ from podway.domain.planner.assign import assign
 from podway.domain.planner.cover import EMPTY, Cover, Covering, Prices, Trace, routes_of
 from podway.domain.planner.degrade import most_covered
 from podway.domain.planner.even import even_routes, smallest_part
-from podway.domain.planner.exact import SMALL, Exhaustive, State
-from podway.domain.planner.limits import MANY, PATIENCE, least_limit
-from podway.domain.planner.next_hops import Loads
+from podway.domain.planner.exact import SMALL, Exhaustive, TradeOff
+from podway.domain.planner.limits import MANY_BLOCKS, MOST_TRIES, least_limit
+from podway.domain.planner.next_hops import SLACK, Loads
 from podway.domain.planner.problem import TableProblem
 from podway.domain.planner.trie import NOBODY, Problem, Trie
-
-SLACK = 1e-9
-"""Rounding of sums of weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +55,15 @@ def _at_home(table: TableProblem) -> Choice | None:
     """By the quick programme for one colour at a time; None where it does not apply or nothing fits."""
     weighing = table.weighing
     budget = table.view.budget
-    if weighing is None or len(weighing.pieces) > budget:
+    if weighing is None or len(weighing.stretches) > budget:
         return None
 
     def attempt(limit: float) -> tuple[dict[Prefix, str] | None, float]:
         return weighing.solve(limit, budget), weighing.next_limit
 
     count, weight, _ = table.view.counted
-    patience = PATIENCE if count <= MANY else 2
-    found = least_limit(attempt, guess=1.3 * weight / budget / weighing.largest, patience=patience)
+    tries = MOST_TRIES if count <= MANY_BLOCKS else 2
+    found = least_limit(attempt, guess=1.3 * weight / budget / weighing.largest, tries=tries)
     if found is None:
         return None
     limit, routes = found
@@ -108,7 +105,7 @@ def _searched(table: TableProblem, problem: Problem) -> tuple[Choice, float]:
     miss = min(state.miss for state in search.front(float("inf"), budget))
     search.allow(miss)
 
-    def attempt(limit: float) -> tuple[State | None, float]:
+    def attempt(limit: float) -> tuple[TradeOff | None, float]:
         front = search.front(limit, budget)
         return min(front, key=lambda state: (state.aim, state.routes), default=None), search.next_limit
 

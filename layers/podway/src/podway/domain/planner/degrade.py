@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from podway.domain.addressing import Prefix
 from podway.domain.planner.cover import EMPTY, MIXED, hard, joined, soft
-from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Item, Problem, Trie
 
-Bare = tuple[object, object] | Prefix | None
+_Uncovered = tuple[object, object] | Prefix | None
 """Nested: the blocks left bare."""
-Row = list[tuple[float, Bare]]
+_Row = list[tuple[float, _Uncovered]]
 """By number of routes: the least weight left bare with so many, and which blocks."""
-Rows = dict[int, Row]
-TINY = 1e-6
-"""What a block without weight counts for."""
+_Rows = dict[int, _Row]
 
 
 def most_covered(problem: Problem, trie: Trie, budget: int) -> tuple[float, frozenset[Prefix]]:
     """The least weight that must stay bare with *budget* routes, and the blocks that make it up."""
-    collected: list[Rows | None] = [None] * len(trie.prefix)
-    done: Rows = {EMPTY: [(0.0, None)]}
+    collected: list[_Rows | None] = [None] * len(trie.prefix)
+    done: _Rows = {EMPTY: [(0.0, None)]}
     for at in range(len(trie.prefix) - 1, -1, -1):
         rows = _closed(problem, trie, at, _rest(trie, at, collected[at], budget), budget)
         collected[at] = None
@@ -35,7 +33,7 @@ def most_covered(problem: Problem, trie: Trie, budget: int) -> tuple[float, froz
     return miss, frozenset(_blocks(bare))
 
 
-def _rest(trie: Trie, at: int, collected: Rows | None, budget: int) -> Rows:
+def _rest(trie: Trie, at: int, collected: _Rows | None, budget: int) -> _Rows:
     item = trie.item[at]
     if item is not None:
         rows = _of_item(item)
@@ -46,33 +44,33 @@ def _rest(trie: Trie, at: int, collected: Rows | None, budget: int) -> Rows:
     return _ended(rows) if trie.foreign[at] else rows
 
 
-def _of_item(item: Item) -> Rows:
+def _of_item(item: Item) -> _Rows:
     if not item.hard:
         return {soft(item.colour): [(0.0, None)]}
-    bare: Row = [(max(item.weight, TINY), item.prefix)]
+    bare: _Row = [(max(item.weight, LEAST_WEIGHT), item.prefix)]
     return {hard(item.colour): [(0.0, None)], soft(item.colour): bare}
 
 
-def _ended(rows: Rows) -> Rows:
+def _ended(rows: _Rows) -> _Rows:
     """Only what leaves nothing hard open; every block may be skipped, so something always does."""
-    kept: Row = []
+    kept: _Row = []
     for label, row in rows.items():
         if label < 0 or not label & 1:
             kept = _least(kept, row)
     return {EMPTY: kept}
 
 
-def _least(one: Row, other: Row) -> Row:
+def _least(one: _Row, other: _Row) -> _Row:
     longest = max(len(one), len(other))
-    best: Row = []
+    best: _Row = []
     for count in range(longest):
         options = [row[min(count, len(row) - 1)] for row in (one, other) if row]
         best.append(min(options, key=lambda entry: entry[0]))
     return best
 
 
-def _merged(one: Rows, other: Rows, budget: int) -> Rows:
-    found: Rows = {}
+def _merged(one: _Rows, other: _Rows, budget: int) -> _Rows:
+    found: _Rows = {}
     for label, row in one.items():
         for label2, row2 in other.items():
             new = joined(label, label2)
@@ -82,8 +80,8 @@ def _merged(one: Rows, other: Rows, budget: int) -> Rows:
     return found
 
 
-def _convolved(one: Row, other: Row, budget: int) -> Row:
-    best: list[tuple[float, Bare] | None] = [None] * min(budget + 1, len(one) + len(other) - 1)
+def _convolved(one: _Row, other: _Row, budget: int) -> _Row:
+    best: list[tuple[float, _Uncovered] | None] = [None] * min(budget + 1, len(one) + len(other) - 1)
     for count, (miss, bare) in enumerate(one):
         for count2, (miss2, bare2) in enumerate(other):
             both = count + count2
@@ -95,7 +93,7 @@ def _convolved(one: Row, other: Row, budget: int) -> Row:
     return [entry for entry in best if entry is not None]
 
 
-def _closed(problem: Problem, trie: Trie, at: int, rows: Rows, budget: int) -> Rows:
+def _closed(problem: Problem, trie: Trie, at: int, rows: _Rows, budget: int) -> _Rows:
     if trie.foreign[at]:
         return rows
     empty = rows.get(EMPTY, [])
@@ -108,7 +106,7 @@ def _closed(problem: Problem, trie: Trie, at: int, rows: Rows, budget: int) -> R
     return {**rows, EMPTY: empty} if empty else rows
 
 
-def _blocks(bare: Bare) -> list[Prefix]:
+def _blocks(bare: _Uncovered) -> list[Prefix]:
     found: list[Prefix] = []
     stack: list[object] = [bare]
     while stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
 from itertools import islice
@@ -23,6 +24,19 @@ HYSTERESIS = 1.25
 """A stable plan may load the busiest next hop this much more than the best plan would."""
 
 
+@dataclass(slots=True)
+class Allowance:
+    """Steps that a stable plan may still spend on improving one table, over all its families."""
+
+    left: int | None = None
+    """None: as many as the budget has room for."""
+
+    def spend(self, steps: int) -> None:
+        """Count *steps* as spent."""
+        if self.left is not None:
+            self.left -= steps
+
+
 class Draft:
     """Destinations, then next hops, then the budget that is left; :meth:`make` once."""
 
@@ -40,16 +54,15 @@ class Draft:
         self.direct = 0.0
         self.total = 0.0
 
-    def make(self, improve: int | None) -> int | None:
-        """Decide everything; what is left of *improve* afterwards."""
+    def make(self, allowance: Allowance) -> None:
+        """Decide everything, and spend of *allowance* what improves more than it must."""
         best = fresh_choice(self.table, small=self.small)
         self.limit = best.limit
         done = self._assigned(best)
-        left = self._filled(done, improve)
-        left = self._anchored(done, left)
+        self._fill(done, allowance)
+        self._add_anchors(done, allowance)
         self._describe(done)
         self._account(done)
-        return left
 
     def _assigned(self, best: Choice) -> Assignment:
         if not self.fresh:
@@ -77,19 +90,20 @@ class Draft:
 
     # -- what is left of the budget ---------------------------------------------------------------
 
-    def _room(self, done: Assignment, improve: int | None) -> int:
+    def _room(self, done: Assignment, allowance: Allowance) -> int:
+        """Routes that may be added: a fresh plan has no present table from which each would be a step."""
         room = self.view.budget - len(done.hops)
-        return room if improve is None or self.fresh else min(room, improve)
+        return room if allowance.left is None or self.fresh else min(room, allowance.left)
 
-    def _filled(self, done: Assignment, improve: int | None) -> int | None:
+    def _fill(self, done: Assignment, allowance: Allowance) -> None:
         """Direct routes for the heaviest blocks that are relayed, those in the biggest parts first."""
-        room = self._room(done, improve)
+        room = self._room(done, allowance)
         if room <= 0:
-            return improve
+            return
         chosen = self._worth_most(done, room)
         for block, prefix in chosen:
             self._split(done, block, prefix)
-        return None if improve is None else improve - len(chosen)
+        allowance.spend(len(chosen))
 
     def _worth_most(self, done: Assignment, room: int) -> list[tuple[Block, Prefix]]:
         """The heaviest relayed blocks and the routes that catch them."""
@@ -123,7 +137,7 @@ class Draft:
         done.parts[block.prefix] = part_of(block.prefix, old.subnet, [block], counted=True)
         done.hops[block.prefix] = block.node
 
-    def _anchored(self, done: Assignment, improve: int | None) -> int | None:
+    def _add_anchors(self, done: Assignment, allowance: Allowance) -> None:
         """Anchors that nothing needs yet: of empty supernets first, of the table's own subnet last."""
         own = self.view.own_subnet
         facts = self.view.facts
@@ -132,20 +146,19 @@ class Draft:
             for prefix, subnet in facts.supernets
             if prefix not in done.hops and prefix not in self.view.foreign and facts.forwarders.get(subnet)
         ]
-        missing = [pair for pair in missing if pair[1] == own or not self._owes(pair[0])]
+        missing = [pair for pair in missing if pair[1] == own or not self._holds_required_blocks(pair[0])]
         missing.sort(key=lambda pair: (pair[1] == own, -pair[0].length, pair[0]))
-        added = 0
-        for prefix, subnet in missing[: max(0, self._room(done, improve))]:
+        chosen = missing[: max(0, self._room(done, allowance))]
+        for prefix, subnet in chosen:
             self._add_anchor(done, prefix, subnet)
-            added += 1
-        return None if improve is None else improve - added
+        allowance.spend(len(chosen))
 
     @cached_property
     def _crowded(self) -> bool:
         """Whether supernets of different subnets, or strange blocks, lie inside supernets."""
         return self.table.even is None
 
-    def _owes(self, supernet: Prefix) -> bool:
+    def _holds_required_blocks(self, supernet: Prefix) -> bool:
         """Whether blocks that count lie in the supernet: then the plan has decided on its anchor."""
         facts = self.view.facts
         end = Prefix(supernet.version, supernet.last, facts.width)

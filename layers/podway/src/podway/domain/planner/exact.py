@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from podway.domain.planner.cover import EMPTY, MIXED, Prices, Trace, hard, joined, soft
-from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Item, Problem, Trie
 
 SMALL = 12
 """Blocks to cover, at most, for the exhaustive search."""
 
 
-class State(NamedTuple):
+class TradeOff(NamedTuple):
     """What a subtree's routes cost and what they leave uncovered."""
 
     routes: int
@@ -30,8 +30,8 @@ class State(NamedTuple):
     trace: Trace
 
 
-States = dict[int, list[State]]
-NOTHING = State(0, 0.0, 0.0, 0.0, (), 0, None)
+TradeOffs = dict[int, list[TradeOff]]
+NOTHING = TradeOff(0, 0.0, 0.0, 0.0, (), 0, None)
 
 
 class Exhaustive:
@@ -55,14 +55,14 @@ class Exhaustive:
 
     def allow(self, miss: float) -> None:
         """From now on leave no more than this weight bare."""
-        self.most_missed = miss + TINY / 2
-        self.skip = miss >= TINY
+        self.most_missed = miss + LEAST_WEIGHT / 2
+        self.skip = miss >= LEAST_WEIGHT
 
-    def front(self, limit: float, budget: int) -> list[State]:
+    def front(self, limit: float, budget: int) -> list[TradeOff]:
         """Every undominated way to cover (with *skip*: or leave out) the blocks within the budget."""
         self.limit, self.budget, self.next_limit = limit, budget, float("inf")
-        collected: list[States | None] = [None] * len(self.trie.prefix)
-        done: States = {EMPTY: [NOTHING]}
+        collected: list[TradeOffs | None] = [None] * len(self.trie.prefix)
+        done: TradeOffs = {EMPTY: [NOTHING]}
         for at in range(len(self.trie.prefix) - 1, -1, -1):
             states = self._closed(at, self._rest(at, collected[at]))
             collected[at] = None
@@ -75,33 +75,33 @@ class Exhaustive:
                 collected[parent] = self._merged(collected[parent] or {}, states)
         return done.get(EMPTY, [])
 
-    def _rest(self, at: int, collected: States | None) -> States:
+    def _rest(self, at: int, collected: TradeOffs | None) -> TradeOffs:
         item = self.trie.item[at]
         if item is not None:
             states = self._of_item(at, item)
         else:
             states = {EMPTY: [NOTHING]} if collected is None else collected
             if self.trie.gap[at] and self.trie.space[at] != NOBODY:
-                gap: States = {soft(self.trie.space[at]): [NOTHING]}
+                gap: TradeOffs = {soft(self.trie.space[at]): [NOTHING]}
                 states = self._merged(states, gap)
         if self.trie.foreign[at]:
             return self._ended(states)
         return states
 
-    def _of_item(self, at: int, item: Item) -> States:
+    def _of_item(self, at: int, item: Item) -> TradeOffs:
         bare = soft(item.colour)
         if not item.hard:
             return {bare: [NOTHING]}
         capacity = self.problem.capacity.get(item.owner)
         owners = () if capacity is None else ((item.weight, item.weight + self.limit * capacity),)
-        state = State(0, 0.0, 0.0, item.weight, owners, self.marks.get(at, 0), None)
+        state = TradeOff(0, 0.0, 0.0, item.weight, owners, self.marks.get(at, 0), None)
         states = {hard(item.colour): [state]}
         if self.skip:
-            states[bare] = [NOTHING._replace(miss=item.weight or TINY)]
+            states[bare] = [NOTHING._replace(miss=item.weight or LEAST_WEIGHT)]
         return states
 
-    def _merged(self, one: States, other: States) -> States:
-        found: States = {}
+    def _merged(self, one: TradeOffs, other: TradeOffs) -> TradeOffs:
+        found: TradeOffs = {}
         for label, some in one.items():
             for label2, some2 in other.items():
                 new = joined(label, label2)
@@ -110,7 +110,7 @@ class Exhaustive:
                     found.setdefault(new, []).extend(pair for pair in pairs if pair is not None)
         return {label: undominated(some) for label, some in found.items() if some}
 
-    def _both(self, a: State, b: State) -> State | None:
+    def _both(self, a: TradeOff, b: TradeOff) -> TradeOff | None:
         if a.routes + b.routes > self.budget or a.miss + b.miss > self.most_missed:
             return None
         weight = a.weight + b.weight
@@ -120,11 +120,11 @@ class Exhaustive:
             self.next_limit = min(self.next_limit, self.limit + excess / self.largest)
             return None
         trace = (a.trace, b.trace) if a.trace and b.trace else a.trace or b.trace
-        return State(
+        return TradeOff(
             a.routes + b.routes, a.miss + b.miss, a.aim + b.aim, weight, owners, a.marks | b.marks, trace
         )
 
-    def _closed(self, at: int, states: States) -> States:
+    def _closed(self, at: int, states: TradeOffs) -> TradeOffs:
         if self.trie.foreign[at]:
             return states
         entry = self.prices.present.get(at)
@@ -141,7 +141,7 @@ class Exhaustive:
         low, high = (closed, states.get(EMPTY, [])) if self.trie.top[at] else (states.get(EMPTY, []), closed)
         return {**states, EMPTY: undominated([*low, *high])}
 
-    def _routed(self, at: int, states: States) -> Iterator[State]:
+    def _routed(self, at: int, states: TradeOffs) -> Iterator[TradeOff]:
         for label, some in states.items():
             if label == MIXED or (label != EMPTY and not self.problem.allows(self.trie, at, label >> 1)):
                 continue
@@ -149,7 +149,7 @@ class Exhaustive:
                 if state.routes < self.budget:
                     yield from self._route_here(at, label, state)
 
-    def _route_here(self, at: int, label: int, state: State) -> Iterator[State]:
+    def _route_here(self, at: int, label: int, state: TradeOff) -> Iterator[TradeOff]:
         entry = self.prices.present.get(at)
         trace = ("route", at, label, state.trace)
         base = state._replace(routes=state.routes + 1, weight=0.0, owners=(), marks=0, trace=trace)
@@ -161,7 +161,7 @@ class Exhaustive:
         if relayed is not None:
             yield base._replace(aim=state.aim + self.prices.step + relayed * self.prices.relayed)
 
-    def _relayed(self, at: int, label: int, state: State) -> float | None:
+    def _relayed(self, at: int, label: int, state: TradeOff) -> float | None:
         """What the best next hop would relay; None if nobody may take the rest."""
         strongest = self.problem.strongest.get(label >> 1)
         if not label & 1:
@@ -178,7 +178,7 @@ class Exhaustive:
         self.next_limit = min(self.next_limit, state.weight / strongest)
         return None
 
-    def _may_keep(self, at: int, label: int, state: State) -> bool:
+    def _may_keep(self, at: int, label: int, state: TradeOff) -> bool:
         entry = self.prices.present[at]
         if entry.hop == NOBODY or label == EMPTY:
             return entry.hop != NOBODY
@@ -190,7 +190,7 @@ class Exhaustive:
         own = self.own_weight.get(entry.hop, 0.0) if state.marks >> entry.level & 1 else 0.0
         return capacity is not None and state.weight - own <= self.limit * capacity
 
-    def _ended(self, states: States) -> States:
+    def _ended(self, states: TradeOffs) -> TradeOffs:
         """Blocks may not stay bare above here; exposed space may."""
         some = [
             state._replace(weight=0.0, owners=(), marks=0)
@@ -199,10 +199,6 @@ class Exhaustive:
             for state in kept
         ]
         return {EMPTY: undominated(some)} if some else {}
-
-
-TINY = 1e-6
-"""What a block without weight counts for when it is left bare."""
 
 
 def _strongest(owners: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
@@ -214,16 +210,16 @@ def _strongest(owners: Iterable[tuple[float, float]]) -> tuple[tuple[float, floa
     return tuple(kept)
 
 
-def undominated(states: Iterable[State]) -> list[State]:
+def undominated(states: Iterable[TradeOff]) -> list[TradeOff]:
     """The states that no other is at least as good as in every respect; of equals, the first."""
-    kept: list[State] = []
+    kept: list[TradeOff] = []
     for state in sorted(states, key=lambda s: (s.routes, s.miss, s.aim, s.weight)):
         if not any(_as_good(other, state) for other in kept):
             kept.append(state)
     return kept
 
 
-def _as_good(one: State, other: State) -> bool:
+def _as_good(one: TradeOff, other: TradeOff) -> bool:
     return (
         one.routes <= other.routes
         and one.miss <= other.miss
@@ -234,7 +230,7 @@ def _as_good(one: State, other: State) -> bool:
     )
 
 
-def _rules(one: State, other: State) -> bool:
+def _rules(one: TradeOff, other: TradeOff) -> bool:
     """Whether for every owner of the other rest one here relays no more and has no less slack."""
     return all(
         any(

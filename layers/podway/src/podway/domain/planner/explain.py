@@ -9,10 +9,10 @@ from enum import StrEnum
 from podway.domain.addressing import Prefix
 from podway.domain.model import Cluster, Health, Node, Plan, PlannedRoute, RouteKind, RouteTable
 from podway.domain.planner.plan import plan
-from podway.domain.routing import Facts, TableFacts, owed
+from podway.domain.routing import Facts, TableFacts, is_in_service
 
 
-class Verdict(StrEnum):
+class PathVerdict(StrEnum):
     """What becomes of the packet."""
 
     DIRECT = "direct"
@@ -34,7 +34,7 @@ class Path:
     next_hop: str | None
     relayed: bool
     node: str | None
-    verdict: Verdict
+    verdict: PathVerdict
     reason: str = ""
     """Why nothing reaches it, for a hole."""
     if_next_hop_dies: Path | None = None
@@ -106,16 +106,16 @@ def _path(cluster: Cluster, made: Plan, address: Prefix, subnet: str) -> Path:
         next_hop=None,
         relayed=False,
         node=owner.id if owner else None,
-        verdict=Verdict.HOLE if owner else Verdict.UNALLOCATED,
+        verdict=PathVerdict.HOLE if owner else PathVerdict.UNALLOCATED,
     )
     if not any(cidr.contains(address) for cidr in cluster.pod_cidrs):
-        return replace(base, verdict=Verdict.OUTSIDE)
-    if owner is not None and owner.subnet == subnet and owed(owner):
-        return replace(base, verdict=Verdict.SAME_SUBNET)
+        return replace(base, verdict=PathVerdict.OUTSIDE)
+    if owner is not None and owner.subnet == subnet and is_in_service(owner):
+        return replace(base, verdict=PathVerdict.SAME_SUBNET)
     if table is None:
         return replace(base, reason=f"no route table serves {subnet}")
     path = _over(base, _match(cluster, made, table, address), owner, cluster.nodes)
-    if path.verdict is not Verdict.HOLE or owner is None:
+    if path.verdict is not PathVerdict.HOLE or owner is None:
         return path
     return replace(path, reason=_why(made, path, owner, address))
 
@@ -123,22 +123,22 @@ def _path(cluster: Cluster, made: Plan, address: Prefix, subnet: str) -> Path:
 def _over(base: Path, route: PlannedRoute | Prefix | None, owner: Node | None, nodes: Sequence[Node]) -> Path:
     """The path once it is known what catches the address in the table."""
     if isinstance(route, Prefix):
-        return replace(base, route=route, verdict=Verdict.FOREIGN)
+        return replace(base, route=route, verdict=PathVerdict.FOREIGN)
     if route is None:
         return base
     base = replace(base, route=route.destination, next_hop=route.next_hop)
-    if owner is None or not owed(owner):
+    if owner is None or not is_in_service(owner):
         return base
     if any(node.id == route.next_hop and node.health is Health.FAILED for node in nodes):
         return base
     relayed = route.next_hop != owner.id
-    return replace(base, relayed=relayed, verdict=Verdict.RELAYED if relayed else Verdict.DIRECT)
+    return replace(base, relayed=relayed, verdict=PathVerdict.RELAYED if relayed else PathVerdict.DIRECT)
 
 
 def _why(made: Plan, path: Path, owner: Node, address: Prefix) -> str:
     if owner.health is Health.FAILED:
         return f"{owner.id} has failed"
-    if not owed(owner):
+    if not is_in_service(owner):
         return f"{owner.id} is {owner.state}"
     planned = next(table for table in made.route_tables if table.table == path.route_table)
     if path.next_hop is not None:

@@ -10,15 +10,15 @@ Found = TypeVar("Found")
 CLOSE = 1e-3
 """Once the interval is this narrow, the remaining candidates are tried one by one."""
 
-PATIENCE = 40
+MOST_TRIES = 40
 """Candidates tried one by one, at most; then the answer may be above the least by CLOSE."""
 
-MANY = 500
+MANY_BLOCKS = 500
 """Blocks above which a few tries must do."""
 
 
 def least_limit(
-    attempt: Callable[[float], tuple[Found | None, float]], *, guess: float, patience: int = PATIENCE
+    attempt: Callable[[float], tuple[Found | None, float]], *, guess: float, tries: int = MOST_TRIES
 ) -> tuple[float, Found] | None:
     """The least limit for which *attempt* finds something, and what it finds; None if there is none.
 
@@ -37,7 +37,7 @@ def least_limit(
             break
         low = max(low, after)
         high = max(2 * high, after)
-    return _narrowed(attempt, low, high, found, patience)
+    return _narrowed(attempt, low, high, found, tries)
 
 
 def _narrowed(
@@ -45,14 +45,14 @@ def _narrowed(
     low: float,
     high: float,
     best: Found,
-    patience: int,
+    tries: int,
 ) -> tuple[float, Found]:
     """Between *low* (nothing below it works) and *high* (works)."""
     while low < high:
         close = high - low <= CLOSE * high
         if close:
-            patience -= 1
-            if patience < 0:
+            tries -= 1
+            if tries < 0:
                 break
         middle = low if close else (low + high) / 2
         found, after = attempt(middle)

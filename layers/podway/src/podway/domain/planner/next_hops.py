@@ -164,7 +164,7 @@ class Chooser:
         if queue is None:
             here = self.loads.here
             queue = self._queues[subnet] = []
-            for level in self.facts.standing.get(subnet, ()):
+            for level in self.facts.standby_classes.get(subnet, ()):
                 idle = [node for node in level if here.get(node, 0.0) < SLACK]
                 busy = sorted((here[node], node) for node in level if here.get(node, 0.0) >= SLACK)
                 if not queue:

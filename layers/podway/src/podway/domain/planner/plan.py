@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from podway.domain.model import Cluster, Plan, TablePlan
-from podway.domain.planner.draft import Draft
+from podway.domain.planner.draft import Allowance, Draft
 from podway.domain.planner.next_hops import Loads
 from podway.domain.routing import Facts, TableFacts
 from podway.domain.transition.order import transition
@@ -24,10 +24,10 @@ def plan(cluster: Cluster, *, fresh: bool = False, improve: int | None = None) -
     for table in sorted(cluster.route_tables, key=lambda table: table.id):
         here: dict[int, float] = {}
         drafts = []
-        left = improve
+        allowance = Allowance(improve)
         for facts in families:
             draft = Draft(TableFacts(table, facts), Loads(here, elsewhere), fresh=fresh)
-            left = draft.make(left)
+            draft.make(allowance)
             drafts.append(draft)
         tables.append(_table_plan(cluster, drafts, here))
         warnings += [f"{table.id}: {warning}" for draft in drafts for warning in draft.warnings]

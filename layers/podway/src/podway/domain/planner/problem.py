@@ -11,7 +11,7 @@ from podway.domain.planner.cover import Present
 from podway.domain.planner.even import Grove
 from podway.domain.planner.parts import parts
 from podway.domain.planner.trie import NOBODY, Item, Problem, Trie, build
-from podway.domain.planner.weighted import Weighing, pieces_of
+from podway.domain.planner.weighted import Weighing, stretches_of
 from podway.domain.routing import Block, Facts, TableFacts
 
 
@@ -99,17 +99,17 @@ class TableProblem:
         homes = facts.cached("homes", lambda: blocks_at_home(facts))
         if homes is None or any(blocks and subnet not in facts.forwarders for _, subnet, blocks in homes):
             return None
-        pieces = [
-            piece
+        stretches = [
+            stretch
             for supernet, subnet, blocks in homes
             if subnet != self.view.own_subnet and blocks
-            for piece in pieces_of(supernet, subnet, blocks, self.view.foreign)
+            for stretch in stretches_of(supernet, subnet, blocks, self.view.foreign)
         ]
         strongest = {
             subnet: max(facts.nodes[number].capacity for number in numbers)
             for subnet, numbers in facts.forwarders.items()
         }
-        return Weighing(pieces, facts, strongest)
+        return Weighing(stretches, facts, strongest)
 
     def without(self, bare: frozenset[Prefix]) -> Problem:
         """The problem when these blocks are left uncovered."""

@@ -15,6 +15,9 @@ from podway.domain.addressing import Prefix
 NOBODY = -1
 """No colour, no node, no parent."""
 
+LEAST_WEIGHT = 1e-6
+"""What a block without weight counts for where one is left uncovered: that is never free."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -194,7 +197,7 @@ def _find_gaps(trie: Trie) -> None:
             halves[parent] += 1
 
 
-MANY = -2
+_SEVERAL = -2
 """More than one owner."""
 
 
@@ -206,5 +209,5 @@ def _sole_owners(trie: Trie) -> list[int]:
             sole[at] = item.owner
         parent = trie.parent[at]
         if parent != NOBODY and sole[at] != NOBODY and sole[parent] != sole[at]:
-            sole[parent] = sole[at] if sole[parent] == NOBODY else MANY
-    return [NOBODY if owner == MANY else owner for owner in sole]
+            sole[parent] = sole[at] if sole[parent] == NOBODY else _SEVERAL
+    return [NOBODY if owner == _SEVERAL else owner for owner in sole]

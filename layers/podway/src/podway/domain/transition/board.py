@@ -74,7 +74,7 @@ class Board:
         for block in self.part(at):
             was, will = self.good(block, before), self.good(block, after)
             need = self.need[block]
-            weight = max(need[2], TINY) if need else 0.0
+            weight = max(need[2], _TINY) if need else 0.0
             gained += weight if will and not was else 0.0
             lost += weight if was and not will else 0.0
         return gained, lost
@@ -105,7 +105,7 @@ class Board:
         return self.slots - self.used
 
 
-TINY = 1e-9
+_TINY = 1e-9
 """What a block without weight counts for."""
 
 

@@ -19,8 +19,8 @@ MOST_PLACES = 40
 MOST_TABLES = 1500
 """Tables looked at before giving up: about a second."""
 
-Table = tuple[str | None, ...]
-Move = tuple[int, str | None]
+_Table = tuple[str | None, ...]
+_Move = tuple[int, str | None]
 
 
 def branches(prefixes: Sequence[Prefix]) -> Iterator[Prefix]:
@@ -31,14 +31,14 @@ def branches(prefixes: Sequence[Prefix]) -> Iterator[Prefix]:
         yield one.at(common)
 
 
-def detour(state: Board, goal: Sequence[str | None]) -> list[Move] | None:
+def detour(state: Board, goal: Sequence[str | None]) -> list[_Move] | None:
     """The fewest hitless moves from the board's table to *goal*; None if none were found."""
     if len(state.prefixes) > MOST_PLACES:
         return None
-    start: Table = tuple(state.target)
+    start: _Table = tuple(state.target)
     aim = tuple(goal)
-    queue: list[tuple[int, int, int, Table]] = [(_differing(start, aim), 0, 0, start)]
-    came: dict[Table, tuple[Table, Move] | None] = {start: None}
+    queue: list[tuple[int, int, int, _Table]] = [(_differing(start, aim), 0, 0, start)]
+    came: dict[_Table, tuple[_Table, _Move] | None] = {start: None}
     cost = {start: 0}
     tickets = count(1)
     looked = 0
@@ -63,17 +63,17 @@ def detour(state: Board, goal: Sequence[str | None]) -> list[Move] | None:
         _lay(state, start)
 
 
-def _lay(state: Board, table: Table) -> None:
+def _lay(state: Board, table: _Table) -> None:
     """Put the table on the board without noting steps."""
     state.used += sum(1 for now in table if now) - sum(1 for was in state.target if was)
     state.target[:] = table
 
 
-def _differing(table: Table, aim: Table) -> int:
+def _differing(table: _Table, aim: _Table) -> int:
     return sum(1 for mine, wanted in zip(table, aim, strict=True) if mine != wanted)
 
 
-def _moves(state: Board, aim: Table) -> Iterator[Move]:
+def _moves(state: Board, aim: _Table) -> Iterator[_Move]:
     """Everything that may be done next: no block lost, nobody's route touched, quota kept."""
     one_each = {subnet: target for target, subnet in sorted(state.serves.items(), reverse=True)}
     for at, now in enumerate(state.target):
@@ -88,8 +88,8 @@ def _moves(state: Board, aim: Table) -> Iterator[Move]:
             yield at, None
 
 
-def _way(came: dict[Table, tuple[Table, Move] | None], table: Table) -> list[Move]:
-    moves: list[Move] = []
+def _way(came: dict[_Table, tuple[_Table, _Move] | None], table: _Table) -> list[_Move]:
+    moves: list[_Move] = []
     while (step := came[table]) is not None:
         table, move = step
         moves.append(move)

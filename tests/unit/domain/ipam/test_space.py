@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Leaving
+from podway.domain.inventory import ReleasedSpace
 from podway.domain.ipam.pool import Pool
 from podway.domain.ipam.space import AddressSpace, Assigned, Supernet, Want, allocate, trim
 
@@ -138,26 +138,26 @@ def half_given_back() -> AddressSpace:
     return after
 
 
-def leaving(of: AddressSpace, subnet: str) -> set[str]:
-    return {str(one.prefix) for one in of.leaving if one.subnet == subnet}
+def released(of: AddressSpace, subnet: str) -> set[str]:
+    return {str(one.prefix) for one in of.released if one.subnet == subnet}
 
 
 def test_what_was_given_back_is_named_until_it_is_dropped() -> None:
     after = half_given_back()
 
-    assert leaving(after, "a") == {
+    assert released(after, "a") == {
         "100.64.0.128/25", "100.64.1.0/24", "100.64.2.0/23", "100.64.4.0/22"
     }  # fmt: skip
-    assert leaving(trim(after, now=NOW, subnets=["a", "b"]), "a") == leaving(after, "a")
+    assert released(trim(after, now=NOW, subnets=["a", "b"]), "a") == released(after, "a")
 
 
-def test_nobody_else_gets_what_is_leaving_and_anybody_gets_what_has_left() -> None:
+def test_nobody_else_gets_what_is_released_and_anybody_gets_what_has_left() -> None:
     after = half_given_back()
     wants = [Want("b", f"i-new-{number:02}", 26) for number in range(60)]
-    gone = [one.prefix for one in after.leaving if one.subnet == "a"]
+    gone = [one.prefix for one in after.released if one.subnet == "a"]
 
     crowded = allocate(after, wants, now=NOW)
-    free = allocate(replace(after, leaving=()), wants, now=NOW)
+    free = allocate(replace(after, released=()), wants, now=NOW)
 
     assert not any(one.overlaps(placed.prefix) for one in gone for placed in crowded.placed)
     assert crowded.refused
@@ -165,24 +165,24 @@ def test_nobody_else_gets_what_is_leaving_and_anybody_gets_what_has_left() -> No
     assert not free.refused
 
 
-def test_its_subnet_takes_back_what_is_leaving_piece_by_piece() -> None:
+def test_its_subnet_takes_back_what_is_released_piece_by_piece() -> None:
     after = half_given_back()
 
     grown = allocate(after, [Want("a", f"i-new-{number}", 26) for number in range(5)], now=NOW)
 
     assert supernets(grown.space)["100.64.0.0/23"] == "a"
-    assert leaving(grown.space, "a") == {"100.64.2.0/23", "100.64.4.0/22"}
+    assert released(grown.space, "a") == {"100.64.2.0/23", "100.64.4.0/22"}
     assert grown.refused == ()
 
 
-def test_what_is_known_of_space_that_leaves_stays_with_what_is_left_of_it() -> None:
+def test_what_is_known_of_released_space_stays_with_what_is_left_of_it() -> None:
     after = half_given_back()
-    since = Leaving(Prefix.parse("100.64.0.128/25"), "a", NOW, 7)
-    known = replace(after, leaving=(Leaving(Prefix.parse("100.64.2.0/23"), "a", NOW, 5), since))
+    since = ReleasedSpace(Prefix.parse("100.64.0.128/25"), "a", NOW, 7)
+    known = replace(after, released=(ReleasedSpace(Prefix.parse("100.64.2.0/23"), "a", NOW, 5), since))
 
     again = trim(known, now=NOW, subnets=["a", "b"])
 
-    assert again.leaving == tuple(sorted(known.leaving))
+    assert again.released == tuple(sorted(known.released))
 
 
 def test_borrowed_space_that_went_back_is_not_its_lenders_before_it_has_left() -> None:
@@ -192,11 +192,11 @@ def test_borrowed_space_that_went_back_is_not_its_lenders_before_it_has_left() -
 
     after = trim(of, now=NOW, below=0.0, subnets=["a", "b"])
     early, late = (
-        allocate(one, [Want("a", "i-new", 26)], now=NOW) for one in (after, replace(after, leaving=()))
+        allocate(one, [Want("a", "i-new", 26)], now=NOW) for one in (after, replace(after, released=()))
     )
 
     assert borrowed not in after.supernets
-    assert leaving(after, "b") == {str(block(0))}
+    assert released(after, "b") == {str(block(0))}
     assert [one.prefix for one in early.placed] != [block(0)]
     assert [one.prefix for one in late.placed] == [block(0)]
 
@@ -211,4 +211,4 @@ def test_who_finds_no_room_makes_the_others_give_back_what_is_empty_and_costs_no
 
     assert [one.want.node for one in after.refused] == ["i-huge"]
     assert {one.node for one in after.placed} == {"i-small", "i-other"}
-    assert leaving(after.space, "a")
+    assert released(after.space, "a")
