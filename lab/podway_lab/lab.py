@@ -20,10 +20,10 @@ from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 
+from podway_lab.deployed.cloudformation import CloudFormationStack
 from podway_lab.deployed.hosting import UnderEmulator
-from podway_lab.deployed.repairs import repair
+from podway_lab.deployed.moto_patches import patch_moto
 from podway_lab.deployed.sam import EMULATED_ACCOUNT, Built, deploy
-from podway_lab.deployed.standing import StandingStack
 from podway_lab.fabric.fabric import ENDPOINT, Fabric
 from podway_lab.fabric.host import Pod
 from podway_lab.fabric.scratch import Scratch
@@ -36,8 +36,8 @@ from podway_lab.region.identities import Identities
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 from podway_lab.region.server import RegionServer
-from podway_lab.stack.delivery import Delivery, Mischief, Pace
-from podway_lab.stack.deploy import Credentials, Standing, deploy_stack
+from podway_lab.stack.delivery import Delivery, DeliveryFaults, Pace
+from podway_lab.stack.deploy import Credentials, Stack, deploy_stack
 from podway_lab.stack.functions import Hosting, Invocation
 from podway_lab.stack.inprocess import InThisProcess, shared_environment
 from podway_lab.stack.template import Place, Template
@@ -51,14 +51,14 @@ CROWD = 30
 """Nodes from which on agents look less often, and hosts are told their neighbours."""
 
 
-ROUGH = Mischief(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
+ROUGH = DeliveryFaults(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
 """What the bus does by default where the stack is deployed: events come twice, late, and so out of order."""
 
 
-class _Stands(NamedTuple):
+class _Installed(NamedTuple):
     """A stack that stands, where its functions run, and its table's name."""
 
-    stack: Standing
+    stack: Stack
     hosting: Hosting
     table: str
 
@@ -89,7 +89,7 @@ class LabPlan:
     tick: float = 5.0
     """Seconds between two ticks of the schedule; a minute on AWS."""
     subnets: tuple[SubnetPlan, ...] = ()
-    mischief: Mischief | None = None
+    delivery_faults: DeliveryFaults | None = None
     """What happens to events on their way; None: nothing, or `ROUGH` where the stack is deployed."""
 
 
@@ -126,15 +126,15 @@ class Lab:
         )
         self.operator = self.ec2.client(OPERATOR)
         vpc = self.operator.create_vpc(CidrBlock=plan.vpc_cidr)["Vpc"]["VpcId"]
-        stands = self._deploy(vpc, stack) if self.deployed else self._stand_up(vpc)
+        installed = self._deploy(vpc, stack) if self.deployed else self._install(vpc)
         self.delivery = Delivery(
-            stands.stack,
-            hosting=stands.hosting,
+            installed.stack,
+            hosting=installed.hosting,
             pace=Pace(tick=plan.tick),
-            mischief=plan.mischief or (ROUGH if self.deployed else None),
+            faults=plan.delivery_faults or (ROUGH if self.deployed else None),
         )
         bootstrap.forget()
-        self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, stands.table)
+        self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, installed.table)
         self.fleet: Fleet | PaperFleet = (
             Fleet(self.region, self.fabric, poll_seconds=poll)
             if self.fabric
@@ -160,21 +160,21 @@ class Lab:
             return Settings(route_quota=self.plan.quota, account=EMULATED_ACCOUNT)
         return Settings(route_quota=self.plan.quota)
 
-    def _stand_up(self, vpc: str) -> _Stands:
+    def _install(self, vpc: str) -> _Installed:
         """The stack as the template declares it, its functions in this process."""
         self.template = Template(CHECKOUT / "template.yaml", self._parameters(vpc), self._place())
         made = deploy_stack(self.template)
         hosting = InThisProcess(made, CHECKOUT, self._function_credentials)
-        return _Stands(made, hosting, self.template.name_of("Table"))
+        return _Installed(made, hosting, self.template.name_of("Table"))
 
-    def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Stands:
+    def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Installed:
         """The stack as ``sam deploy`` makes it, its functions under Lambda's own runtime."""
         assert self.deployed is not None, "somebody else asks for it"
         scratch = Scratch()
         stack.callback(scratch.close)
-        repair()
+        patch_moto()
         deploy(self.deployed, self._place(), self._parameters(vpc), scratch.path)
-        made = StandingStack(self._place())
+        made = CloudFormationStack(self._place())
         hosting = UnderEmulator(
             made,
             self.deployed.tools.runtime,
@@ -182,7 +182,7 @@ class Lab:
             folder=scratch.path,
             with_mounts=os.geteuid() == 0,
         )
-        return _Stands(made, hosting, made.outputs["TableName"])
+        return _Installed(made, hosting, made.outputs["TableName"])
 
     def _function_credentials(self, name: str) -> Credentials:
         identity = self.identities.function(f"{FUNCTIONS}/{name}")

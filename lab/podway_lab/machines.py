@@ -25,9 +25,9 @@ from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host, Pod
 from podway_lab.fabric.namespace import ADMIN_PATH, Process
 from podway_lab.region.identities import Identities, Identity
-from podway_lab.region.listening import Listening
 from podway_lab.region.metadata import serve_metadata
 from podway_lab.region.model import StrictEC2
+from podway_lab.region.wsgi import WsgiServer
 
 METADATA_ADDRESS = "169.254.169.254"
 CONFLIST = "10-podway.conflist"
@@ -52,7 +52,7 @@ class Machine:
     """A running instance."""
 
     host: Host
-    metadata: Listening
+    metadata: WsgiServer
     agent: Process
     pod: Pod | None = None
     _starting: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -210,7 +210,7 @@ def test_an_environment_serves_one_event_after_another_and_starts_cold_after_a_r
     assert sum(one.starts - one.deaths for one in environments) <= starts + 2
 
 
-def test_mischief_is_on_by_default(lab: Lab) -> None:
+def test_events_come_twice_and_late_by_default(lab: Lab) -> None:
     fired = lab.delivery.fired
 
     assert fired["duplicate"]

@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from podway_lab.deployed.cloudformation import CloudFormationStack
 from podway_lab.deployed.emulator import Emulated, Runtime, Unpacked
-from podway_lab.deployed.standing import StandingStack
 from podway_lab.stack.deploy import Credentials
 from podway_lab.stack.functions import Environment
 from podway_lab.stack.inprocess import surroundings
@@ -24,7 +24,7 @@ class UnderEmulator:
 
     def __init__(
         self,
-        stack: StandingStack,
+        stack: CloudFormationStack,
         runtime: Runtime,
         *,
         credentials: Callable[[str], Credentials],

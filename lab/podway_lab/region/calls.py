@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from podway_lab.region.refusals import code_of
+from podway_lab.region.errors import code_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from botocore.exceptions import ConnectionClosedError
 
-from podway_lab.region.refusals import refusal
+from podway_lab.region.errors import refusal
 
 
 class Kind(StrEnum):

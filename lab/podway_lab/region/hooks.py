@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from podway_lab.region.refusals import refusal
+from podway_lab.region.errors import refusal
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from podway.domain.addressing import Prefix
 from werkzeug.wrappers import Request, Response
 
 from podway_lab.region.identities import Identities, Identity
-from podway_lab.region.listening import Listening
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.state import Instance, Interface, State
+from podway_lab.region.wsgi import WsgiServer
 
 _LONGEST_TOKEN = 21_600
 _CREDENTIALS_LAST = timedelta(hours=6)
@@ -31,9 +31,9 @@ Tree = Mapping[str, "str | Tree"]
 
 def serve_metadata(
     sock: socket.socket, instance: str, *, ec2: StrictEC2, identities: Identities
-) -> Listening:
+) -> WsgiServer:
     """Answers for *instance* on *sock*, which already listens (in the instance's namespace)."""
-    return Listening(Metadata(instance, ec2=ec2, identities=identities).wsgi, sock)
+    return WsgiServer(Metadata(instance, ec2=ec2, identities=identities).wsgi, sock)
 
 
 class Metadata:

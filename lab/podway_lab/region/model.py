@@ -25,9 +25,9 @@ from botocore.validate import ParamValidator
 from podway_lab.region import instance_types, instances, interfaces, network, routes, tables
 from podway_lab.region.calls import CallLog
 from podway_lab.region.changes import Change
+from podway_lab.region.errors import refusal
 from podway_lab.region.faults import Faults, Kind
 from podway_lab.region.operation import Answer, Operation, Request, Settings
-from podway_lab.region.refusals import refusal
 from podway_lab.region.state import Route, State
 from podway_lab.region.throttle import Buckets
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from podway_lab.region.changes import Change
-from podway_lab.region.refusals import not_found, refusal
+from podway_lab.region.errors import not_found, refusal
 from podway_lab.region.state import State, Tags
 
 Answer = dict[str, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from podway_lab.region.errors import refusal
 from podway_lab.region.model import StrictEC2
-from podway_lab.region.refusals import refusal
 
 ROUTES_PER_TABLE = ("vpc", "L-93826ACB")
 """Service and quota code of "Routes per route table"."""

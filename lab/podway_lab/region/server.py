@@ -20,15 +20,15 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from podway_lab.region.alarms import AlarmWatch
-from podway_lab.region.answers import Asked, Reply, answer, error_code, given, json_body, read, refuse
 from podway_lab.region.changes import EventPut
-from podway_lab.region.fifo import SentBefore
+from podway_lab.region.deduplication import Deduplication
+from podway_lab.region.errors import refusal
 from podway_lab.region.hooks import LifecycleActions
 from podway_lab.region.identities import Identities, Identity, may
-from podway_lab.region.listening import DroppedConnection, Listening
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.quotas import ServiceQuotas
-from podway_lab.region.refusals import refusal
+from podway_lab.region.wire import Asked, Reply, answer, error_code, given, json_body, read, refuse
+from podway_lab.region.wsgi import DroppedConnection, WsgiServer
 
 
 class RegionServer:
@@ -45,7 +45,7 @@ class RegionServer:
         self.ec2 = ec2 or StrictEC2()
         self.identities = identities or Identities(self.ec2.settings.account)
         self._where = (host, port)
-        self._listening: Listening | None = None
+        self._http: WsgiServer | None = None
         self.actions = LifecycleActions()
         """What Auto Scaling groups wait for."""
         self._front = Front(self.ec2, self.identities, self.actions)
@@ -59,7 +59,7 @@ class RegionServer:
         """Binds in the caller's network namespace, forgets what moto held, and returns the endpoint's URL."""
         sock = socket.create_server(self._where)
         moto_api_backend.reset()
-        self._listening = Listening(self._answer, sock)
+        self._http = WsgiServer(self._answer, sock)
         return self.url
 
     def _answer(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -67,15 +67,15 @@ class RegionServer:
 
     @property
     def url(self) -> str:
-        assert self._listening is not None, "start() comes first"
-        host, port = self._listening.address
+        assert self._http is not None, "start() comes first"
+        host, port = self._http.address
         return f"http://{host}:{port}"
 
     def stop(self) -> None:
         """Drops every connection; what the region holds stays."""
-        if self._listening is not None:
-            self._listening.stop()
-            self._listening = None
+        if self._http is not None:
+            self._http.stop()
+            self._http = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -93,7 +93,7 @@ class Front:
         self._identities = identities
         self._moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         self._quotas = ServiceQuotas(ec2)
-        self._sent = SentBefore(ec2.clock)
+        self._sent = Deduplication(ec2.clock)
         self._alarms = AlarmWatch(
             ec2.tell, clock=ec2.clock, account=ec2.settings.account, region=ec2.settings.name
         )

@@ -65,7 +65,7 @@ def _quiet(stage: Stage, _: re.Match[str]) -> str:
 
 
 @CLUSTER.says(r"events were doubled and delayed")
-def _mischief(stage: Stage, _: re.Match[str]) -> str:
+def _doubled_and_delayed(stage: Stage, _: re.Match[str]) -> str:
     fired = stage.lab.delivery.fired
     if not (fired["duplicate"] and fired["delay"]):
         raise NotSo(f"{fired['duplicate']} were doubled, {fired['delay']} delayed")

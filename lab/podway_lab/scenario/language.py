@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from podway_lab.lab import LabPlan, SubnetPlan
-from podway_lab.stack.delivery import Mischief
+from podway_lab.stack.delivery import DeliveryFaults
 
 
 class BadScenario(ValueError):
@@ -92,7 +92,7 @@ def _described(plan: LabPlan, line: str, number: int) -> LabPlan:
     if match := _QUOTA.fullmatch(line):
         return replace(plan, quota=int(match["quota"]), reserve=int(match["reserve"]))
     if match := _DELIVERY.fullmatch(line):
-        return replace(plan, mischief=_mischief(match))
+        return replace(plan, delivery_faults=_delivery_faults(match))
     if match := _TICK.fullmatch(line):
         return replace(plan, tick=float(match["seconds"]))
     if match := _SUBNET.fullmatch(line):
@@ -108,9 +108,9 @@ def _described(plan: LabPlan, line: str, number: int) -> LabPlan:
     raise BadScenario(f"line {number}: {line!r} describes nothing that is known here")
 
 
-def _mischief(match: re.Match[str]) -> Mischief:
+def _delivery_faults(match: re.Match[str]) -> DeliveryFaults:
     share = {name: int(match[name] or 0) / 100 for name in ("double", "lose", "delay")}
-    return Mischief(
+    return DeliveryFaults(
         seed=int(match["seed"]),
         duplicate=share["double"],
         lose=share["lose"],

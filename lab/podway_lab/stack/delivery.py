@@ -18,16 +18,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from podway_lab.region.events import Stamps, scheduled
-from podway_lab.stack.courier import Courier
-from podway_lab.stack.deploy import Standing, client
+from podway_lab.stack.deploy import Stack, client
 from podway_lab.stack.functions import FunctionHost, Hosting, Invocation, InvocationLog, Payload
 from podway_lab.stack.patterns import Pattern
 from podway_lab.stack.pollers import Poller, QueuePoller, StreamPoller
+from podway_lab.stack.queue_sender import QueueSender
 from podway_lab.stack.template import FunctionSpec, Rule, RuleTarget, SourceMapping
 
 
 @dataclass(frozen=True, slots=True)
-class Mischief:
+class DeliveryFaults:
     """What the bus does to events beyond delivering them. Chances are per event and target."""
 
     seed: int = 0
@@ -58,26 +58,26 @@ class Delivery:
 
     def __init__(
         self,
-        stack: Standing,
+        stack: Stack,
         *,
         hosting: Hosting,
-        mischief: Mischief | None = None,
+        faults: DeliveryFaults | None = None,
         pace: Pace | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.log = InvocationLog()
         self.fired: Counter[str] = Counter()
-        """How often each kind of mischief happened."""
+        """How often each kind of faults happened."""
         self.dead: list[tuple[Payload, Invocation]] = []
         """What failed for good, with its last run; it also lies in the failure queue."""
         self.stack = stack
         self._hosting = hosting
         self._pace = pace or Pace()
-        self._mischief = mischief or Mischief()
-        self._chance = random.Random(self._mischief.seed)  # noqa: S311  (repeatable, not secret)
+        self._faults = faults or DeliveryFaults()
+        self._chance = random.Random(self._faults.seed)  # noqa: S311  (repeatable, not secret)
         self._stamps = Stamps(clock, stack.place.account, stack.place.region, seed="schedule")
         self._urls = stack.queues()
-        self._courier = Courier(client(stack, "sqs"))
+        self._sender = QueueSender(client(stack, "sqs"))
         rules = stack.rules()
         self._functions = {name: self._host(spec) for name, spec in stack.functions().items()}
         self._rules = [(rule, Pattern(rule.pattern)) for rule in rules if rule.pattern]
@@ -104,7 +104,7 @@ class Delivery:
         self._hosting.enter()
         for function in self._functions.values():
             function.start()
-        self._courier.start()
+        self._sender.start()
         for poller in self._pollers:
             poller.start()
         for clock in self._clocks:
@@ -115,7 +115,7 @@ class Delivery:
             clock.stop()
         for poller in self._pollers:
             poller.stop()
-        self._courier.stop()
+        self._sender.stop()
         for poller in self._pollers:
             poller.join()
         for function in self._functions.values():
@@ -156,12 +156,12 @@ class Delivery:
             self._tick(clock.rule)
 
     def _send(self, event: Payload, target: RuleTarget) -> None:
-        if self._happens("lose", self._mischief.lose):
+        if self._happens("lose", self._faults.lose):
             return
-        copies = 2 if self._happens("duplicate", self._mischief.duplicate) else 1
+        copies = 2 if self._happens("duplicate", self._faults.duplicate) else 1
         for _ in range(copies):
-            late = self._happens("delay", self._mischief.delay)
-            self._deliver(event, target, self._chance.uniform(0, self._mischief.longest_delay) if late else 0)
+            late = self._happens("delay", self._faults.delay)
+            self._deliver(event, target, self._chance.uniform(0, self._faults.longest_delay) if late else 0)
 
     def _happens(self, kind: str, chance: float) -> bool:
         with self._lock:
@@ -174,7 +174,7 @@ class Delivery:
             self._functions[target.function].invoke_later(event, delay=delay)
             return
         body = target.input or json.dumps(event)
-        self._courier.carry(url=self._urls[target.arn], body=body, group=target.group, delay=delay)
+        self._sender.send(url=self._urls[target.arn], body=body, group=target.group, delay=delay)
 
     def _tick(self, rule: Rule) -> None:
         event = scheduled(self._stamps.next(), rule.name)
@@ -196,7 +196,7 @@ class Delivery:
             "requestPayload": event,
             "responsePayload": {"errorMessage": last.error},
         }
-        self._courier.carry(url=self._urls[queue], body=json.dumps(record))
+        self._sender.send(url=self._urls[queue], body=json.dumps(record))
 
     # ---- quiet ---------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Delivery:
 
     def _quiet(self) -> bool:
         working = any(poller.busy for poller in self._pollers)
-        idle = self._courier.idle and all(one.idle for one in self._functions.values())
+        idle = self._sender.idle and all(one.idle for one in self._functions.values())
         return idle and not working
 
     def _all_asked_again(self, end: float) -> bool:

@@ -32,7 +32,7 @@ CLOUD = Credentials("podway-cloud")
 """What AWS does by itself: CloudFormation, EventBridge, Lambda's pollers."""
 
 
-class Standing(Protocol):
+class Stack(Protocol):
     """A stack that stands: what `Delivery` must know of it, wherever it is read from."""
 
     @property
@@ -58,7 +58,7 @@ class Standing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class TemplateStack:
     """A stack made by `deploy_stack`: the template, and what only the region could name."""
 
     template: Template
@@ -90,7 +90,7 @@ class Deployed:
         return self.stream_arns.get(table, "")
 
 
-def client(stack: Template | Standing, service: str, credentials: Credentials = CLOUD) -> Any:
+def client(stack: Template | Stack, service: str, credentials: Credentials = CLOUD) -> Any:
     """A client of the region that the stack stands in."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # the stubs want a literal
@@ -102,7 +102,7 @@ def client(stack: Template | Standing, service: str, credentials: Credentials = 
     )
 
 
-def deploy_stack(template: Template) -> Deployed:
+def deploy_stack(template: Template) -> TemplateStack:
     """Creates tables and queues, dead-letter queues first. Raises ClientError if one stands already."""
     sqs = client(template, "sqs")
     queues = template.names("AWS::SQS::Queue")
@@ -112,7 +112,7 @@ def deploy_stack(template: Template) -> Deployed:
     streams = {
         name: _create_table(dynamodb, template, name) for name in template.names("AWS::DynamoDB::Table")
     }
-    return Deployed(template, {name: arn for name, arn in streams.items() if arn})
+    return TemplateStack(template, {name: arn for name, arn in streams.items() if arn})
 
 
 def _create_queue(sqs: Any, template: Template, name: str) -> None:

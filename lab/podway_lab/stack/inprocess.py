@@ -20,7 +20,7 @@ from typing import Any
 from podway import bootstrap
 
 from podway_lab.stack import signing
-from podway_lab.stack.deploy import Credentials, Standing
+from podway_lab.stack.deploy import Credentials, Stack
 from podway_lab.stack.functions import Payload, Ran
 from podway_lab.stack.output import InvocationOutput
 from podway_lab.stack.template import FunctionSpec, Place
@@ -160,7 +160,7 @@ class InThisProcess:
     """Hosts all functions of a stack in this process, one event at a time each."""
 
     def __init__(
-        self, stack: Standing, checkout: Path, credentials: Callable[[str], Credentials] = Credentials
+        self, stack: Stack, checkout: Path, credentials: Callable[[str], Credentials] = Credentials
     ) -> None:
         """*credentials* makes those of a caller by its name."""
         self.place = stack.place

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from podway_lab.region.calls import waves
+from podway_lab.region.errors import code_of
 from podway_lab.region.faults import Faults, Kind
 from podway_lab.region.model import StrictEC2
-from podway_lab.region.refusals import code_of
 
 from tests.unit.lab.region.worlds import Small
 

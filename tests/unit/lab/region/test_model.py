@@ -14,8 +14,8 @@ from podway_lab.region.changes import (
     SourceDestCheckChanged,
     TableAssociated,
 )
+from podway_lab.region.errors import code_of
 from podway_lab.region.operation import Settings
-from podway_lab.region.refusals import code_of
 
 from tests.unit.lab.region.worlds import Small
 

@@ -13,10 +13,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from podway_lab.region.changes import AlarmStateChanged
+from podway_lab.region.errors import code_of
 from podway_lab.region.faults import Kind
 from podway_lab.region.identities import Identity
 from podway_lab.region.model import StrictEC2
-from podway_lab.region.refusals import code_of
 from podway_lab.region.server import RegionServer
 
 TABLE = "podway"

@@ -9,7 +9,7 @@ import pytest
 from podway_lab.scenario.language import BadScenario, parse
 from podway_lab.scenario.player import SENTENCES, check
 from podway_lab.scenario.verbs import Verbs
-from podway_lab.stack.delivery import Mischief
+from podway_lab.stack.delivery import DeliveryFaults
 
 SUBNET = "subnet a 10.0.0.0/20 zone us-west-2a nodes a1"
 
@@ -20,12 +20,16 @@ def test_a_scenario_says_how_often_the_schedule_ticks_and_what_happens_to_events
     plan = parse(text).plan
 
     assert plan.tick == 60
-    assert plan.mischief == Mischief(seed=7, duplicate=0.3, lose=0.05, delay=0.2, longest_delay=2)
+    assert plan.delivery_faults == DeliveryFaults(
+        seed=7, duplicate=0.3, lose=0.05, delay=0.2, longest_delay=2
+    )
 
 
 def test_without_a_word_about_delivery_the_lab_decides_and_with_only_a_seed_nothing_happens() -> None:
-    assert parse(f"{SUBNET}\nstart\n").plan.mischief is None
-    assert parse(f"delivery seed 0\n{SUBNET}\nstart\n").plan.mischief == Mischief(longest_delay=0)
+    assert parse(f"{SUBNET}\nstart\n").plan.delivery_faults is None
+    assert parse(f"delivery seed 0\n{SUBNET}\nstart\n").plan.delivery_faults == DeliveryFaults(
+        longest_delay=0
+    )
 
 
 @pytest.mark.parametrize("line", ["delivery doubles seed 1", "delivery delays 10% seed 1", "tick 5", "tick"])

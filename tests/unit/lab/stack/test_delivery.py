@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from podway_lab.region.server import RegionServer
-from podway_lab.stack.delivery import Delivery, Mischief, Pace
+from podway_lab.stack.delivery import Delivery, DeliveryFaults, Pace
 from podway_lab.stack.deploy import client, deploy_stack
 from podway_lab.stack.functions import Invocation
 from podway_lab.stack.inprocess import (
@@ -223,8 +223,8 @@ def test_a_change_that_cannot_be_handled_is_retried_and_then_lets_the_next_pass(
 def test_duplicates_losses_and_delays_happen_when_asked_for_and_are_counted(
     template: Template, checkout: Path
 ) -> None:
-    mischief = Mischief(seed=3, duplicate=0.4, lose=0.2, delay=0.5, longest_delay=0.2)
-    with running(template, checkout, mischief=mischief) as delivery:
+    faults = DeliveryFaults(seed=3, duplicate=0.4, lose=0.2, delay=0.5, longest_delay=0.2)
+    with running(template, checkout, faults=faults) as delivery:
         for number in range(40):
             delivery.put(about("i-0123456789abcdef0", f"event-{number}"))
         assert delivery.settle(PATIENT)
@@ -235,13 +235,13 @@ def test_duplicates_losses_and_delays_happen_when_asked_for_and_are_counted(
     assert order != sorted(order, key=lambda one: int(one.removeprefix("event-"))), "nobody was overtaken"
 
 
-def test_the_same_seed_makes_the_same_mischief(template: Template, checkout: Path) -> None:
+def test_the_same_seed_makes_the_same_faults(template: Template, checkout: Path) -> None:
     deployed = deploy_stack(template)
-    mischief = Mischief(seed=7, duplicate=0.3, lose=0.3)
+    faults = DeliveryFaults(seed=7, duplicate=0.3, lose=0.3)
     fates = []
     for _ in range(2):
         with Delivery(
-            deployed, hosting=InThisProcess(deployed, checkout), pace=QUICK, mischief=mischief
+            deployed, hosting=InThisProcess(deployed, checkout), pace=QUICK, faults=faults
         ) as delivery:
             for number in range(20):
                 delivery.put(about("i-0123456789abcdef0", f"event-{number}"))

@@ -19,7 +19,7 @@ _MAPPING = "AWS::Lambda::EventSourceMapping"
 _TABLE = "AWS::DynamoDB::Table"
 
 
-class StandingStack:
+class CloudFormationStack:
     """The stack called ``place.stack``; asks when it is made, and again for nothing."""
 
     def __init__(self, place: Place) -> None:

@@ -1,7 +1,7 @@
 """What moto's CloudFormation, Lambda and EventBridge lack for a real ``sam deploy`` of our template.
 
-Each repair says what is wrong in moto 5.2.5; nothing else in the lab reaches into moto for this. `repair`
-may be called any number of times.
+Each patch says what is wrong in moto 5.2.5; nothing else in the lab reaches into moto for this. The lab calls
+`patch_moto` before it deploys, as often as it likes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 @cache
-def repair() -> None:
+def patch_moto() -> None:
     """Mends moto, for the life of this process."""
     change_set: Any = models.ChangeSet
     mended: tuple[tuple[Any, str, Any], ...] = (

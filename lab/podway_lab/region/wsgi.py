@@ -25,7 +25,7 @@ class DroppedConnection(ConnectionError):
     """Raised by an application that wants its client to get no answer at all."""
 
 
-class Listening:
+class WsgiServer:
     """Serves *app* on *sock*, which it takes over."""
 
     def __init__(self, app: WSGIApplication, sock: socket.socket) -> None:

@@ -13,21 +13,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 _AGAIN = 0.5
 """Seconds before a message that was not taken is offered again."""
 
-_Errand = tuple[float, int, dict[str, str]]
+_Waiting = tuple[float, int, dict[str, str]]
 """When, in which order, and the message."""
 
 
-class Courier:
+class QueueSender:
     """A thread with messages to deliver; whoever hands it one does not wait."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
-        self._errands: list[_Errand] = []
+        self._waiting: list[_Waiting] = []
         self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._busy = False
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="queue sender", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -43,13 +43,13 @@ class Courier:
     @property
     def idle(self) -> bool:
         with self._wake:
-            return not self._busy and not self._errands
+            return not self._busy and not self._waiting
 
-    def carry(self, *, url: str, body: str, group: str = "", delay: float = 0) -> None:
+    def send(self, *, url: str, body: str, group: str = "", delay: float = 0) -> None:
         """Sends *body* to the queue at *url* once *delay* seconds have passed."""
         message = {"QueueUrl": url, "MessageBody": body} | ({"MessageGroupId": group} if group else {})
         with self._wake:
-            heapq.heappush(self._errands, (time.monotonic() + delay, next(self._numbers), message))
+            heapq.heappush(self._waiting, (time.monotonic() + delay, next(self._numbers), message))
             self._wake.notify_all()
 
     def _work(self) -> None:
@@ -58,8 +58,8 @@ class Courier:
                 self._sqs.send_message(**message)
             except (BotoCoreError, ClientError):
                 with self._wake:
-                    errand = (time.monotonic() + _AGAIN, next(self._numbers), message)
-                    heapq.heappush(self._errands, errand)
+                    waiting = (time.monotonic() + _AGAIN, next(self._numbers), message)
+                    heapq.heappush(self._waiting, waiting)
             finally:
                 with self._wake:
                     self._busy = False
@@ -67,9 +67,9 @@ class Courier:
     def _next(self) -> dict[str, str] | None:
         with self._wake:
             while not self._stopping:
-                wait = self._errands[0][0] - time.monotonic() if self._errands else None
+                wait = self._waiting[0][0] - time.monotonic() if self._waiting else None
                 if wait is not None and wait <= 0:
                     self._busy = True
-                    return heapq.heappop(self._errands)[2]
+                    return heapq.heappop(self._waiting)[2]
                 self._wake.wait(wait)
             return None

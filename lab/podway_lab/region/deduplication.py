@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from podway_lab.region.answers import Reply, error_code
+from podway_lab.region.wire import Reply, error_code
 
 REMEMBERED = timedelta(minutes=5)
 
 
-class SentBefore:
+class Deduplication:
     """What FIFO queues were sent lately, and what the senders were told."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
