@@ -6,11 +6,12 @@ SHELL := bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 BUILDS ?= .aws-sam
+DIST ?= dist
 MACHINE ?= $(shell uname -m)
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build agent image bench simulate soak solver corpus clean
+.PHONY: help setup check format test demo build wheel agent image bench simulate soak solver corpus clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +43,10 @@ build: $(STAMP) ## Build functions, and layers that serve both processors, with 
 	export PATH="$$PWD/.sam-venv/bin:$$PATH" SAM_CLI_TELEMETRY=0
 	sam validate --lint
 	sam build --build-dir $(BUILDS)/build
+
+wheel: $(STAMP) ## Build dist/podway-VERSION-py3-none-any.whl: the command; with its extras the agent and the lab
+	@rm -rf build/lib # or what has gone from the sources would stay in the wheel
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $(DIST) .
 
 agent: $(STAMP) ## Build dist/podway-agent.pyz: the node agent in one file, for Python 3.11 to 3.13
 	@$(PYTHON) node_agent/zipapp/build.py dist/podway-agent.pyz

@@ -11,18 +11,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from podway_lab.deployed.sam import CommandFailed, NotEquipped, build, find_tools
+from podway_lab.deployed.sam import CommandFailed, NotEquipped, build, checkout, find_tools
 from podway_lab.fabric.entry import NoNamespaces, enter
-from podway_lab.lab import CHECKOUT, Lab
+from podway_lab.lab import Lab
 from podway_lab.machines import AGENT_LOG, Fleet
 from podway_lab.scenario.language import BadScenario, parse
 from podway_lab.scenario.player import Player, check
 from podway_lab.scenario.report import Report
 from podway_lab.scenario.stage import Stage
+from podway_lab.sources import DEMO
 from podway_lab.stack.functions import Invocation
-
-DEMO = CHECKOUT / "tests" / "scenarios" / "demo.scenario"
-
 
 _no_packets = click.option(
     "--no-packets", is_flag=True, help="The control plane alone, without network namespaces."
@@ -73,7 +71,7 @@ def play_file(
         console.print(f"{path.name}: {error}", style="red")
         return 2
     try:
-        built = build(CHECKOUT, find_tools(CHECKOUT)) if deployed else None  # while there is a network
+        built = build(checkout(), find_tools(checkout())) if deployed else None  # while there is a network
     except (NotEquipped, CommandFailed) as error:
         console.print(f"not deployed: {error}", style="red")
         return 2

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import boto3
@@ -20,6 +19,7 @@ from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 
+from podway_lab import sources
 from podway_lab.deployed.cloudformation import CloudFormationStack
 from podway_lab.deployed.hosting import UnderEmulator
 from podway_lab.deployed.moto_patches import patch_moto
@@ -42,7 +42,6 @@ from podway_lab.stack.functions import Hosting, Invocation
 from podway_lab.stack.inprocess import InThisProcess, shared_environment
 from podway_lab.stack.template import Place, Template
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 FUNCTIONS = "podway"
 """What the functions' names begin with in the region's call log, and for the referee."""
 POLL_SECONDS = 0.5
@@ -162,9 +161,9 @@ class Lab:
 
     def _install(self, vpc: str) -> _Installed:
         """The stack as the template declares it, its functions in this process."""
-        self.template = Template(CHECKOUT / "template.yaml", self._parameters(vpc), self._place())
+        self.template = Template(sources.TEMPLATE, self._parameters(vpc), self._place())
         made = deploy_stack(self.template)
-        hosting = InThisProcess(made, CHECKOUT, self._function_credentials)
+        hosting = InThisProcess(made, sources.FOLDER, self._function_credentials)
         return _Installed(made, hosting, self.template.name_of("Table"))
 
     def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Installed:

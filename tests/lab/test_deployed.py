@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from podway_lab.deployed.emulator import Emulated
-from podway_lab.deployed.sam import Built, NotEquipped, build, find_tools
+from podway_lab.deployed.sam import Built, NotEquipped, build, checkout, find_tools
 from podway_lab.fabric.scratch import remove_dead
-from podway_lab.lab import CHECKOUT, Lab, LabPlan, SubnetPlan
+from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.machines import wait_until
 from podway_lab.region.changes import RouteWritten
 from podway_lab.region.faults import Kind
 from podway_lab.region.state import Route
+from podway_lab.sources import TEMPLATE
 from podway_lab.stack.template import SourceMapping, Template
 
 from tests import limits
@@ -38,7 +39,7 @@ PLAN = LabPlan(
 @pytest.fixture(scope="session")
 def built() -> Built:
     try:
-        return build(CHECKOUT, find_tools(CHECKOUT))
+        return build(checkout(), find_tools(checkout()))
     except NotEquipped as reason:
         if os.environ.get("NO_SKIPS"):
             pytest.fail(str(reason))
@@ -60,7 +61,7 @@ def lab(built: Built) -> Iterator[Lab]:
 def declared(lab: Lab) -> Template:
     """What the template says, put into the same place with the same parameters."""
     vpc = next(iter(lab.ec2.state.vpcs))
-    return Template(CHECKOUT / "template.yaml", lab._parameters(vpc), lab._place())
+    return Template(TEMPLATE, lab._parameters(vpc), lab._place())
 
 
 def known(mapping: SourceMapping) -> tuple[str, str, str, int, int]:
@@ -149,11 +150,11 @@ def test_three_state_events_of_one_instance_at_once_move_each_route_once_cold_an
 CRASHING = """
 import os, signal, sys
 from pathlib import Path
-from podway_lab.deployed.sam import build, find_tools
+from podway_lab.deployed.sam import build, checkout, find_tools
 from podway_lab.fabric.scratch import remove_dead
-from podway_lab.lab import CHECKOUT, Lab
+from podway_lab.lab import Lab
 from tests.lab.test_deployed import PLAN, writing_below
-with Lab(PLAN, with_fabric=False, deployed=build(CHECKOUT, find_tools(CHECKOUT))) as lab:
+with Lab(PLAN, with_fabric=False, deployed=build(checkout(), find_tools(checkout()))) as lab:
     lab.delivery.tick()
     lab.wait(lambda: bool(lab.delivery.invocations()), 120)
     print(len(writing_below(Path(sys.argv[1]))), flush=True)

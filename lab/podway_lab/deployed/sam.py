@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podway_lab.deployed.emulator import Runtime
+from podway_lab.sources import TEMPLATE
 from podway_lab.stack.template import Place
 
 EMULATED_ACCOUNT = "012345678912"
@@ -53,6 +54,17 @@ class Built:
 
     tools: Tools
     folder: Path
+
+
+def checkout() -> Path:
+    """The repository that this lab is a part of. Raises NotEquipped in a wheel, which lacks the layers."""
+    folder = TEMPLATE.resolve().parent
+    if not all((folder / name).exists() for name in _SOURCES):
+        raise NotEquipped(
+            "sam build needs the repository, and this lab was installed without it: "
+            "run podway-lab from a checkout after 'make setup'"
+        )
+    return folder
 
 
 def find_tools(checkout: Path) -> Tools:

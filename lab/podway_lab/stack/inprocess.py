@@ -58,7 +58,7 @@ class LambdaContext:
 
 
 class InProcess:
-    """An environment in this process: the handler, imported from the checkout."""
+    """An environment in this process: the handler, imported from its file."""
 
     def __init__(self, spec: FunctionSpec, host: InThisProcess, credentials: Credentials) -> None:
         self._spec = spec
@@ -70,7 +70,7 @@ class InProcess:
 
     def start(self) -> None:
         """Imports the handler. Raises whatever the import raises."""
-        self._handler = load_handler(self._host.checkout, self._spec)
+        self._handler = load_handler(self._host.sources, self._spec)
 
     def stop(self) -> None:
         """Everything that was built is built anew by the next event; the process is the lab's."""
@@ -106,10 +106,10 @@ class InProcess:
         )
 
 
-def load_handler(checkout: Path, spec: FunctionSpec) -> Handler:
+def load_handler(sources: Path, spec: FunctionSpec) -> Handler:
     """The function's handler, imported from its file under a name of its own."""
     file, attribute = spec.handler.split(".")
-    path = checkout / spec.folder / f"{file}.py"
+    path = sources / spec.folder / f"{file}.py"
     found = importlib.util.spec_from_file_location(f"podway_functions_{Path(spec.folder).name}", path)
     if found is None or found.loader is None:
         raise FileNotFoundError(f"{spec.name} has no code at {path}")
@@ -160,11 +160,11 @@ class InThisProcess:
     """Hosts all functions of a stack in this process, one event at a time each."""
 
     def __init__(
-        self, stack: Stack, checkout: Path, credentials: Callable[[str], Credentials] = Credentials
+        self, stack: Stack, sources: Path, credentials: Callable[[str], Credentials] = Credentials
     ) -> None:
-        """*credentials* makes those of a caller by its name."""
+        """The handlers' paths start from *sources*; *credentials* makes those of a caller by its name."""
         self.place = stack.place
-        self.checkout = checkout
+        self.sources = sources
         self._credentials = credentials
         self._environments: list[InProcess] = []
         self._environment = ProcessEnvironment(

@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """A function: where its code lies in the checkout, and what Lambda gives it."""
+    """A function: where its code lies, seen from the template, and what Lambda gives it."""
 
     name: str
     folder: str

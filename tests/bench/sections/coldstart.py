@@ -13,8 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from podway_lab.deployed.emulator import Emulated, Unpacked
-from podway_lab.deployed.sam import Built, NotEquipped, build, find_tools
-from podway_lab.lab import CHECKOUT
+from podway_lab.deployed.sam import Built, NotEquipped, build, checkout, find_tools
 from podway_lab.stack.template import FunctionSpec
 
 from tests.bench.page import Page
@@ -83,7 +82,7 @@ class Case:
 def measure(page: Page) -> None:
     """Everything about it; says what is missing where nothing can be measured."""
     try:
-        built = build(CHECKOUT, find_tools(CHECKOUT))
+        built = build(checkout(), find_tools(checkout()))
     except NotEquipped as reason:
         page.say(f"Not measured: {reason}.")
         return
