@@ -1,4 +1,4 @@
-"""``podway-agent``: the command line of the node agent."""
+"""``podway-agent``: the command line of the node agent. systemd, the DaemonSet and operators run it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from podway_agent.settings import BadSettings, Settings, read_settings
 log = logging.getLogger(__name__)
 
 BAD_SETTINGS = 64
-"""Exit status of sysexits(3), EX_USAGE: trying again will not help."""
+"""Exit status (EX_USAGE of sysexits(3)): trying again will not help."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,7 @@
-"""The node's kernel, brought to what a snapshot says, and what is in the way of that."""
+"""Brings the node's kernel to what a snapshot says, and reports the faults that prevent it.
+
+Loop asks for each convergence; doctor asks where the node is.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,11 @@ class Outcome:
 
     generation: int
     desired: int = 0
-    """Routes that should be."""
+    """Number of routes that should be."""
     present: int = 0
     """Of these, in the kernel afterwards."""
     changed: int = 0
-    """Changes that were made."""
+    """Number of changes that were made."""
     faults: tuple[str, ...] = ()
     """Everything that keeps the kernel from holding the generation."""
     warnings: tuple[str, ...] = ()
@@ -60,13 +63,13 @@ class Dataplane:
     switches: Switches = field(init=False)
     paths: ProbePaths = field(default_factory=ProbePaths)
     suspects: Callable[[], Collection[str]] = frozenset
-    """Forwarders that must be probed on, whatever the snapshot says."""
+    """Forwarders that must still be probed, whatever the snapshot says."""
     targets: ProbeTargets = field(default_factory=ProbeTargets)
     """What this node probes."""
     link: Link | None = None
     """The node's interface, as last seen."""
     wanted: DesiredRoutes = field(default_factory=lambda: DesiredRoutes({}))
-    """What was last desired: which of the kernel's events concern us."""
+    """What was last desired. Loop tells by it which of the kernel's events concern us."""
     _wanted_for: tuple[Snapshot, Position] | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +78,7 @@ class Dataplane:
     def converge(self, snapshot: Snapshot, *, look: bool) -> Outcome:
         """Make the kernel hold *snapshot*; with *look*, also see whether others changed our filters.
 
-        Never raises for what the kernel or a file refuses: the outcome says it.
+        Safe to repeat. Raises nothing when the kernel or a file refuses: the outcome names the fault.
         """
         try:
             self.link = self.find_link()
@@ -92,7 +95,7 @@ class Dataplane:
             return Outcome(snapshot.generation, faults=(*faults, f"routes: {error}"))
         position = self.position(snapshot, self.link, observed)
         faults += self._filter(snapshot, self.link, position, warnings, look=look)
-        position = position._replace(refuses=self.table.stands)
+        position = position._replace(refuses=self.table.installed)
         routes, changed = self._route(snapshot, position, observed, faults)
         faults += self.wanted.impossible
         warnings += self._probe(snapshot, self.link)
@@ -151,7 +154,7 @@ class Dataplane:
         return faults
 
     def position(self, snapshot: Snapshot, link: Link, observed: list[KernelRoute]) -> Position:
-        """Where the node stands, by the subnet's ranges and the kernel's default routes."""
+        """The node's position, by the subnet's ranges and the kernel's default routes."""
         routers = {}
         for version in routing.versions():
             own = vpc_router(snapshot, self.identity.address) if version == 4 else None  # noqa: PLR2004  (the family's own number)
@@ -161,7 +164,7 @@ class Dataplane:
         return Position(self.identity.instance, link.number, routers)
 
     def _want(self, snapshot: Snapshot, position: Position) -> None:
-        """Compute what is desired, if it is not the answer that we have."""
+        """Compute what is desired, unless it was computed for the same snapshot and position."""
         if self._wanted_for is None or self._wanted_for[0] is not snapshot or self._wanted_for[1] != position:
             self.wanted = desired_routes(snapshot, position)
             self._wanted_for = (snapshot, position)
@@ -194,7 +197,7 @@ class Dataplane:
         return [(change, error) for change, error in zip(changes, answers, strict=True) if error]
 
     def _probe(self, snapshot: Snapshot, link: Link) -> list[str]:
-        """Prepare what probing needs; a node without it is as good as any, but a poorer witness."""
+        """Install what probing needs. A fault is a warning only: the node serves pods all the same."""
         targets = targets_of(snapshot, self.identity.instance, before=self.targets, suspects=self.suspects())
         self.targets = targets if self.settings.probe_seconds else ProbeTargets(targets.holds)
         return self.paths.ensure(self.kernel, self.targets, link.number)

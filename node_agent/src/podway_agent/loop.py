@@ -1,4 +1,7 @@
-"""The kernel's side of the agent: one loop over snapshots, the kernel's own events, and the clock."""
+"""Keeps the kernel as the newest snapshot says: one loop over snapshots, the kernel's events and the clock.
+
+Agent runs it in the main thread.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,20 @@ GROUPS = (
     netlink.GROUP_V6_NETCONF,
 )
 SETTLE_SECONDS = 0.02
-"""Events come in groups (a link flap drops every route): look once, after the group."""
+"""Events come in groups (a link flap removes every route): look once, after the group."""
 SHORTEST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
 CALM_SECONDS = 10.0
+"""After so long without a repair the next one is made at once."""
 _SHORTEST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 30.0
 _JITTER = 0.2
 _LONGEST_NAP_SECONDS = 10.0
-"""The loop comes round this often at least, so that one that hangs is told from one that waits."""
+"""The loop comes round this often at least: so a loop that hangs is told from one that waits."""
 
 
 @dataclass
 class Pace:
-    """How soon a repair may follow the last one: at once, unless somebody undoes them as we go."""
+    """How soon a repair may follow the last one: at once, unless somebody keeps undoing them."""
 
     pause: float = 0.0
     last: float = float("-inf")
@@ -54,7 +58,7 @@ class Pace:
         return max(0.0, self.last + self.pause - now)
 
     def repaired(self, now: float) -> None:
-        """A repair was made: each soon after another doubles the pause."""
+        """Note that a repair was made. Each that follows soon after another doubles the pause."""
         soon = now - self.last < CALM_SECONDS
         longer = min(max(self.pause * 2, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         self.pause = longer if soon else SHORTEST_PAUSE_SECONDS
@@ -63,7 +67,7 @@ class Pace:
 
 @dataclass
 class Counters:
-    """What happened since the start."""
+    """What happened since the process started."""
 
     convergences: int = 0
     drift: int = 0
@@ -74,7 +78,7 @@ class Counters:
 
 @dataclass
 class Loop:
-    """Keeps one kernel as the newest snapshot says. *tell* hears of each outcome."""
+    """Keeps one kernel as the newest snapshot says. Calls *tell* with each outcome."""
 
     dataplane: Dataplane
     tell: Callable[[Snapshot, Outcome], None]
@@ -118,7 +122,7 @@ class Loop:
         self._filters.close()
 
     def step(self, pause: float) -> None:
-        """Wait up to *pause* seconds for something to happen, and do what is then due."""
+        """Wait up to *pause* seconds for a snapshot or an event, and do what is then due."""
         select.select([self._watch.fileno(), self._filters.fileno(), self._bell], [], [], pause)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
@@ -132,7 +136,7 @@ class Loop:
         elif self._snapshot is not None and self.ticked >= self._next_look:
             self._converge(look=True, news=False)
         elif self._drifted_at is not None and self._settled():
-            # a fault of the filters is only found by looking at them: it must not be forgotten here
+            # a fault of the filters is only found by a look at them: without one it would be forgotten
             amiss = self.outcome is None or not self.outcome.is_complete
             self._converge(look=amiss or self._filters_drifted, news=False)
 
@@ -165,7 +169,7 @@ class Loop:
             self._drifted_at = self.clock()
 
     def concerns(self, event: Message) -> bool:
-        """Whether *event* may have changed what we keep, and was not our own doing."""
+        """Whether *event* may have changed what we keep, and was not caused by us."""
         if event.port == self.dataplane.kernel.port:
             return False
         return self.dataplane.paths.concerns(event) or self._concerns_us(event)
@@ -197,11 +201,11 @@ class Loop:
             wanted = self.dataplane.wanted.routes.get(route.key)
             return wanted != route.target or event.kind == netlink.RTM_DELROUTE
         if not route.key.prefix.length:
-            return True  # the default route names the VPC router
+            return True  # a default route's gateway is the VPC router
         return any(key in self.dataplane.wanted.routes for key in routing.keys_of(route.key.prefix))
 
     def _converge(self, *, look: bool, news: bool) -> None:
-        """Bring the kernel to the snapshot, say what came of it, and plan the next look."""
+        """Bring the kernel to the snapshot, pass the outcome on, and plan the next look."""
         assert self._snapshot is not None  # only called with one
         self._drifted_at = None
         self._filters_drifted = self._filters_drifted and not look

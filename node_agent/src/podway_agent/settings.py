@@ -1,4 +1,7 @@
-"""What an operator tells the agent: a TOML or JSON file, and PODWAY_AGENT_* variables above it."""
+"""What an operator tells the agent: a TOML or JSON file, and PODWAY_AGENT_* variables above it.
+
+The command line reads them once and hands them on. Ground for all rooms.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Settings(BaseModel):
     endpoint: str = ""
     """DynamoDB's address; empty: the SDK's own rules, AWS_ENDPOINT_URL among them."""
     role_id: str = Field(default="", pattern=r"^(AROA[A-Z0-9]+)?$")
-    """Unique id of the nodes' role. Empty: asked of STS once, which needs a way to STS."""
+    """Unique id of the nodes' role. Empty: STS is asked once, and must be reachable."""
     state_dir: Path = Path("/var/lib/podway")
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     cni_data_dir: Path = Path("/run/cni-podway")
@@ -55,7 +58,7 @@ class Settings(BaseModel):
     poll_slow_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=300.0, gt=0)
     resync_seconds: float = Field(default=180.0, gt=0)
-    """How often the whole kernel state is compared even if nothing was heard."""
+    """How often the whole kernel state is compared even without events."""
     probe_seconds: float = Field(default=0.2, ge=0)
     """Between two rounds of probes through the forwarders that this node watches; 0: it watches nobody."""
     metadata_for_pods: bool = False

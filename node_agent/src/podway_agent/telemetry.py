@@ -1,6 +1,6 @@
-"""What the agent says of itself: health, metrics and status, read from its parts. Report asks it.
+"""What the agent says of itself: health, metrics and status, read from its parts. Report asks for them.
 
-Its answers come from the parts' last results, and change nothing. docs/agent.md says what each metric means.
+Reading changes nothing. docs/agent.md says what each metric means.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from podway_agent.kubernetes.node_status import NodeStatusWriter
 
 HUNG_SECONDS = 60.0
-"""A loop that is silent for longer hangs: it comes round every few seconds."""
+"""A loop that has not come round for longer hangs: it should every ten seconds."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,8 @@ class Telemetry:
 
     def _of_kernel(self) -> list[Metric]:
         """What the kernel holds, and what others did to it."""
-        outcome, counters, dataplane = (
-            self.loop.outcome or Outcome(0),
-            self.loop.counters,
-            self.loop.dataplane,
-        )
+        outcome, counters = self.loop.outcome or Outcome(0), self.loop.counters
+        dataplane = self.loop.dataplane
         table, resets, link = dataplane.table, dataplane.switches.resets, dataplane.link
         return [
             gauge("routes", "Our routes.", desired=outcome.desired, present=outcome.present),

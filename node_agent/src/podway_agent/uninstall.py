@@ -1,4 +1,7 @@
-"""Removal of exactly what the agent put on a node, found by its marks and not by memory."""
+"""Removes exactly what the agent put on a node, found by its marks and not by memory.
+
+``podway-agent uninstall`` calls it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ LIBRARY = "PODWAY_LIBRARY"
 def uninstall(settings: Settings) -> int:
     """Remove conflist, routes, table and state; 1 if something of it could not be removed.
 
-    The conflist goes first, so that no pod is made while its way is taken down. Switches stay as
+    The conflist is removed first, so that no pod is made while routes are removed. Switches stay as
     they are: what they were before is not known, and others may rely on them.
     """
     parts: dict[str, Callable[[], None]] = {

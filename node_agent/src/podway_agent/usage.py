@@ -1,6 +1,6 @@
 """How full the node's blocks are, and how many blocks it therefore needs. A value, ground for all rooms.
 
-Pods count it, store reports it, doctor and the pages show it.
+`pods` counts it, `store` reports it, doctor and telemetry show it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALMOST_FULL = 0.8
-"""Of a /26 that leaves room for twelve pods while the next block is covered and made known."""
+"""The share in use from which another block is asked for. A /26 then has room for twelve pods, until the next
+block is covered and made known."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def test_a_healthy_forwarder_relays_every_probe_and_tracks_none(subnet: Subnet) 
     assert relayed >= 5
     assert subnet.told == []
     assert not subnet.prober.doubtful
-    assert subnet.prober.trouble == ""
+    assert subnet.prober.fault == ""
     assert not any(flows(host) for host in subnet.hosts.values())
 
 
@@ -178,7 +178,7 @@ def test_a_prober_that_is_cut_off_suspects_itself(subnet: Subnet, fault: Callabl
 
     assert subnet.told == []
     assert subnet.finding is ProbeFinding.UNKNOWN
-    assert subnet.prober.doubtful or subnet.prober.trouble
+    assert subnet.prober.doubtful or subnet.prober.fault
 
 
 def test_third_nodes_that_are_gone_are_not_held_against_the_forwarder(subnet: Subnet) -> None:

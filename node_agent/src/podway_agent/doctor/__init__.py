@@ -1,1 +1,1 @@
-"""``podway-agent check``: looks at a node as it is, and says what is wrong with it."""
+"""``podway-agent check``: looks at a node as it is, and reports what is wrong with it."""

@@ -1,4 +1,4 @@
-"""What is wrong with this node, and what to do about it. Pure: ``podway-agent check`` brings the facts."""
+"""From facts to findings: what is wrong with this node, and what to do about it. Pure. `look` asks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from podway_agent.usage import NO_USAGE, Usage
 
 PLUGINS = ("ptp", "host-local", "portmap", "bandwidth")
 _SHOWN = 3
-"""How many of many alike are named."""
+"""How many of a list are named; the rest is counted."""
 _JUMBO_BYTES = 9001
 _SILENT_COMPARISONS = 5
-"""Full comparisons without word: the status is written with each."""
+"""Full comparisons without a new status: the agent writes it after each."""
 
 
 class Level(IntEnum):
-    """How bad; the worst is the command's exit status, but for notes."""
+    """How bad a finding is. The worst is the command's exit status; notes do not count."""
 
     FINE = -2
     NOTE = -1
@@ -56,7 +56,7 @@ class Others:
     """Chains of others that drop by policy, in which we add nothing."""
     kube_proxy: bool = False
     strangers: tuple[Prefix, ...] = ()
-    """Ranges outside which kube-proxy takes every source for a stranger to be masqueraded."""
+    """Ranges outside which kube-proxy takes every source for a stranger, and masquerades it."""
     docker: bool = False
     configurations: tuple[str, ...] = ()
     """Files in the runtime's network directory that it reads, in its order."""
@@ -64,14 +64,14 @@ class Others:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was seen. A ``…trouble`` says why a thing could not be seen; empty: it could."""
+    """What was seen. A ``…_fault`` says why a thing could not be seen; empty: it could."""
 
     now: datetime
     identity: Identity | None = None
-    identity_trouble: str = ""
+    identity_fault: str = ""
     stored: int | None = None
     """Generation in the store; None: there is none yet."""
-    store_trouble: str = ""
+    store_fault: str = ""
     snapshot: Snapshot | None = None
     """The last good one on disk."""
     status: Mapping[str, Any] | None = None
@@ -82,14 +82,14 @@ class Facts:
     strays: tuple[KernelRoute, ...] = ()
     """Foreign routes to parts of the pod CIDR that are not this node's pods'."""
     switches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What is not as it should be: switch to what it should be and what it is."""
-    kernel_trouble: str = ""
+    """Switches that are not as they should be: to what each should be and what it is."""
+    kernel_fault: str = ""
     table: bool = False
-    nft_trouble: str = ""
+    nft_fault: str = ""
     conflist: tuple[Prefix, ...] | None = None
     """The blocks that our CNI configuration names."""
     contained: bool = False
-    """Whether this is a container: of the node's programs only those are seen that are mounted."""
+    """Whether this is a container: it sees only those of the node's programs that are mounted."""
     missing_plugins: tuple[str, ...] = ()
     missing_programs: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
@@ -101,7 +101,7 @@ Said = Iterator[Finding]
 
 
 def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
-    """Everything that can be said, in the order in which a node comes to life."""
+    """All findings, in the order in which a node comes to life."""
     chapters: tuple[Callable[[Facts, Settings], Said], ...] = (
         *(_identity, _agent, _store, _membership, _interface, _routes, _switches),
         *(_filters, _forward, _kube_proxy, _network, _addresses, _allowances, _unseen),
@@ -125,11 +125,11 @@ def _identity(facts: Facts, _: Settings) -> Said:
     me = facts.identity
     if me is not None:
         yield Finding(Level.FINE, "identity", f"{me.instance}, {me.address} in {me.subnet}")
-    if facts.identity_trouble:
+    if facts.identity_fault:
         yield Finding(
             Level.FAULT if me is None else Level.DOUBT,
             "identity",
-            facts.identity_trouble,
+            facts.identity_fault,
             "the instance metadata service (version 2) must be enabled, and the node needs an instance role",
         )
 
@@ -162,13 +162,13 @@ def _is_old(when: str, now: datetime, allowed: timedelta) -> bool:
 def _store(facts: Facts, settings: Settings) -> Said:
     known = facts.snapshot
     kept = f"generation {known.generation}, written {known.written:%Y-%m-%d %H:%M}Z" if known else ""
-    if facts.store_trouble:
+    if facts.store_fault:
         hold = f"the node goes on with {kept}" if kept else "there is no snapshot on disk either"
         remedy = (
             "a way to DynamoDB (gateway endpoint), the stack's policy on the instance role, the right clock"
         )
         level = Level.DOUBT if kept else Level.FAULT
-        yield Finding(level, "store", f"{facts.store_trouble}; {hold}", remedy)
+        yield Finding(level, "store", f"{facts.store_fault}; {hold}", remedy)
     elif facts.stored is None:
         yield Finding(
             Level.FAULT,
@@ -216,10 +216,10 @@ def _membership(facts: Facts, _: Settings) -> Said:
 
 def _interface(facts: Facts, settings: Settings) -> Said:
     link = facts.link
-    if facts.kernel_trouble:
-        yield Finding(Level.FAULT, "kernel", facts.kernel_trouble, "run this as root, on the node itself")
+    if facts.kernel_fault:
+        yield Finding(Level.FAULT, "kernel", facts.kernel_fault, "run this as root, on the node itself")
     if link is None or not link.up:
-        if facts.identity is not None and not facts.kernel_trouble:
+        if facts.identity is not None and not facts.kernel_fault:
             wanted = settings.interface or f"with {facts.identity.address}"
             yield Finding(Level.FAULT, "interface", f"no interface {wanted} is up")
         return
@@ -274,13 +274,13 @@ def _switches(facts: Facts, _: Settings) -> Said:
             f"{switch.replace('/', '.')} is {present}, not {wanted}",
             "a running agent sets it; look for who resets it in /etc/sysctl.d and /usr/lib/sysctl.d",
         )
-    if facts.link is not None and not facts.switches and not facts.kernel_trouble:
+    if facts.link is not None and not facts.switches and not facts.kernel_fault:
         yield Finding(Level.FINE, "sysctl", "forwarding, redirects and rp_filter are as they must be")
 
 
 def _filters(facts: Facts, _: Settings) -> Said:
-    if facts.nft_trouble:
-        yield Finding(Level.FAULT, "filters", facts.nft_trouble, "install nftables; run this as root")
+    if facts.nft_fault:
+        yield Finding(Level.FAULT, "filters", facts.nft_fault, "install nftables; run this as root")
     elif not facts.table:
         remedy = "a running agent puts it there; does somebody run nft flush ruleset?"
         yield Finding(Level.FAULT, "filters", "the table inet podway is missing", remedy)

@@ -1,4 +1,7 @@
-"""``podway-agent check``: looks at everything that ``diagnosis`` judges, and changes nothing."""
+"""``podway-agent check``: gathers facts, has `diagnosis` judge them, prints. Changes nothing.
+
+The command line calls `check`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ MARKS = {
 
 
 def check(settings: Settings, *, as_json: bool = False) -> int:
-    """Print what is wrong with this node and what to do; the exit status is diagnosis.verdict's."""
+    """Print what is wrong with this node and what to do; the exit status is that of `verdict`."""
     findings = diagnose(look(settings), settings)
     if as_json:
         said = [asdict(one) | {"level": one.level.name.lower()} for one in findings]
@@ -59,13 +62,13 @@ def check(settings: Settings, *, as_json: bool = False) -> int:
 
 
 def line(finding: Finding) -> str:
-    """A finding as the terminal shows it; what to do stands below it, where something is wrong."""
+    """A finding as the terminal shows it, with the remedy below it, if there is one."""
     said = f"{MARKS[finding.level]} {finding.subject}: {finding.what}\n"
     return said + (f"      -> {finding.remedy}\n" if finding.remedy else "")
 
 
 def look(settings: Settings) -> Facts:
-    """Everything that can be seen from here. Needs root for the kernel's side; says so if it lacks it."""
+    """All facts that can be seen from here. Without root, the kernel's fault says so."""
     state = StateDirectory(settings.state_dir)
     status = state.read(STATUS)
     facts = Facts(now=datetime.now(UTC), status=status, alive=_is_alive(status))
@@ -88,7 +91,7 @@ def _is_alive(status: dict[str, Any] | None) -> bool:
 
 
 def _look_at_identity(facts: Facts, settings: Settings, state: StateDirectory) -> Facts:
-    """Who we are, asked and not believed from disk; what is on disk if nobody answers."""
+    """Ask who we are, without trusting the disk; the identity on disk if nobody answers."""
     scratch = _Unwritten(settings.state_dir)
     try:
         found = identify(
@@ -101,18 +104,18 @@ def _look_at_identity(facts: Facts, settings: Settings, state: StateDirectory) -
         kept = state.read(IDENTITY)
         try:
             return replace(
-                facts, identity=Identity(**kept) if kept else None, identity_trouble=f"not known: {error}"
+                facts, identity=Identity(**kept) if kept else None, identity_fault=f"not known: {error}"
             )
         except TypeError:
-            return replace(facts, identity_trouble=f"not known: {error}")
+            return replace(facts, identity_fault=f"not known: {error}")
     return replace(facts, identity=found)
 
 
 class _Unwritten(StateDirectory):
-    """The state directory of one who only looks."""
+    """A state directory that is never written."""
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        """Keep nothing."""
+        """Write nothing."""
 
 
 def _look_at_store(facts: Facts, settings: Settings, me: Identity) -> Facts:
@@ -122,7 +125,7 @@ def _look_at_store(facts: Facts, settings: Settings, me: Identity) -> Facts:
     try:
         version = store.version(me.subnet)
     except StoreAway as error:
-        return replace(facts, store_trouble=str(error))
+        return replace(facts, store_fault=str(error))
     return replace(facts, stored=version.generation if version else None)
 
 
@@ -146,13 +149,13 @@ def _look_at_kernel(facts: Facts, settings: Settings, me: Identity) -> Facts:
             others=replace(facts.others, unaccepting=unaccepting(link, facts.snapshot)),
         )
     except OSError as error:
-        return replace(facts, kernel_trouble=str(error))
+        return replace(facts, kernel_fault=str(error))
     finally:
         plane.kernel.close()
 
 
 def strays(observed: Iterable[KernelRoute], snapshot: Snapshot, instance: str) -> tuple[KernelRoute, ...]:
-    """Foreign routes inside the pod CIDR, but for those that the plugins made for this node's own pods."""
+    """Foreign routes inside the pod CIDR, except those that the plugins made for this node's own pods."""
     own = own_blocks(snapshot, instance)
     return tuple(
         route
@@ -164,7 +167,7 @@ def strays(observed: Iterable[KernelRoute], snapshot: Snapshot, instance: str) -
 
 
 def wrong_switches(link: Link, snapshot: Snapshot, root: Path) -> dict[str, tuple[str, str]]:
-    """Switch to what it should be and what it is, where these differ. Raises OSError."""
+    """The switches that are not as they should be: to what each should be and what it is. Raises OSError."""
     ipv6 = any(cidr.version == 6 for cidr in snapshot.pod_cidrs)  # noqa: PLR2004  (the family's own number)
     seen = {
         switch: (wanted, (root / switch).read_text(encoding="ascii").strip())
@@ -192,7 +195,7 @@ def _look_at_filters(facts: Facts) -> Facts:
         _, dropping = forwarding.dropping_chains()
         tables = nft.run_nft("list", "tables")
     except NftFailed as error:
-        return replace(facts, nft_trouble=str(error))
+        return replace(facts, nft_fault=str(error))
     saved = "".join(map(_saved_rules, ("iptables-nft-save", "iptables-legacy-save", "ip6tables-nft-save")))
     others = replace(
         facts.others,
@@ -241,7 +244,7 @@ def _look_at_network(facts: Facts, settings: Settings) -> Facts:
     try:
         usage = count_usage(facts.snapshot, facts.identity.instance, settings.cni_data_dir)
     except OSError as error:
-        return replace(facts, kernel_trouble=facts.kernel_trouble or str(error))
+        return replace(facts, kernel_fault=facts.kernel_fault or str(error))
     return replace(facts, usage=usage)
 
 

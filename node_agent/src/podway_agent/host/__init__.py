@@ -1,1 +1,1 @@
-"""The machine and the process: identity, state directory, logs, systemd, pages, reports."""
+"""The machine and the process: identity, state directory, logs, systemd, pages, report."""

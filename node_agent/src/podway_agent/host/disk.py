@@ -1,4 +1,7 @@
-"""What the agent keeps on disk: written whole or not at all, and doubted when it is read."""
+"""The agent's files on disk: written whole or not at all, and checked when they are read.
+
+Agent, report, store sync and doctor use the state directory; pods and identity write through it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class StateDirectory:
         self.path = path
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """The object in file *name*; None when there is none or it is damaged."""
+        """The object in file *name*; None if there is none or it is damaged."""
         try:
             content = json.loads((self.path / name).read_bytes())
         except FileNotFoundError:
@@ -76,7 +79,7 @@ class StateDirectory:
         self.write(SNAPSHOT, fields | {"body": base64.b64encode(packed.body).decode()})
 
     def load_snapshot(self, *, cluster: str, subnet: str) -> Snapshot | None:
-        """The last good snapshot; None if there is none, or it is damaged or of somebody else."""
+        """The last good snapshot; None if there is none, or it is damaged or of another cluster or subnet."""
         fields = self.read(SNAPSHOT)
         if fields is None:
             return None

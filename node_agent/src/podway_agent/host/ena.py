@@ -1,7 +1,7 @@
-"""What EC2 held back because the instance was over an allowance, as the ENA driver counts it.
+"""Counts the packets that EC2 held back because the instance was over an allowance. Telemetry and doctor ask.
 
-The driver's own statistics (ethtool -S), where it has them: AWS's "Monitor network performance for
-ENA settings". Other drivers have other statistics, or none: then there is nothing to tell.
+The counts are the ENA driver's own statistics (``ethtool -S``; AWS's "Monitor network performance for
+ENA settings"). Other drivers have other statistics, or none: then the counts are empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 SIOCETHTOOL = 0x8946
 GET_STATISTICS, GET_STRINGS, GET_SET_SIZES = 0x1D, 0x1B, 0x37
 STATISTICS = 1
-"""The set of names that we ask for (ETH_SS_STATS)."""
+"""The set of names to ask for (ETH_SS_STATS)."""
 NAME_BYTES = 32
 EXCEEDED = "_allowance_exceeded"
 

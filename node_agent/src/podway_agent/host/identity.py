@@ -1,4 +1,7 @@
-"""Who this node is: asked of the instance metadata service (version 2) and, once, of STS."""
+"""Finds out who this node is: asks the instance metadata service (version 2) and, once, STS.
+
+Agent asks at its start, and when the store refuses the identity; doctor asks without trusting the disk.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _HTTP_OK = 200
 
 
 class MetadataAway(Exception):
-    """The metadata service did not answer, or not with what was asked."""
+    """The metadata service did not answer, or not as expected."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,10 @@ def identify(
 ) -> Identity:
     """Find out which node we are.
 
-    Only the instance id is asked each time; what never changes for an instance is kept on
-    disk, and refused there when it is of another instance (a disk that was copied into an
-    image). *ask_sts* gives the caller's ``UserId`` in a region; it is not called when *role_id*
-    is known, nor when the disk knows. Raises MetadataAway, and what *ask_sts* raises.
+    Only the instance id is asked each time. What never changes for an instance is kept on disk, and
+    refused if it is another instance's (a disk that was copied into an image). *ask_sts* gives the
+    caller's ``UserId`` in a region. It is not called if *role_id* is given, nor if the disk has the answer.
+    Raises MetadataAway, OSError, and what *ask_sts* raises.
     """
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
     token = _request("PUT", "/latest/api/token", lifetime)
@@ -101,7 +104,7 @@ def identify(
 
 
 def _kept(state: StateDirectory, instance: str) -> Identity | None:
-    """What the disk says, if it says it of *instance*."""
+    """The identity on disk, if it is that of *instance*."""
     fields = state.read(IDENTITY)
     if fields is None:
         return None

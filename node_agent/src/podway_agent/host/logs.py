@@ -1,4 +1,4 @@
-"""Log lines as JSON, one per event, on standard error."""
+"""Writes log lines as JSON, one per event, to standard error. Agent starts it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def serve(listen: str, page: Callable[[str], tuple[int, str]]) -> None:
     """Serve at *listen* (address:port) what *page* gives for a path: a status and a text.
 
-    The threads end with the process. An address that cannot be had costs the pages, not the agent.
+    The threads end with the process. If the address cannot be had, there are no pages; the agent works on.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,7 +1,6 @@
-"""Shows what the agent says of itself: the pages, and the status file, which a thread of its own writes.
+"""Publishes what the agent says of itself: as pages, and as the status file, written in a thread of its own.
 
-Agent makes the report and runs it. Loop and prober only give notice that there is news, so that
-neither ever waits for the disk.
+Agent makes and runs it. Loop and prober only give notice of news, so neither waits for the disk.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _OK, _NOT_FOUND, _UNAVAILABLE = 200, 404, 503
 
 @dataclass
 class Report:
-    """Asks the callables anew for each page and each writing; from threads that control nothing."""
+    """Calls its sources anew for each page and each writing, in threads that control nothing."""
 
     state: StateDirectory
     status: Callable[[], dict[str, Any]]
@@ -53,7 +52,7 @@ class Report:
         return (_UNAVAILABLE, f"{reason}\n") if reason else (_OK, "ok\n")
 
     def news(self) -> None:
-        """Have the status written soon; from any thread, and at once back.
+        """Have the status written soon. Returns at once; from any thread.
 
         News that comes during a writing causes one more, with the newest status.
         """

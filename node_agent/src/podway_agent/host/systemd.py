@@ -1,4 +1,4 @@
-"""What systemd is told of the agent (sd_notify(3)): that it is ready, lives, and stops."""
+"""Tells systemd (sd_notify(3)) that the agent is ready, lives, and stops. Agent calls it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 SIGNS_PER_PERIOD = 3
-"""One that is late, on a machine under load, must not end the agent."""
+"""One sign that is late, on a machine under load, must not end the agent."""
 
 
 def notify(state: str) -> None:
@@ -27,7 +27,7 @@ def notify(state: str) -> None:
 
 
 def watched_seconds() -> float:
-    """How long we may be silent before systemd starts us anew; 0: it does not watch us."""
+    """How long the agent may be silent before systemd starts it anew; 0: systemd does not watch it."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:
@@ -36,22 +36,22 @@ def watched_seconds() -> float:
         return 0.0
 
 
-def give_signs_of_life(trouble: Callable[[], str]) -> threading.Event:
-    """Tell systemd that we live for as long as *trouble* has nothing to say, if it wants to know.
+def give_signs_of_life(fault: Callable[[], str]) -> threading.Event:
+    """Tell systemd, if it watches, that the agent lives, for as long as *fault* returns nothing.
 
     Setting the event ends it.
     """
     enough = threading.Event()
     if period := watched_seconds():
-        work = (trouble, period, enough)
+        work = (fault, period, enough)
         threading.Thread(target=_sign, args=work, name="signs of life", daemon=True).start()
     return enough
 
 
-def _sign(trouble: Callable[[], str], period: float, enough: threading.Event) -> None:
+def _sign(fault: Callable[[], str], period: float, enough: threading.Event) -> None:
     before = ""
     while not enough.wait(period / SIGNS_PER_PERIOD):
-        if not (reason := trouble()):
+        if not (reason := fault()):
             notify("WATCHDOG=1")
         elif not before:
             log.error("not well", extra={"reason": reason})

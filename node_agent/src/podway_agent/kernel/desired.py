@@ -1,4 +1,4 @@
-"""From a snapshot to the routes that this node's kernel should hold. Pure."""
+"""From a snapshot to the routes that this node's kernel should hold. Pure. Dataplane and doctor ask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podway_agent.kernel.routing import UNICAST_METRIC, UNREACHABLE_METRIC, Key,
 
 
 class Position(NamedTuple):
-    """Where this node stands in its subnet."""
+    """What routes depend on beside the snapshot: this node, its interface, and who routes for it."""
 
     instance: str
     link: int
@@ -23,12 +23,12 @@ class Position(NamedTuple):
     routers: dict[int, tuple[int, ...]]
     """Per address family the VPC router's addresses; the first is the gateway of what another subnet owns."""
     refuses: bool = False
-    """Whether our nftables table stands: it refuses what comes in for an address that nobody here knows."""
+    """Whether our nftables table is installed, which refuses what comes in for unknown addresses."""
 
 
 @dataclass(frozen=True)
 class DesiredRoutes:
-    """What should be, and what cannot be."""
+    """The routes that the kernel should hold, and those that cannot be made."""
 
     routes: dict[Key, Target]
     impossible: tuple[str, ...] = ()
@@ -38,11 +38,9 @@ class DesiredRoutes:
 def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
     """Siblings' blocks by their owner, others' space by the VPC router, the rest unreachable.
 
-    A node that is gone has no route: its blocks answer ``unreachable`` at once, from everywhere.
-    What of the rest the subnet's own route table leads here has no route either, unless this node forwards:
-    it leaves for the VPC router, which knows a forwarder that knows better; our nftables table refuses it
-    where it comes in.
-    The node's own blocks are unreachable too: each pod in them has a longer route of its own.
+    - A node that is gone has no route. Its blocks are part of the rest, and answer ``unreachable`` at once.
+    - The node's own blocks are ``unreachable``. Each pod in them has a longer route of its own.
+    - Parts of the rest may have no route at all: `_unreachable` says which.
     """
     routes: dict[Key, Target] = {}
     impossible: list[str] = []
@@ -67,10 +65,16 @@ def desired_routes(snapshot: Snapshot, position: Position) -> DesiredRoutes:
 
 
 def _unreachable(snapshot: Snapshot, position: Position) -> list[Prefix]:
-    """What of this subnet's space is refused wherever it comes from, and not only where it comes in.
+    """The prefixes of this subnet's space that are ``unreachable`` in the main table.
 
-    Our table knows by the VPC router's address who is unknown. What a forwarder sends there may come back,
-    and what it itself sent would then be dropped in silence: the kernel takes its source for a forgery.
+    A prefix that the subnet's own route table leads here needs no route of ours. What this node sends there
+    leaves for the VPC router, and reaches a forwarder that knows every block. What comes in for an address
+    that nobody here knows is refused by our nftables table.
+    Such a prefix is ``unreachable`` all the same if any holds:
+    (1) Our table is not installed.
+    (2) The VPC router's address is not known: our table tells by it what is about to leave.
+    (3) This node forwards. What it sends to the VPC router may come back to it, and the kernel drops that in
+    silence: it takes a source address of its own for a forgery.
     """
     leaves = set(snapshot.led_here)
     if not position.refuses or position.instance in snapshot.forwarders:

@@ -1,4 +1,4 @@
-"""From routes desired and observed to the changes between them. Pure."""
+"""From routes desired and observed to the changes between them. Pure. Dataplane and doctor ask."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from podway_agent.kernel.routing import KernelRoute, Key, Kind, Route, Target, k
 
 
 class Add(NamedTuple):
-    """Nothing stands at the route's key."""
+    """No route is at the key."""
 
     route: Route
 
 
 class Replace(NamedTuple):
-    """A route of ours stands at the key and leads elsewhere: one atomic exchange."""
+    """A route of ours is at the key and leads elsewhere: one atomic exchange."""
 
     route: Route
 
@@ -41,13 +41,13 @@ class Conflict(NamedTuple):
 
     @property
     def blocks_ours(self) -> bool:
-        """Whether it stands where ours must go (rather than beside it, with a better metric)."""
+        """Whether it is at our route's key (rather than beside it, with a better metric)."""
         return self.wanted.key == self.foreign.key
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The changes, in the order in which they lose no packet, and what stands in the way."""
+    """The changes, in the order in which they lose no packet, and the conflicts."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
@@ -63,8 +63,8 @@ class Difference:
 def difference(*, desired: Mapping[Key, Target], observed: Iterable[KernelRoute]) -> Difference:
     """What to change so that our routes among *observed* become *desired*.
 
-    Foreign routes are never changed. One that stands at a desired key, or before it with a
-    better metric, is a conflict, unless it leads where ours would.
+    Foreign routes are never changed. A foreign route at a desired key, or beside it with a better
+    metric, is a conflict, unless it leads where ours would.
     Order: replacements, then routes that lead somewhere, then ``unreachable``, and removals last,
     longest prefix first, so that no packet meets a gap that neither state has.
     """

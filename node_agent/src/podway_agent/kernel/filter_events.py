@@ -1,7 +1,7 @@
-"""Which of the kernel's notices of changed filters concern us; legacy iptables causes none.
+"""Tells which of the kernel's notices of changed filters concern us. Loop asks. Legacy iptables causes none.
 
-A notice is told by a few bytes of it (an attribute's length, type and text, as in the kernel's
-uapi/linux/netfilter/nf_tables.h): kube-proxy causes thousands of notices at a time, which must cost little.
+Notices are not decoded: a few bytes are looked for (an attribute's length, type and text, as in the kernel's
+uapi/linux/netfilter/nf_tables.h). kube-proxy causes thousands of notices at a time, which must cost little.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FORWARD = {
 
 
 def watch() -> Watch:
-    """The notices; none, on a kernel that has no nftables (which is reported where it is missed)."""
+    """The notices; none on a kernel without nftables (the table's own fault says that)."""
     try:
         return Watch((GROUP,), NETLINK_NETFILTER)
     except OSError as error:

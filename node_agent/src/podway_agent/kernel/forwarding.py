@@ -1,7 +1,7 @@
-"""Acceptance of pods' packets where others have set FORWARD's policy to DROP (Docker does).
+"""Accepts pods' packets where others have set FORWARD's policy to DROP (Docker does). Dataplane calls it.
 
-An ``accept`` in a table of ours cannot overrule another table's drop, so the rules must stand in
-the chain that drops: that of iptables, in either of its two forms.
+An ``accept`` in a table of ours cannot overrule another table's drop. So our rules go into the chain
+that drops: that of iptables, in either of its two forms.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rules(interface: str, pod_cidrs: Iterable[Prefix], version: int) -> list[lis
 
 
 def dropping_chains() -> tuple[list[Dropping], list[str]]:
-    """Who drops forwarded packets by policy: chains that we can add to, and names of those we cannot."""
+    """The chains that drop forwarded packets by policy: those we can add to, and names of the others."""
     ours_to_add: list[Dropping] = []
     others: list[str] = []
     for family, table, chain in _nft_drops():
@@ -89,7 +89,7 @@ def _listed(names: Path) -> bool:
 def ensure_acceptance(interface: str, pod_cidrs: Iterable[Prefix]) -> tuple[list[str], list[str]]:
     """Add our rules to every chain of iptables that drops by policy.
 
-    Returns a sentence for each that refused, and one for each chain that drops and is not
+    Returns a fault for each chain that refused, and a doubt for each chain that drops and is not
     iptables': whether rules of its own accept pods cannot be known here.
     """
     chains, others = dropping_chains()
@@ -101,7 +101,7 @@ def ensure_acceptance(interface: str, pod_cidrs: Iterable[Prefix]) -> tuple[list
             if _run(chain.program, "-C", "FORWARD", *rule).returncode == 0:
                 continue
             # what is relayed goes before others' rules (none may track it); what is for our own pods
-            # goes behind them, so that network policies keep the last word
+            # goes behind them, so that network policies decide first
             where = ["-I", "FORWARD"] if number < len(cidrs) and "-i" in rule else ["-A", "FORWARD"]
             added = _run(chain.program, *where, *rule)
             if added.returncode:
@@ -110,7 +110,7 @@ def ensure_acceptance(interface: str, pod_cidrs: Iterable[Prefix]) -> tuple[list
 
 
 def remove_acceptance() -> None:
-    """Remove our rules from FORWARD, wherever they stand."""
+    """Remove our rules from each FORWARD chain."""
     for version in (4, 6):
         programs = [f"{PROGRAM[version]}-nft"]
         if _listed(LEGACY_TABLES[version]):

@@ -10,7 +10,7 @@ from podway.wire.snapshot import Snapshot, SnapshotMember
 
 
 def own_member(snapshot: Snapshot, instance: str) -> SnapshotMember | None:
-    """What the snapshot says of this node."""
+    """What the snapshot says of this node; None if it does not know it."""
     return next((member for member in snapshot.members if member.id == instance), None)
 
 

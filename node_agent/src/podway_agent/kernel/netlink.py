@@ -1,7 +1,8 @@
-"""Netlink: messages, dumps, acknowledged batches and events, with nothing but a socket.
+"""Netlink on a plain socket: messages, dumps, acknowledged batches and events.
 
-Small and our own because bulk needs it: a general library encodes some 1,800 routes a second
-and never sends the dump filter; this one does 50,000 and asks the kernel for one table only.
+All that programs the kernel goes through it. It is our own because bulk needs it: a general library
+encodes some 1,800 routes a second and never sends the dump filter. This one does 50,000 and asks the
+kernel for one table only.
 Constants are those of the kernel's ``uapi/linux/netlink.h`` and ``rtnetlink.h``.
 """
 
@@ -57,7 +58,7 @@ DUMP_ATTEMPTS = 5
 
 
 class KernelRefused(OSError):
-    """The kernel refused a request; carries its error number and, where it says so, its reason."""
+    """The kernel refused a request; carries the error number and, where the kernel gives one, its reason."""
 
 
 class Message(NamedTuple):
@@ -233,7 +234,7 @@ def _refusal(content: bytes, flags: int) -> KernelRefused | None:
     code = -struct.unpack_from("=i", content)[0] if content else 0
     if not code:
         return None
-    # after the code stands the request's header (its body is left out: CAP_ACK), then attributes
+    # after the code comes the request's header (its body is left out: CAP_ACK), then attributes
     said = attributes(content, 4 + _HEADER.size) if flags & F_ACK_ATTRIBUTES else {}
     reason = said.get(ERROR_MESSAGE_ATTRIBUTE, b"").rstrip(b"\0").decode(errors="replace")
     return KernelRefused(code, reason or os.strerror(code))

@@ -1,4 +1,7 @@
-"""Our one nftables table: what is not tracked, what is refused, what is masqueraded, what is closed."""
+"""Our one nftables table: what is not tracked, what is refused, what is masqueraded, what is closed.
+
+Dataplane installs it, uninstall removes it, doctor looks whether it is there.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class Filtering:
     elsewhere: tuple[Prefix, ...] = ()
     """What of these another subnet owns: such packets leave again, for the VPC router."""
     routers: tuple[Prefix, ...] = ()
-    """Addresses of the VPC router: next hop of whatever the node knows no way to."""
+    """Addresses of the VPC router: next hop of what the node has no route of ours to."""
     keep_source_towards: tuple[Prefix, ...] = ()
     metadata_for_pods: bool = False
 
@@ -129,8 +132,8 @@ COUNTED: Json = {"counter": None}
 def _relay(filtering: Filtering) -> Iterator[list[Json]]:
     """Relayed packets are not tracked, whatever their source.
 
-    A forwarder sees half of each flow: tracked, the client's ACK is INVALID, and kube-proxy
-    drops what is INVALID.
+    A forwarder sees half of each flow. Were that tracked, the client's ACK would be INVALID, and
+    kube-proxy drops what is INVALID.
     """
     arriving = _meta("iifname", filtering.interface)
     for v in _versions(filtering):
@@ -144,13 +147,14 @@ def _for_others(version: int) -> list[Json]:
 
 
 def _entering(filtering: Filtering) -> Iterator[list[Json]]:
-    """What comes in for an address that nobody here knows is refused: sent on, it would loop.
+    """Refuse what comes in for an address that nobody here knows: sent on, it would loop.
 
-    The kernel's own lookup says who is unknown: where it found no route of ours, the packet is about to leave
-    for the VPC router, or by another interface. What the node and its pods send may leave so, as what came in
-    for the node itself and was given another target (a NodePort), which is tracked: the subnet's own route
-    table leads it to a forwarder, which polls fast, and knows siblings of which this node has not heard yet
-    (docs/agent.md, "Siblings that are new").
+    The kernel's own lookup tells who is unknown. Where it found no route of ours, the packet is about to
+    leave for the VPC router, or by another interface. Two kinds of packet may leave so:
+    (1) what the node and its pods send: it did not come in by the node's interface;
+    (2) what came in for the node itself and was given another target (a NodePort): it is tracked.
+    The subnet's own route table leads these to a forwarder. It polls fast, and knows siblings of which this
+    node has not heard yet (docs/agent.md, "Siblings that are new").
     """
     own = filtering.interface
     arrived = [_meta("iifname", own), _match({"ct": {"key": "state"}}, "untracked")]
@@ -217,7 +221,7 @@ def run_nft(*arguments: str, script: str | None = None) -> str:
 
 
 def present_table() -> str | None:
-    """The table as the kernel has it, in a form that two looks can be compared in; None if there is none."""
+    """The table as the kernel has it, as text to compare with another look; None if there is none."""
     try:
         listed = run_nft("--stateless", "--json", "list", "table", _FAMILY, TABLE)
     except NftFailed as error:
@@ -228,7 +232,7 @@ def present_table() -> str | None:
 
 
 def _without_handles(value: Any) -> Any:
-    """Numbers that change with each replacement say nothing."""
+    """Leave out what differs between two looks at the same table: handles, and counts."""
     if isinstance(value, dict):
         return {
             name: None if name == "counter" else _without_handles(part)
@@ -245,9 +249,10 @@ class Table:
         self._wanted: str | None = None
         self._seen: str | None = None
         self.repairs = 0
+        """Times that somebody else had changed or removed it."""
 
     @property
-    def stands(self) -> bool:
+    def installed(self) -> bool:
         """Whether it is in the kernel, as far as we know."""
         return self._wanted is not None
 

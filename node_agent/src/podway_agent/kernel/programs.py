@@ -1,4 +1,7 @@
-"""Runs the node's own programs (nft, iptables): fixed arguments, no shell, never for ever."""
+"""Runs the node's own programs (nft, iptables): fixed arguments, no shell, never for ever.
+
+The kernel's files call it, and doctor.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,12 @@ ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 _LONGEST_SECONDS = 15
 _NOT_FOUND = 127
 
-
 STARTED: deque[int] = deque(maxlen=64)
-"""Process numbers of those that we started last: the kernel marks what they changed with them."""
+"""Process numbers of the programs that we started last. The kernel marks their changes with these."""
 
 
 def run_program(program: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run *program* with *text* as its input. One that is not there, or does not end, counts as failed."""
+    """Run *program* with *text* as its input. One that is missing, or does not end, counts as failed."""
     environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:{ADMIN_PATH}"}
     pipe = subprocess.PIPE
     command = [program, *arguments]

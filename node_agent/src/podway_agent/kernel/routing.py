@@ -1,4 +1,4 @@
-"""Routes, links and addresses of the kernel as values, and how netlink spells them."""
+"""Routes, links and addresses of the kernel as values, and how netlink spells them. Ground of the room."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Kind(IntEnum):
 
 
 class Key(NamedTuple):
-    """By what the kernel tells routes of a table apart when it replaces one."""
+    """What tells the routes of a table apart: a route replaces the one with the same key."""
 
     prefix: Prefix
     metric: int
@@ -124,7 +124,7 @@ def decode_route(payload: bytes) -> KernelRoute | None:
     """The route in an RTM_*ROUTE message; None unless it is a plain one of the main table.
 
     Routes for one type of service, and copies that the kernel keeps of an exception, are not plain.
-    Remembered, since one look after the other finds the same bytes: that halves the time of a look.
+    Answers are remembered, since each look finds the same bytes again: that halves the time of a look.
     """
     family, length, _, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(payload)
     version = VERSION.get(family)
@@ -164,13 +164,13 @@ def _encode_route(route: Route, *, scope: int) -> bytes:
 
 
 def adding(route: Route) -> Request:
-    """Add *route*; refused when anybody's stands at its key."""
+    """Add *route*; refused when any route is at its key."""
     flags = netlink.F_CREATE | netlink.F_EXCLUSIVE
     return Request(netlink.RTM_NEWROUTE, flags, _encode_route(route, scope=SCOPE_UNIVERSE))
 
 
 def replacing(route: Route) -> Request:
-    """Put *route* in the place of the one at its key, whosever that is: look first."""
+    """Replace the route at its key, whoever made that: look first."""
     flags = netlink.F_CREATE | netlink.F_REPLACE
     return Request(netlink.RTM_NEWROUTE, flags, _encode_route(route, scope=SCOPE_UNIVERSE))
 
@@ -245,7 +245,7 @@ def holder(kernel: Netlink, address: str) -> int | None:
 
 def default_gateway(routes: Iterable[KernelRoute], *, version: int, link: int) -> int | None:
     """The best default route's gateway on interface *link*."""
-    ways = [
+    found = [
         (route.key.metric, route.target.gateway)
         for route in routes
         if route.key.prefix.version == version
@@ -253,11 +253,11 @@ def default_gateway(routes: Iterable[KernelRoute], *, version: int, link: int) -
         and route.target.gateway is not None
         and route.target.link == link
     ]
-    return min(ways)[1] if ways else None
+    return min(found)[1] if found else None
 
 
 def route_in(event: Message) -> KernelRoute | None:
-    """The route that an event tells of; None when it tells of something else."""
+    """The route that an event is about; None when it is about something else."""
     if event.kind not in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
         return None
     return decode_route(event.payload)

@@ -1,4 +1,7 @@
-"""The kernel switches that relaying needs: set, verified, and watched for others who reset them."""
+"""The kernel switches that relaying needs: set, verified, and watched for others who reset them.
+
+Dataplane sets them, loop asks what the kernel's notices mean, doctor compares.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,16 @@ FOUGHT_AFTER = 3
 def wanted_switches(interface: str, *, ipv6: bool) -> dict[str, str]:
     """Switch (below ``/proc/sys/net``) to value, in the order of setting.
 
-    ``ip_forward`` comes first, since the kernel flips ``accept_redirects`` along with it, and every
-    interface's ``forwarding``; an interface that has its own off relays nothing that it receives.
-    A redirect is sent if either ``all`` or the interface says so, hence both are cleared; the
-    effective ``rp_filter`` is the greater of the two, so the interface's is set: 2 (loose) takes
-    packets that come back another way than they went. Probes have a pod's address: unless
-    ``arp_announce`` is 2, so would the ARP requests that they cause, and the neighbour asked would not
-    learn who has the node's address now, after another node had it. With IPv6 forwarding a host
-    ignores router advertisements, and loses its default route, unless ``accept_ra`` is 2: it comes first.
+    - ``ip_forward`` comes first: the kernel changes ``accept_redirects`` and every interface's
+      ``forwarding`` along with it. An interface that has its own off relays nothing that it receives.
+    - ``send_redirects``: a redirect is sent if either ``all`` or the interface says so. Both are cleared.
+    - ``rp_filter``: the greater of ``all`` and the interface counts, hence the interface's is set. 2 (loose)
+      takes packets that come back another way than they went.
+    - ``arp_announce`` is 2 since probes have a pod's address. Otherwise the ARP requests that they cause
+      would have it too. The neighbour asked would not learn who has the node's address now, after another
+      node had it.
+    - ``accept_ra`` is 2, and is set before IPv6's ``forwarding``: a host that forwards would otherwise ignore
+      router advertisements, and lose its default route.
     """
     scopes = ("all", "default", interface)
     wanted = {"ipv4/ip_forward": "1", f"ipv4/conf/{interface}/forwarding": "1"}
@@ -46,7 +51,7 @@ def wanted_switches(interface: str, *, ipv6: bool) -> dict[str, str]:
 
 @dataclass
 class Switches:
-    """What we know of the switches: which were found reset, and how often."""
+    """Sets the switches, and remembers which were found reset, and how often."""
 
     root: Path = PROC
     resets: Counter[str] = field(default_factory=Counter)
@@ -71,9 +76,9 @@ class Switches:
         return faults
 
     def are_reset_by(self, event: bytes, link: int | None) -> bool:
-        """Whether the kernel's notice (RTM_NEWNETCONF) tells that a switch is not as we set it.
+        """Whether the kernel's notice (RTM_NEWNETCONF) says that a switch is not as we set it.
 
-        There are notices of forwarding and of the source check only; the other switches are looked at
+        The kernel gives notice of forwarding and of the source check only. The other switches are compared
         with everything else.
         """
         found = attributes(event, NETCONF_HEADER)

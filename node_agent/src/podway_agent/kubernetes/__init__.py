@@ -1,1 +1,1 @@
-"""What Kubernetes is told about this node, where the agent has credentials for it."""
+"""Keeps this node's Node in Kubernetes as it should be, where the agent has credentials for it."""

@@ -1,6 +1,6 @@
-"""The API server, as far as one Node goes: read it, patch it. On the standard library alone.
+"""Reads and patches one Node at the API server, on the standard library alone. `node_status` calls it.
 
-Every library for this costs a node 15 to 70 MB; two requests in five minutes do not need one.
+Each library for this costs a node 15 to 70 MB; two requests in five minutes do not need one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUCCESS = range(200, 300)
 
 
 class ApiAway(Exception):
-    """The API server did not answer, or refused; *status* is 0 where there was no answer."""
+    """The API server did not answer, or refused; *status* is 0 if it did not answer."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
@@ -40,7 +40,10 @@ class BadCredentials(ValueError):
 
 @dataclass(frozen=True)
 class Access:
-    """Where the API server is, whom we trust, and who we are. Files are read anew each time: they rotate."""
+    """The API server's address, the authority that we trust, and our credentials.
+
+    Files are read anew each time: they rotate.
+    """
 
     server: str
     authority: Path | None = None
@@ -52,7 +55,7 @@ class Access:
     server_name: str = ""
 
     def bearer(self) -> str:
-        """The token; empty where a certificate speaks for us. Raises OSError."""
+        """The token; empty if we have a certificate instead. Raises OSError."""
         return self.token_file.read_text(encoding="ascii").strip() if self.token_file else self.token
 
     def context(self) -> ssl.SSLContext:
@@ -74,8 +77,8 @@ class Access:
 def access(where: str) -> Iterator[Access]:
     """The access that *where* gives: ``in-cluster``, or the path of a kubeconfig.
 
-    Keys inside a kubeconfig lie in a private folder while the block lasts: the TLS library wants
-    files. Raises BadCredentials, OSError.
+    Keys inside a kubeconfig are written to a private folder while the block lasts, since the TLS library
+    wants files. Raises BadCredentials, OSError.
     """
     if where == IN_CLUSTER:
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
@@ -119,7 +122,7 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], beside: Path, p
         raise BadCredentials("insecure-skip-tls-verify is not supported: name the authority")
 
     def file(fields: Mapping[str, Any], name: str) -> Path | None:
-        """The file that a field names, or that holds what its ``-data`` twin says."""
+        """The file that the field names, or one with the content of its ``-data`` field."""
         if data := fields.get(f"{name}-data"):
             kept = private / name
             kept.touch(mode=0o600)
@@ -150,7 +153,7 @@ class NodeApi:
         return self._ask("GET", self._path)
 
     def patch(self, change: Patch) -> None:
-        """Change it. Raises ApiAway."""
+        """Change the Node. Raises ApiAway."""
         headers = {"Content-Type": change.kind}
         self._ask("PATCH", f"{self._path}{change.part}", json.dumps(change.body).encode(), headers)
 
@@ -191,7 +194,7 @@ class NodeApi:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """One whose certificate may be made out to another name than we call it by."""
+    """A connection that checks the certificate for another name than the host's, where one is given."""
 
     def __init__(
         self, host: str, port: int, *, timeout: float, context: ssl.SSLContext, server_name: str

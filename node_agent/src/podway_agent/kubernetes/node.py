@@ -1,7 +1,7 @@
-"""What Kubernetes is told of this node, if the agent was given credentials. Pure.
+"""From a Node as it is to the patches that it lacks. Pure. `node_status` asks.
 
-Nothing that Podway does needs this. ``spec.podCIDRs`` is for other programs that read it, and holds
-the first block of each family only: it can be set once, and takes one CIDR per family.
+Nothing that Podway does needs this. ``spec.podCIDRs`` is for other programs that read it. It holds the
+first block of each family only, since it can be set once and takes one CIDR per family.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from podway.domain.addressing import Prefix
 
 ANNOTATION = "podway/blocks"
-"""All blocks of the node, for people and programs that want to know."""
+"""Holds all blocks of the node, for people and programs that want to know."""
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-"""Merges a list of conditions by their type instead of replacing it."""
+"""A patch of this kind merges a list of conditions by type; the other kind replaces the list."""
 _UNAVAILABLE = "NetworkUnavailable"
 
 
@@ -41,7 +41,7 @@ class Advice:
 def advise(node: Mapping[str, Any], instance: str, blocks: Sequence[Prefix], *, now: datetime) -> Advice:
     """What *node*, as the API server has it, lacks of a node that is ready for pods in *blocks*.
 
-    Changes nothing of a Node that is another instance's, nor podCIDRs that somebody else set.
+    Never changes a Node that is another instance's, nor podCIDRs that somebody else set.
     """
     spec = node.get("spec") or {}
     provider = str(spec.get("providerID") or "")
@@ -97,7 +97,7 @@ def _is_among(cidr: str, blocks: Iterable[Prefix]) -> bool:
 
 
 def _available(node: Mapping[str, Any], now: datetime) -> Patch | None:
-    """Clears NetworkUnavailable where a cloud controller set it; a node without it needs no word."""
+    """Clears NetworkUnavailable if a cloud controller set it; None if there is no such condition."""
     conditions = (node.get("status") or {}).get("conditions") or ()
     present = next((one for one in conditions if one.get("type") == _UNAVAILABLE), None)
     if present is None or present.get("status") == "False":

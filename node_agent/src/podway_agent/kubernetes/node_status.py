@@ -1,6 +1,6 @@
-"""Tells Kubernetes of this node, where the agent was given credentials. Runs in a thread of its own.
+"""Writes this node's status to Kubernetes. Agent runs it in a thread of its own, if there are credentials.
 
-Whatever goes wrong here is said and tried again, and never touches the data plane.
+What fails here is logged and tried again. It never affects the data plane.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def reach(where: str, name: str) -> Iterator[NodeApi]:
 
 @dataclass
 class NodeStatusWriter:
-    """Keeps one Node as it should be, through the credentials at *where*."""
+    """Keeps the Node *name* as it should be, through the credentials at *where*."""
 
     where: str
     name: str
@@ -108,8 +108,8 @@ class NodeStatusWriter:
         if found.patches:
             log.info("Kubernetes told", extra={"node": self.name, "changes": len(found.patches)})
 
-    def _say(self, trouble: str) -> None:
-        """Log a trouble once, not with each look."""
-        if trouble and trouble != self._said:
-            log.warning("Kubernetes not told", extra={"reason": trouble})
-        self._said = trouble
+    def _say(self, fault: str) -> None:
+        """Log a fault once, not with each look."""
+        if fault and fault != self._said:
+            log.warning("Kubernetes not told", extra={"reason": fault})
+        self._said = fault

@@ -1,6 +1,6 @@
-"""Counts the addresses that pods have, by what host-local keeps of them.
+"""Counts the addresses that pods have, by the files that host-local keeps of them.
 
-Agent counts for the store, and doctor for the operator.
+Store sync asks for it (agent connects the two), and doctor.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from podway_agent.pods.conflist import NETWORK
 from podway_agent.usage import NO_USAGE, Usage
 
 UNUSABLE = {4: 3, 6: 2}
-"""Addresses that host-local keeps of each block: its first, the gateway, and in IPv4 the last."""
+"""Addresses of each block that host-local gives to no pod: its first, the gateway, and in IPv4 the last."""
 
 
 def room(block: Prefix) -> int:
-    """How many pods find an address in *block*."""
+    """How many pods can have an address in *block*."""
     return int(max(0, (1 << (WIDTH[block.version] - block.length)) - UNUSABLE[block.version]))
 
 
 def fullest(blocks: Iterable[Prefix], in_use: Collection[Prefix]) -> Usage:
     """The use of the family that is nearest to its end; *in_use* are single addresses.
 
-    Blocks that are not ready yet count: they have been asked for and are coming. An address outside
-    the blocks is of a pod that outlived its block, and takes no room.
+    Blocks that are not ready yet count: they have been asked for. An address outside the blocks is that of
+    a pod that outlived its block, and takes no room.
     """
     found = []
     blocks = tuple(blocks)
@@ -45,9 +45,9 @@ def count_usage(snapshot: Snapshot, instance: str, data_dir: Path) -> Usage:
 
 
 def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:
-    """What host-local has handed out: it keeps a file of each address's name. None before the first pod.
+    """The addresses that host-local has given out: it keeps a file named after each.
 
-    Raises OSError.
+    None before the first pod. Raises OSError.
     """
     try:
         names = [path.name for path in (data_dir / NETWORK).iterdir()]
@@ -57,7 +57,7 @@ def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:
 
 
 def _address(name: str) -> Prefix | None:
-    """Beside addresses there lie a lock and the last address of each range."""
+    """The address that a file is named after; None for the lock, and for the last address of each range."""
     try:
         return Prefix.of_address(name)
     except ValueError:

@@ -1,4 +1,7 @@
-"""The CNI configuration: what makes the node ready for pods, and therefore the last thing written."""
+"""The CNI configuration. It makes the node ready for pods, and is therefore the last thing written.
+
+Dataplane writes it, uninstall removes it, doctor and agent read which blocks it names.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from podway_agent.kernel.membership import own_blocks, own_member
 FILE = "10-podway.conflist"
 """The runtime takes the first file by name."""
 ARRIVING = ".10-podway.new"
-"""The file on its way; runtimes read names that end in .conflist, .conf or .json only."""
+"""The file before it has its name; runtimes read names that end in .conflist, .conf or .json only."""
 NETWORK = "podway"
-"""Never changes: host-local keeps addresses in use under it."""
+"""Must never change: host-local keeps addresses in use under it."""
 DEFAULT_ROUTE = {4: "0.0.0.0/0", 6: "::/0"}
-MAX_MTU = 9001
+MAX_MTU_BYTES = 9001
 
 
 def conflist(blocks: Sequence[Prefix], *, data_dir: Path, mtu: int) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def conflist(blocks: Sequence[Prefix], *, data_dir: Path, mtu: int) -> dict[str,
 
 
 def ready_blocks(snapshot: Snapshot, instance: str) -> tuple[Prefix, ...]:
-    """The node's blocks that pods may use: the control plane says they are covered everywhere."""
+    """The node's blocks that pods may use: the control plane says that every table covers them."""
     member = own_member(snapshot, instance)
     if member is None or member.state != "ready":
         return ()
@@ -56,10 +59,10 @@ def ready_blocks(snapshot: Snapshot, instance: str) -> tuple[Prefix, ...]:
 
 
 def ensure_conflist(directory: Path, snapshot: Snapshot, instance: str, *, data_dir: Path, mtu: int) -> bool:
-    """Write the configuration if the node is ready for it; whether it stands. Raises OSError.
+    """Write the configuration if the node is ready for it; whether it is there afterwards. Raises OSError.
 
-    A node that is not (or no longer) ready keeps what it has: running nodes survive. But the file
-    never names a block that is not this node's, since pods would get somebody else's addresses.
+    A node that is not (or no longer) ready keeps the file that it has, so that a running node goes on. But
+    the file never names a block that is not this node's: pods would get somebody else's addresses.
     """
     path = directory / FILE
     present = _present(path)
@@ -74,7 +77,7 @@ def ensure_conflist(directory: Path, snapshot: Snapshot, instance: str, *, data_
     if not blocks:
         remove_conflist(directory)
         return False
-    wanted = conflist(blocks, data_dir=data_dir, mtu=min(mtu, MAX_MTU))
+    wanted = conflist(blocks, data_dir=data_dir, mtu=min(mtu, MAX_MTU_BYTES))
     if present != wanted:
         _write(path, json.dumps(wanted, indent=1) + "\n")
     return True
@@ -84,7 +87,7 @@ def _write(path: Path, text: str) -> None:
     """Replace the file so that the runtime reads all of it, once, and does not miss it.
 
     containerd reads its directory anew when something there is written, renamed or removed, but not
-    when a file is created, and one that is moved in from elsewhere counts as that (containerd issue
+    when a file is created. A file that is moved in from elsewhere counts as created (containerd issue
     11715; seen with 1.6.20: the node stays NotReady). So the file is written beside the directory,
     moved in under a name that nobody reads, and then renamed.
     """

@@ -1,1 +1,1 @@
-"""Probes through forwarders: whom, by which paths, and what the answers say."""
+"""Probes through forwarders: which ones, by which paths, and what the answers say."""

@@ -1,5 +1,7 @@
 """ICMP echo requests and their answers, for both families: bytes, and a socket that marks each packet.
 
+Prober sends and hears through it.
+
 Constants are those of the kernel's ``uapi/linux/icmp.h``, ``icmpv6.h`` and ``asm-generic/socket.h``.
 """
 
@@ -26,7 +28,7 @@ SO_MARK = 36
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("=qq")
 TTL = 8
-"""A probe that circles, circles briefly."""
+"""A probe that goes round in a loop does so briefly."""
 _LONGEST_ANSWER_BYTES = 512
 _LONGEST_NOTE_BYTES = 64
 
@@ -100,7 +102,7 @@ class EchoSocket:
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, TTL)
 
     def send(self, target: Prefix, serial: int, *, mark: int = 0) -> None:
-        """Send one request by the way that *mark* has (none: the node's own). Raises OSError."""
+        """Send one request by the path of *mark* (0: by the node's own routes). Raises OSError."""
         packet = request(self._version, self._secret, serial)
         marked = [(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", mark))] if mark else []
         self._socket.sendmsg([packet], marked, 0, (target.first_address, 0))

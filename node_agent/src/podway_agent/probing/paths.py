@@ -1,8 +1,8 @@
 """The kernel's part of probing: this node's probe addresses, and a path through each watched forwarder.
 
 A path is a rule (packets that bear the slot's mark look into the slot's table) and a default route in
-that table, whose gateway is the forwarder. Ours are told by our protocol number, which rules carry as
-routes do, and addresses by their metric. Desired, observed, difference, as for the main table.
+that table, whose gateway is the forwarder. We know our rules and routes by their protocol number, and our
+addresses by their metric. Desired, observed, difference, as for the main table. Dataplane calls it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Rule(NamedTuple):
 class ProbePath(NamedTuple):
     """A default route of a table of ours: through *gateway*, or ``unreachable`` when that is gone.
 
-    The second keeps probes from taking the usual path, and coming through, after a link flap.
+    Without the second, probes would take the node's own routes after a link flap, and come through.
     """
 
     version: int
@@ -79,7 +79,7 @@ def mark_of(slot: int) -> int:
 
 
 def desired(targets: ProbeTargets, link: int) -> Plumbing:
-    """What *targets* needs, on the interface with index *link*. Pure."""
+    """What *targets* need, on the interface with index *link*. Pure."""
     rules, paths = set(), set()
     for one in targets.watched:
         version, table = one.gateway.version, FIRST_TABLE + one.slot
@@ -93,7 +93,7 @@ def desired(targets: ProbeTargets, link: int) -> Plumbing:
 
 
 def observed(kernel: Netlink) -> Plumbing:
-    """What of ours the kernel has. Raises KernelRefused."""
+    """What the kernel has of ours. Raises KernelRefused."""
     return Plumbing(frozenset(_addresses(kernel)), frozenset(_rules(kernel)), frozenset(_paths(kernel)))
 
 
@@ -209,8 +209,8 @@ def _path_request(path: ProbePath, *, add: bool) -> Request:
 def changes(*, wanted: Plumbing, present: Plumbing) -> list[Request]:
     """The requests that lead from *present* to *wanted*. Pure.
 
-    A rule goes before the path that it leads to, and comes after it: a probe meets a table with a path
-    or no table of ours at all. An old path goes before the new one, which has the same key.
+    A rule is removed before its path, and added after it: a probe meets a table with a path, or no table
+    of ours at all. An old path is removed before the new one is added, which has the same key.
     """
     return [
         *(_rule_request(one, add=False) for one in sorted(present.rules - wanted.rules)),
@@ -230,14 +230,14 @@ def _sorted(paths: Collection[ProbePath]) -> list[ProbePath]:
 
 @dataclass
 class ProbePaths:
-    """Probing's plumbing in one kernel."""
+    """Keeps one kernel's plumbing for probing as it should be."""
 
     repairs: int = 0
     """Times that somebody else had changed it."""
     wanted: Plumbing = field(default_factory=Plumbing)
 
     def ensure(self, kernel: Netlink, targets: ProbeTargets, link: int) -> list[str]:
-        """Make the kernel hold what *targets* needs; a sentence for each change that it refused."""
+        """Make the kernel hold what *targets* need; a sentence for each change that it refused."""
         before, self.wanted = self.wanted, desired(targets, link)
         try:
             present = observed(kernel)
@@ -249,7 +249,7 @@ class ProbePaths:
         return [f"probing: the kernel refuses: {reason}" for reason in sorted(refused)]
 
     def concerns(self, event: netlink.Message) -> bool:
-        """Whether *event* tells that somebody changed what is ours."""
+        """Whether *event* says that something of ours was removed."""
         if event.kind == netlink.RTM_DELRULE:
             return decode_rule(event.payload) in self.wanted.rules
         if event.kind == netlink.RTM_DELROUTE:

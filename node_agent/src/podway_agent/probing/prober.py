@@ -1,8 +1,8 @@
-"""Probes through the watched forwarders, round after round, in a thread of its own.
+"""Probes through the watched forwarders, round after round. Agent runs it in a thread of its own.
 
-The kernels of others answer at once, so an answer that is not there when the next round is due will not
-come. Ours may let us wait: answers are read before anything is held against anybody, and a round is
-judged a whole interval after its last probe left, however late that was.
+Other nodes' kernels answer at once: an answer that is not there when the next round is due will not come.
+Our own kernel may let us wait. So answers are read before a round is judged, and a round is judged a whole
+interval after its last probe left, however late that was.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Wire(Protocol):
 
 @dataclass
 class Figures:
-    """What became of the probes since the start, by whom they were meant for."""
+    """What became of the probes since the start, by kind."""
 
     answered: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     unsent: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PROBE_KINDS, 0.0))
-    """That the answered ones took, summed up."""
+    """Sum of what the answered ones took."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What was sent on account of one forwarder."""
+    """What one round sent through one forwarder."""
 
     node: str
     third: str
@@ -86,19 +86,19 @@ class _Asked:
 
 @dataclass
 class Prober:
-    """Carries out targets. *tell* hears of the suspected nodes whenever they change."""
+    """Probes its targets, and calls *tell* with the suspected nodes whenever these change."""
 
     tell: Callable[[frozenset[str]], None]
     interval: float
     open_wire: Callable[[Prefix, bytes], Wire] = EchoSocket
     suspected_before: frozenset[str] = frozenset()
-    """By the process before this one: taken back only after the same run of good answers."""
+    """By the process before this one. Its suspicions, too, end only after a run of good answers."""
     standings: dict[str, Standing] = field(default_factory=dict)
-    """Never changed but replaced, since others read it."""
+    """Never changed but replaced, since other threads read it."""
     figures: Figures = field(default_factory=Figures)
     doubtful: bool = False
     """Whether the fault is likelier our own, or was a moment ago."""
-    trouble: str = ""
+    fault: str = ""
     """Why probes could not be sent last time; empty when they could."""
     _targets: ProbeTargets = field(default_factory=ProbeTargets)
     told: ProbeTargets = field(default_factory=ProbeTargets)
@@ -126,11 +126,11 @@ class Prober:
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Whom we suspect now."""
+        """The forwarders that we suspect now."""
         return frozenset(node for node, one in self.standings.items() if one.suspected)
 
     def take(self, targets: ProbeTargets) -> None:
-        """Probe so from the next round on; from any thread."""
+        """Probe *targets* from the next round on; from any thread."""
         self.told = targets
         os.eventfd_write(self._bell, 1)
 
@@ -161,7 +161,7 @@ class Prober:
     # --- targets -------------------------------------------------------------------------
 
     def change_targets(self) -> None:
-        """Take up what was last told, if that is something else."""
+        """Take up the newest targets, if they differ."""
         targets = self.told
         if targets == self._targets:
             return
@@ -195,7 +195,7 @@ class Prober:
         self._under_way = {}
 
     def _judge(self) -> None:
-        """What the round that is over says of each forwarder."""
+        """Judge each forwarder by the round that is over."""
         direct = {node: _answered(probe) for node, probe in self._direct.items()}
         self._reached |= {node: answered for node, answered in direct.items() if answered is not None}
         self._calm = 0 if doubts_itself(self._reached.values()) else self._calm + 1
@@ -215,17 +215,17 @@ class Prober:
         """Send a round: through every forwarder and to it, and to the third node whose turn it is."""
         self._turn += 1
         self._asked, self._direct = [], {}
-        self._trouble = ""
+        self._fault = ""
         for one in self._targets.watched if self._has_wire() else ():
             if third := self._third_for(one):
                 self._send_directly(third.node, third.address)
                 self._send_directly(one.node, one.itself)
                 relayed = self._send("relayed", third.address, mark=mark_of(one.slot))
                 self._asked.append(_Asked(one.node, third.node, relayed))
-        if self._trouble != self.trouble:
-            self.trouble = self._trouble
-            level = logging.WARNING if self.trouble else logging.INFO
-            log.log(level, "probes", extra={"trouble": self.trouble})
+        if self._fault != self.fault:
+            self.fault = self._fault
+            level = logging.WARNING if self.fault else logging.INFO
+            log.log(level, "probes", extra={"trouble": self.fault})
 
     def _send_directly(self, node: str, address: Prefix | None) -> None:
         if address is not None and node not in self._direct:
@@ -242,13 +242,13 @@ class Prober:
             self._wire.send(target, serial, mark=mark)
         except OSError as error:
             self.figures.unsent[kind] += 1
-            self._trouble = f"{kind}: {error.strerror or error}"
+            self._fault = f"{kind}: {error.strerror or error}"
             return None
         self._under_way[serial] = probe
         return probe
 
     def _has_wire(self) -> bool:
-        """Whether there is a socket bound to the targets' source; made anew when that has changed."""
+        """Whether there is a socket bound to the targets' source. It is made anew when that has changed."""
         source = self._targets.source
         if self._wire is not None and self._wired == source:
             return True
@@ -258,7 +258,7 @@ class Prober:
         try:
             self._wire, self._wired = self.open_wire(source, self._secret), source
         except OSError as error:  # the address may come a moment later
-            self._trouble = f"{source.first_address}: {error.strerror or error}"
+            self._fault = f"{source.first_address}: {error.strerror or error}"
             return False
         return True
 

@@ -44,7 +44,7 @@ def status(prober: Prober) -> dict[str, Any]:
         },
         "suspects": sorted(prober.suspects),
         "doubts_itself": prober.doubtful,
-        "trouble": prober.trouble,
+        "trouble": prober.fault,
     }
 
 

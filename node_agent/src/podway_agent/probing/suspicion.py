@@ -1,4 +1,4 @@
-"""From probes to suspicions: who does not relay, and whether the fault is not our own. Pure."""
+"""From probes to suspicions: which forwarder does not relay, or is the prober at fault? Pure. Prober asks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ MISSES = 3
 """In a row, before a forwarder is suspected."""
 HITS = 15
 """In a row (three seconds), before a suspicion is taken back: it must not flicker."""
-
 CALM_ROUNDS = 10
-"""Rounds (two seconds) that a prober has to be free of doubt: its kernel asks a neighbour that did not
-answer again only after a second (arp(7), ``retrans_time_ms``), so after an outage of its own one way may be
-open well before another."""
+"""Rounds (two seconds) that a prober has to be free of doubt before it finds anything. Its kernel asks a
+silent neighbour again only after a second (arp(7), ``retrans_time_ms``): after an outage of its own one path
+may be open well before another."""
 
 
 class ProbeFinding(StrEnum):
@@ -46,13 +45,13 @@ class Standing:
     hits: int = 0
     last: ProbeFinding = ProbeFinding.UNKNOWN
     suspected: ProbeFinding | None = None
-    """While it is suspected: dead or idle (or not known, by the process before this one)."""
+    """Why it is suspected: dead or idle (not known, if the process before this one suspected it)."""
 
 
 def doubts_itself(reached: Collection[bool]) -> bool:
-    """Whether most of those whom it asked directly did not answer last time: then it is the prober.
+    """Whether the prober is at fault: most nodes that it asked directly did not answer last time.
 
-    And for `CALM_ROUNDS` rounds after that it may be, still.
+    It may still be for `CALM_ROUNDS` rounds after that.
     """
     return 2 * sum(not answered for answered in reached) > len(reached)
 
@@ -60,8 +59,8 @@ def doubts_itself(reached: Collection[bool]) -> bool:
 def find(said: Round, *, doubtful: bool) -> ProbeFinding:
     """What *said* means for the forwarder.
 
-    A probe that came through is proof whatever else failed. One that did not counts only if its twin,
-    the same in all but the way, did.
+    A relayed probe that was answered is proof, whatever else failed. One that was lost counts only if the
+    direct probe to the same third node was answered: the two differ in nothing but the forwarder.
     """
     if said.relayed:
         return ProbeFinding.RELAYS
@@ -71,7 +70,7 @@ def find(said: Round, *, doubtful: bool) -> ProbeFinding:
 
 
 def judge(standing: Standing, finding: ProbeFinding) -> Standing:
-    """The standing after one more round; what is not known changes no count."""
+    """The standing after one more round. A finding that is not known changes no count."""
     match finding:
         case ProbeFinding.UNKNOWN:
             return Standing(standing.misses, standing.hits, finding, standing.suspected)

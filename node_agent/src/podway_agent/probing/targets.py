@@ -1,10 +1,13 @@
-"""What this node has to probe, from the snapshot alone. Pure.
+"""What this node has to probe, by the snapshot alone. Pure. Dataplane asks, prober probes.
 
-Three echo requests make a round, all from the node's own probe address, so that a security group that
-passes nodes but drops pods is noticed: one *relayed*, sent to the forwarder's hardware address but meant
-for a third node, which answers straight back; one to the third node *directly*, which differs in
-nothing but the forwarder; one to the *forwarder itself*. All are answered by kernels: an agent that is
-frozen, or gone, is nobody's fault.
+Three echo requests make a round:
+- one *relayed*: sent to the forwarder's hardware address, but meant for a third node, which answers
+  straight back;
+- one to the third node *directly*: it differs from the relayed one in nothing but the forwarder;
+- one to the *forwarder itself*.
+
+All come from the node's own probe address, so that a security group that passes nodes but drops pods is
+noticed. Kernels answer all three, so an agent that is frozen, or gone, raises no suspicion.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ THIRDS = 4
 
 @dataclass(frozen=True)
 class Watched:
-    """A forwarder to probe through: by the *slot*'s mark and table, whose way out is *gateway*."""
+    """A forwarder to probe through: by the *slot*'s mark and table, whose default route is by *gateway*."""
 
     node: str
     slot: int
@@ -50,7 +53,7 @@ class ProbeTargets:
     """What to probe; nothing while *source* is None."""
 
     holds: tuple[Prefix, ...] = ()
-    """Probe addresses that this node must hold: others probe it, too."""
+    """Probe addresses that this node must hold: other nodes probe it, too."""
     source: Prefix | None = None
     watched: tuple[Watched, ...] = ()
     thirds: tuple[Third, ...] = ()
@@ -61,8 +64,8 @@ def targets_of(
 ) -> ProbeTargets:
     """What *instance* has to probe now.
 
-    Whoever it suspects it keeps probing, though no route leads there any more: only it can take its
-    word back. Slots stay with their forwarders, so that no probe is sent by another's way.
+    It keeps probing the nodes that it suspects, though no route leads there any more: only it can take
+    its suspicion back. Slots stay with their forwarders, so that no probe is sent by another's path.
     """
     members = {member.id: member for member in snapshot.members if member.state != "gone"}
     me = members.get(instance)
@@ -83,7 +86,7 @@ def targets_of(
 
 
 def _ready_address(member: SnapshotMember, version: int) -> Prefix | None:
-    """The probe address that others have a way to."""
+    """The probe address that other nodes can reach."""
     ready = (block.cidr for block in member.blocks if block.ready and block.cidr.version == version)
     lowest = min(ready, default=None)
     return None if lowest is None else probe_address(lowest)
@@ -103,7 +106,7 @@ def _watched(forwarders: Iterable[SnapshotMember], version: int, before: ProbeTa
 
 
 def _thirds(members: Iterable[SnapshotMember], instance: str, version: int) -> tuple[Third, ...]:
-    """A few ready siblings by rendezvous hash: each prober has its own, and keeps them."""
+    """A few ready siblings by rendezvous hash: each prober has others, and keeps them."""
     able = [
         Third(member.id, address)
         for member in members

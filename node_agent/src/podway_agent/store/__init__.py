@@ -1,1 +1,1 @@
-"""Between the store and this node: snapshots come, reports go."""
+"""The node's side of the store: it reads its subnet's snapshots, and writes its own item."""

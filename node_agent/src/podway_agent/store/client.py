@@ -1,4 +1,7 @@
-"""The agent's view of the store: its subnet's snapshot to read, its own item to write."""
+"""Calls the store: reads the subnet's snapshot, writes the agent's own item.
+
+Store sync and doctor call it; agent and doctor ask STS through `Cloud`.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +26,33 @@ class StoreAway(Exception):
 
 
 class StoreRefused(StoreAway):
-    """The store knows us by another identity than the one we spoke under."""
+    """The store refuses our identity: find out anew who we are."""
 
 
 class Version(NamedTuple):
-    """What the small version item says: enough to know whether the body is worth reading."""
+    """What the small version item says. It tells whether the body is worth reading."""
 
     generation: int
     checksum: str
 
 
 class Store(Protocol):
-    """What the agent needs of the store. Each call raises StoreAway."""
+    """What the agent needs of the store. Each call raises StoreAway, and is safe to repeat."""
 
     def version(self, subnet: str) -> Version | None:
         """The newest snapshot's version; None before there is one."""
 
     def body(self, subnet: str) -> PackedSnapshot | None:
-        """The newest snapshot; None before there is one, or when it is no snapshot at all."""
+        """The newest snapshot; None before there is one."""
 
     def report(self, item: AgentItem) -> None:
-        """Write the agent's own item."""
+        """Replace the agent's own item. A call that was cut off may or may not have written it."""
 
 
 class DynamoDbStore:
     """The store in DynamoDB: two operations of its JSON protocol.
 
-    Signed by the SDK, but not through its client, whose models would cost each node 12 MB and
+    The SDK signs, but its client is not used: the client's models would cost each node 12 MB, and
     each start 0.2 s of CPU.
     """
 
@@ -154,7 +157,7 @@ def _attributes(item: AgentItem) -> dict[str, Any]:
 
 
 def endpoint_url(service: str, region: str) -> str:
-    """Where *service* is: as the SDK's own variables say, or AWS's regional endpoint."""
+    """The address of *service*: by the SDK's own variables, or AWS's regional endpoint."""
     for variable in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL"):
         if os.environ.get(variable):
             return os.environ[variable]

@@ -1,6 +1,7 @@
-"""Between the store and the kernel: fetches snapshots, reports what is held. Runs in a thread of its own.
+"""Keeps the node and the store in step: fetches snapshots, reports what the kernel holds.
 
-The store may be slow or away; the kernel's side must not wait for it, and the other way round.
+Agent runs it in a thread of its own. The store may be slow or away: the loop must not wait for it, nor it
+for the loop.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _JITTER = 0.2
 _MOST_DOUBLINGS = 10
 COUNT_SECONDS = 5.0
-"""How often the addresses of pods are counted: a burst of pods must not fill a block unseen."""
+"""Between two counts of the pods' addresses: a burst of pods must not fill a block unseen."""
 
 
 def must_poll_fast(snapshot: Snapshot | None, instance: str) -> bool:
@@ -43,8 +44,8 @@ def must_poll_fast(snapshot: Snapshot | None, instance: str) -> bool:
 class StoreSync:
     """Polls the store and writes the agent's own item.
 
-    *deliver* takes each newer snapshot. *renew* asks anew who we are when the store refuses
-    our identity (the instance's role was exchanged).
+    It gives each newer snapshot to *deliver*. When the store refuses our identity (the instance's role was
+    exchanged), it calls *renew*, which asks anew who we are.
     """
 
     settings: Settings
@@ -54,7 +55,7 @@ class StoreSync:
     deliver: Callable[[Snapshot], None]
     renew: Callable[[], Identity]
     newest: Snapshot | None
-    """What is obeyed: the saved snapshot at first."""
+    """The snapshot that is obeyed; at first the saved one."""
     count: Callable[[Snapshot], Usage] = lambda _: NO_USAGE
     """How full the node's blocks are; may raise OSError."""
     version: str = ""
@@ -65,15 +66,16 @@ class StoreSync:
     seen: int = 0
     """Generation that the store was last seen to have."""
     failures: int = 0
-    """Of the store, in a row."""
+    """Failed calls to the store, in a row."""
     answered: float | None = None
     """When the store last answered, by *clock*."""
     requests: int = 0
     usage: Usage = NO_USAGE
-    """Of the node's addresses, as last counted."""
+    """The use of the node's addresses, as last counted."""
     suspects: frozenset[str] = frozenset()
-    """Forwarders that our probes do not come through."""
+    """Forwarders that the prober suspects."""
     _told: int | None = None
+    """Generation that the last report acknowledged; None before there was a report."""
     _asked: int = 0
     """Blocks that the last report asked for."""
     _uncounted: str = ""
@@ -87,17 +89,17 @@ class StoreSync:
     def __post_init__(self) -> None:
         self._told_suspects = self.suspects
         if self.newest is not None:
-            # a restarted agent must not take back what it acknowledged before the kernel was looked at
+            # a restarted agent has not compared the kernel yet, and must not take back what it acknowledged
             self._next_report = self.clock() + self.settings.heartbeat_seconds
 
     def kernel_holds(self, generation: int) -> None:
-        """Told by the kernel's side: acknowledge *generation*."""
+        """Acknowledge *generation*. The loop's thread calls this."""
         if generation != self.held:
             self.held = generation
             self._wake.set()
 
     def suspect(self, nodes: frozenset[str]) -> None:
-        """Told by the prober: these forwarders are suspected now, and nobody else. Written at once."""
+        """Report at once that *nodes* are suspected now, and no others. The prober's thread calls this."""
         if nodes != self.suspects:
             self.suspects = nodes
             self._wake.set()
@@ -128,7 +130,7 @@ class StoreSync:
         return max(0.0, due - self.clock())
 
     def _is_news(self) -> bool:
-        """Whether there is something to say now (after failures: when the next try is due)."""
+        """Whether there is something to report now (after failures: only when the next try is due)."""
         news = (
             self.held != (self._told or 0)
             or self.suspects != self._told_suspects
@@ -137,7 +139,7 @@ class StoreSync:
         return news and (not self.failures or self.clock() >= self._next_poll)
 
     def _count(self) -> None:
-        """See how full the node's blocks are; a count that fails leaves the last one standing."""
+        """See how full the node's blocks are. When that fails, the last count is kept."""
         self._next_count = self.clock() + COUNT_SECONDS
         if self.newest is None:
             return
@@ -149,7 +151,7 @@ class StoreSync:
             self._uncounted = str(error)
 
     def _fail(self, error: StoreAway) -> None:
-        """Back off: twice as long each time, up to the slow interval."""
+        """Back off: wait twice as long each time, up to the slow interval."""
         if isinstance(error, StoreRefused):
             self._renew()
         if not self.failures:
@@ -173,7 +175,7 @@ class StoreSync:
         self.answered = self.clock()
 
     def _around(self, seconds: float) -> float:
-        """About *seconds*, so that agents do not march in step."""
+        """About *seconds*: agents must not all poll at the same time."""
         return seconds * self.chance(1 - _JITTER, 1 + _JITTER)
 
     # --- snapshots -----------------------------------------------------------------------

@@ -57,16 +57,16 @@ def test_a_healthy_node_has_only_good_news_and_what_cannot_be_seen() -> None:
 @pytest.mark.parametrize(
     ("changed", "level", "said"),
     [
-        ({"identity_trouble": "not known: no answer"}, "DOUBT", "not known"),
-        ({"identity": None, "identity_trouble": "not known: no answer"}, "FAULT", "not known"),
+        ({"identity_fault": "not known: no answer"}, "DOUBT", "not known"),
+        ({"identity": None, "identity_fault": "not known: no answer"}, "FAULT", "not known"),
         ({"status": None}, "FAULT", "has not compared"),
         ({"alive": False}, "FAULT", "does not run"),
         ({"now": NOON + timedelta(minutes=16)}, "FAULT", "has not compared the kernel since"),
         ({"status": HEALTHY.status | {"time": "long ago"}}, "FAULT", "since long ago"),  # type: ignore[operator]  # a dict here
         ({"status": HEALTHY.status | {"faults": ["no way"]}}, "FAULT", "reports: no way"),  # type: ignore[operator]  # a dict here
         ({"status": HEALTHY.status | {"warnings": ["hm"]}}, "DOUBT", "warns: hm"),  # type: ignore[operator]  # a dict here
-        ({"store_trouble": "timed out"}, "DOUBT", "goes on with generation 1"),
-        ({"store_trouble": "timed out", "snapshot": None}, "FAULT", "no snapshot on disk"),
+        ({"store_fault": "timed out"}, "DOUBT", "goes on with generation 1"),
+        ({"store_fault": "timed out", "snapshot": None}, "FAULT", "no snapshot on disk"),
         ({"stored": None}, "FAULT", "has no snapshot of this subnet"),
         ({"stored": 4}, "DOUBT", "at generation 4; here there is generation 1"),
         ({"stored": 4, "snapshot": None}, "DOUBT", "here there is none"),
@@ -77,12 +77,12 @@ def test_a_healthy_node_has_only_good_news_and_what_cannot_be_seen() -> None:
         ({"link": None}, "FAULT", "no interface with 10.0.0.10 is up"),
         ({"link": LINK._replace(up=False)}, "FAULT", "no interface with 10.0.0.10 is up"),
         ({"link": LINK._replace(mtu=1500)}, "NOTE", "a VPC carries 9001 bytes, ens5 1500"),
-        ({"kernel_trouble": "Operation not permitted"}, "FAULT", "Operation not permitted"),
+        ({"kernel_fault": "Operation not permitted"}, "FAULT", "Operation not permitted"),
         ({"routes": Difference((Add(OURS),) * 5, (), 0)}, "FAULT", "100.64.0.64/26 and 2 more"),
         ({"routes": Difference((), (Conflict(OURS, THEIRS),), 4)}, "FAULT", "(protocol 4) stands in"),
         ({"strays": (THEIRS,)}, "DOUBT", "lead into the pod CIDR: 100.64.0.64/26 via 10.0.0.77"),
         ({"switches": {"ipv4/ip_forward": ("1", "0")}}, "FAULT", "ipv4.ip_forward is 0, not 1"),
-        ({"nft_trouble": "nft: not found"}, "FAULT", "nft: not found"),
+        ({"nft_fault": "nft: not found"}, "FAULT", "nft: not found"),
         ({"table": False}, "FAULT", "inet podway is missing"),
         ({"others": Others(unaccepting=("iptables-nft FORWARD",))}, "FAULT", "FORWARD drops pods'"),
         ({"others": Others(dropping=("inet firewalld filter_FORWARD",))}, "DOUBT", "firewalld"),
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_named(changed: dict[str, Any], level: str, said: str) 
 
 
 def test_every_fault_and_doubt_that_has_a_cure_names_it() -> None:
-    bad = replace(HEALTHY, store_trouble="away", table=False, missing_plugins=("ptp",), alive=False)
+    bad = replace(HEALTHY, store_fault="away", table=False, missing_plugins=("ptp",), alive=False)
 
     without = [one.what for one in diagnose(bad, SETTINGS) if one.level >= Level.DOUBT and not one.remedy]
 

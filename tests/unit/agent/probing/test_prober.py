@@ -181,11 +181,11 @@ def test_what_cannot_be_sent_is_no_miss_and_is_reported(network: Network) -> Non
     turns(made, 10)
 
     assert told == []
-    assert made.trouble == "relayed: Network is unreachable"
+    assert made.fault == "relayed: Network is unreachable"
     assert made.figures.unsent == {"relayed": 11, "direct": 22}
     network.refusing = None
     turns(made, 1)
-    assert made.trouble == ""
+    assert made.fault == ""
 
 
 def test_a_socket_that_cannot_be_had_is_tried_again(network: Network) -> None:
@@ -201,10 +201,10 @@ def test_a_socket_that_cannot_be_had_is_tried_again(network: Network) -> None:
     made.take(ONE)
     made.change_targets()
     made.turn()
-    trouble = made.trouble
+    fault = made.fault
     turns(made, 1)
 
-    assert trouble == "100.64.0.0: Cannot assign requested address"
+    assert fault == "100.64.0.0: Cannot assign requested address"
     assert made.standings["i-f"].last is ProbeFinding.RELAYS
 
 
