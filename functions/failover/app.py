@@ -1,4 +1,7 @@
-"""Woken when a node stops, dies, alarms or is suspected: moves the routes that relay through it."""
+"""The failover function: Lambda calls it when a node stops, dies, alarms or is suspected.
+
+It moves the routes that relay through the node. Rules and the stream's filter are in template.yaml.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ podway.loading.done()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """What the event asks for, as counts of routes moved, waves of calls, and events dropped."""
+    """Do what the event asks for. Returns counts of routes moved, waves of calls, and events dropped."""
     return react_to(
         event,
         context,

@@ -1,4 +1,7 @@
-"""Woken when a node appears, will go away, or its agent reports: lets it in, hands over, hints."""
+"""The lifecycle function: Lambda calls it when a node appears, will go away, or its agent reports.
+
+It lets the node's packets through, hands its routes over, or hints reconcile. Rules are in template.yaml.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ podway.loading.done()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """What the event asks for, as counts of routes moved, waves of calls, and events dropped."""
+    """Do what the event asks for. Returns counts of routes moved, waves of calls, and events dropped."""
     return react_to(
         event,
         context,

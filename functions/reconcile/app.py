@@ -1,4 +1,7 @@
-"""Woken by the queue of hints: makes routes, blocks and snapshots what they should be."""
+"""The reconcile function: Lambda calls it with hints from the queue.
+
+It makes routes, blocks and snapshots what they should be.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import podway.loading
 from aws_lambda_powertools.metrics import MetricUnit
 from podway import bootstrap
 from podway.domain.signals import Hint
-from podway.handling import account_of, caused_by, logger, metrics, tell_run
+from podway.handling import account_of, caused_by, logger, metrics, report_run
 from podway.wire.batches import hints
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ podway.loading.done()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[Any]]:
-    """One run for all hints of the batch; what fails is left to the next tick."""
+    """Make one run for all hints of the batch. What fails is left to the next tick."""
     received = [one.says for one in hints(event, account=account_of(context))]
     asked = tuple(one for one in received if isinstance(one, Hint))
     cluster = bootstrap.settings().cluster
@@ -33,5 +36,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[Any
     now = datetime.now(UTC)
     left = timedelta(milliseconds=context.get_remaining_time_in_millis())
     outcome = bootstrap.reconcile().run(context.aws_request_id, deadline=now + left - bootstrap.STOP_BEFORE)
-    tell_run(outcome, asked, cluster=cluster, now=now)
+    report_run(outcome, asked, cluster=cluster, now=now)
     return {"batchItemFailures": []}

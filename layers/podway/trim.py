@@ -1,9 +1,10 @@
 """Cuts botocore's service models down to the operations that Podway calls, for the layer's ``data`` folder.
 
-Reading EC2's whole model (8 MB of JSON) takes about half of a function's cold start. Lambda finds the small
-ones by ``AWS_DATA_PATH``; without them botocore's own are read, and everything works as before, later.
-Run ``.venv/bin/python layers/podway/trim.py`` after an adapter calls something new or botocore was raised;
-tests compare what lies here with what it would write.
+Reading EC2's whole model (8 MB of JSON) takes about half of a function's cold start. botocore finds the small
+models by ``AWS_DATA_PATH``. Without them it reads its own, and everything works, only slower.
+
+Run ``.venv/bin/python layers/podway/trim.py`` when an adapter calls a new operation or botocore is raised.
+Tests compare the files in ``data`` with what it would write.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "ReplaceRoute",
     ),
 }
-"""What the adapters call, of the services whose models are worth it."""
+"""What the adapters call, for the services whose models are large."""
 FOLDER = Path(__file__).parent / "data"
 
 
 def trimmed(service: str) -> dict[str, Any]:
-    """The service's model with our operations only, the shapes that these need, and no documentation."""
+    """The service's model with our operations and the shapes that they need, and without documentation."""
     whole = Loader(include_default_search_paths=True).load_service_model(service, "service-2")
-    operations = {name: _bare(whole["operations"][name]) for name in OPERATIONS[service]}
+    operations = {name: _undocumented(whole["operations"][name]) for name in OPERATIONS[service]}
     needed: set[str] = set()
     for operation in operations.values():
         for shape in _mentioned(operation):
@@ -54,7 +55,7 @@ def trimmed(service: str) -> dict[str, Any]:
     return {
         **kept,
         "operations": operations,
-        "shapes": {name: _bare(whole["shapes"][name]) for name in sorted(needed)},
+        "shapes": {name: _undocumented(whole["shapes"][name]) for name in sorted(needed)},
     }
 
 
@@ -67,7 +68,7 @@ def _collect(name: str, shapes: Mapping[str, Any], needed: set[str]) -> None:
 
 
 def _mentioned(value: object) -> Iterator[str]:
-    """Every shape that a part of a model refers to."""
+    """The names of all shapes that a part of a model refers to."""
     if isinstance(value, Mapping):
         if isinstance(value.get("shape"), str):
             yield value["shape"]
@@ -78,19 +79,19 @@ def _mentioned(value: object) -> Iterator[str]:
             yield from _mentioned(one)
 
 
-def _bare(value: Any) -> Any:
-    """*value* without what only people read; a member called ``documentation`` would be a mapping."""
+def _undocumented(value: Any) -> Any:
+    """*value* without documentation texts. A shape's member of that name is a mapping, and stays."""
     if isinstance(value, Mapping):
         return {
-            key: _bare(one)
+            key: _undocumented(one)
             for key, one in value.items()
             if key != "documentation" or not isinstance(one, str)
         }
-    return [_bare(one) for one in value] if isinstance(value, list) else value
+    return [_undocumented(one) for one in value] if isinstance(value, list) else value
 
 
 def file_of(service: str) -> Path:
-    """Where botocore looks for a model: by the service's name and its API's version."""
+    """The path that botocore looks for: the service's name and its API's version."""
     version = Loader().determine_latest_version(service, "service-2")
     return FOLDER / service / version / "service-2.json"
 

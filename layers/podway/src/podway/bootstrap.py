@@ -1,10 +1,13 @@
-"""The only place that builds clients and puts the parts together.
+"""The only place that builds clients and connects use cases with adapters.
 
-Everything is built on first use and kept for the life of the process, so that handlers import
-with an empty environment and a warm function pays nothing. What failover does not need is imported where
-it is needed: while a cold failover loads modules, packets are lost. For the same reason clients come from
-botocore itself (boto3 would load its S3 transfers), and those of services that are seldom called are built
-with their first call.
+Called by the handlers in ``functions`` and by the command's `connection`. Everything is built on first use
+and kept for the life of the process: handlers import with an empty environment, and a warm function pays
+nothing.
+
+While a failover starts cold, packets are lost. So it loads little:
+- what failover does not need is imported where it is used;
+- clients come from botocore itself (boto3 would load its S3 transfers);
+- clients of services that are seldom called are built with their first call.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from podway.app.reconcile import Reconcile
 
 RECONCILE_TIMEOUT = timedelta(seconds=120)
-"""The function's timeout in template.yaml; the lease outlives it by a little."""
+"""The function's timeout in template.yaml. The lease lasts five seconds longer."""
 STOP_BEFORE = timedelta(seconds=15)
 """How long before its deadline a run stops writing routes."""
 
@@ -57,7 +60,7 @@ def settings() -> Settings:
 
 
 _BUILDING = threading.RLock()
-"""botocore's sessions are not made to build clients on several threads at once."""
+"""A botocore session must not build clients on several threads at once."""
 
 
 @cache
@@ -177,7 +180,7 @@ def reconcile() -> Reconcile:
 
 
 def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | None = None) -> Operator:
-    """The operator's use cases over AWS, or over whatever answers at *endpoint_url*; built anew."""
+    """The operator's use cases over AWS, or over what answers at *endpoint_url*. Built anew by each call."""
     from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.dynamodb import DynamoStore  # noqa: PLC0415  (as above)
@@ -226,6 +229,6 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
 
 
 def forget() -> None:
-    """Build everything anew on next use: another environment was put in place."""
+    """Build everything anew on next use. Tests and the lab call it when they have changed the environment."""
     for built in [one for one in globals().values() if hasattr(one, "cache_clear")]:
         built.cache_clear()

@@ -1,4 +1,4 @@
-"""Settings of the functions and of the operator's command, checked at the start."""
+"""Settings of the functions and of the operator's command. `bootstrap` and `cli.connection` read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "PODWAY_"
 
 
 class BadSettings(ValueError):
-    """The environment does not describe a cluster; the message names each variable at fault."""
+    """The environment does not describe a cluster. The message names each variable at fault."""
 
 
 def _pod_cidrs(value: Any) -> tuple[Prefix, ...]:
@@ -24,7 +24,7 @@ def _pod_cidrs(value: Any) -> tuple[Prefix, ...]:
 
 
 class Settings(BaseModel):
-    """What an operator decides, with the defaults of DESIGN.md, section 8."""
+    """What an operator decides, with defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Settings from ``PODWAY_*`` variables; others are ignored.
+        """Settings from ``PODWAY_*`` variables. Other variables are ignored.
 
         Raises BadSettings naming every variable that is unknown, missing or wrong.
         """

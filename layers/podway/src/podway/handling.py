@@ -1,6 +1,6 @@
-"""What the handlers share: read the event, react to it, log and count. Called by ``functions``.
+"""What the handlers in ``functions`` share: read the event, react to it, log and count.
 
-Metrics have one dimension, the cluster, and those of a route table a second; names are in docs/operations.md.
+Metrics have the dimension Cluster, those of a route table also RouteTable. docs/operations.md names them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from podway.app.outcome import FailoverOutcome
-    from podway.app.report import ReconcileOutcome as Reconciled
+    from podway.app.report import ReconcileOutcome
     from podway.domain.signals import Hint, Signal
 
 SERVICE, NAMESPACE = "podway", "Podway"
@@ -31,12 +31,12 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 def account_of(context: LambdaContext) -> str:
-    """The account that the function runs in: events of others are none of ours."""
+    """The account that the function runs in. Events of other accounts are dropped."""
     return context.invoked_function_arn.split(":")[4]
 
 
 def caused_by(event_id: str) -> None:
-    """Have every line and every hint from here on name the event."""
+    """Have every log line and every hint from here on name the event."""
     correlate(event_id)
     logger.append_keys(correlation_id=event_id)
 
@@ -48,7 +48,7 @@ def react_to(
     *,
     cluster: Callable[[], str],
 ) -> dict[str, int]:
-    """React to every signal of *event*; raises what a retry of the same event can mend."""
+    """React to every signal of *event*, log and count. Raises the first error, so that Lambda retries."""
     metrics.add_dimension("Cluster", cluster())
     moved = dropped = waves = throttled = 0
     failed: PodwayError | None = None
@@ -63,7 +63,7 @@ def react_to(
             moved += len(outcome.moved)
             waves = max(waves, outcome.waves)
             throttled += outcome.throttled
-            _tell(outcome, signal)
+            _report(outcome, signal)
         if failed is not None:
             throttled += failed.throttled if isinstance(failed, Unfinished) else isinstance(failed, Throttled)
             break
@@ -78,7 +78,7 @@ def react_to(
 def _outcomes(
     react: Callable[[Signal], tuple[FailoverOutcome, ...]], signal: Signal
 ) -> tuple[tuple[FailoverOutcome, ...], PodwayError | None]:
-    """What became of the signal, and what a retry has to mend: what was done is told all the same."""
+    """The outcomes of the signal and the error, if any. What was done is logged in either case."""
     try:
         return react(signal), None
     except Unfinished as error:
@@ -87,8 +87,8 @@ def _outcomes(
         return (), error
 
 
-def _tell(outcome: FailoverOutcome, signal: Signal) -> None:
-    """A line about each node, and how fast its routes moved."""
+def _report(outcome: FailoverOutcome, signal: Signal) -> None:
+    """Log one line about the node, and count how fast its routes moved."""
     logger.info(
         "moved",
         event_id=signal.event_id,
@@ -107,8 +107,8 @@ def _tell(outcome: FailoverOutcome, signal: Signal) -> None:
         metrics.add_metric("FailoverCalls", MetricUnit.Count, outcome.calls)
 
 
-def tell_run(outcome: Reconciled, hints: tuple[Hint, ...], *, cluster: str, now: datetime) -> None:
-    """What a run of reconcile did and found, as one line and as metrics."""
+def report_run(outcome: ReconcileOutcome, hints: tuple[Hint, ...], *, cluster: str, now: datetime) -> None:
+    """Log one line about a run of reconcile, and count what it did and found."""
     logger.info(
         "another run is at work" if outcome.busy else "reconciled",
         applied=len(outcome.applied),
@@ -144,14 +144,14 @@ def tell_run(outcome: Reconciled, hints: tuple[Hint, ...], *, cluster: str, now:
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     for table, routes in outcome.routes.items():
-        _tell_table(table, routes, outcome.budget.get(table, 0), cluster=cluster)
+        _count_table_routes(table, routes, outcome.budget.get(table, 0), cluster=cluster)
 
 
-def _tell_table(table: str, routes: int, budget: int, *, cluster: str) -> None:
-    """A line of its own, since its dimensions are others."""
-    told = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-    told.add_dimension("Cluster", cluster)
-    told.add_dimension("RouteTable", table)
-    told.add_metric("Routes", MetricUnit.Count, routes)
-    told.add_metric("RouteBudget", MetricUnit.Count, budget)
-    told.flush_metrics()
+def _count_table_routes(table: str, routes: int, budget: int, *, cluster: str) -> None:
+    """Count a table's routes, in a metrics line of its own, since its dimensions differ."""
+    counted = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    counted.add_dimension("Cluster", cluster)
+    counted.add_dimension("RouteTable", table)
+    counted.add_metric("Routes", MetricUnit.Count, routes)
+    counted.add_metric("RouteBudget", MetricUnit.Count, budget)
+    counted.flush_metrics()

@@ -1,8 +1,8 @@
-"""Keeps the garbage collector away while modules are loaded and clients are built.
+"""Switches the garbage collector off while modules are loaded and clients are built.
 
-Both make many objects and hardly any garbage; looking for some again and again takes a sixth of a cold start,
-and while a failover starts cold, packets are lost. Handlers import this module before anything else, and say
-`done` when everything is loaded.
+Handlers import this module before anything else, and call `done` when everything is loaded. Loading makes
+many objects and hardly any garbage. To look for garbage again and again takes a sixth of a cold start, and
+while a failover starts cold, packets are lost.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ gc.disable()
 
 
 def done() -> None:
-    """Everything is loaded."""
+    """Everything is loaded: switch the collector on again."""
     if _BEFORE:
         gc.enable()
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """The same for what the block builds."""
+    """Switch the collector off for the block. `bootstrap` builds clients in it."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Auto Scaling's lifecycle hooks."""
+"""Completes and extends Auto Scaling's lifecycle hooks, for lifecycle and reconcile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AutoScalingHooks:
             )
 
     def extend(self, hook: LifecycleHook) -> None:
-        """A heartbeat: the hook's timeout begins anew."""
+        """Start the hook's timeout anew."""
         with _still_waiting():
             self._client.record_lifecycle_action_heartbeat(
                 AutoScalingGroupName=hook.group,
@@ -43,7 +43,7 @@ class AutoScalingHooks:
 
 @contextmanager
 def _still_waiting() -> Iterator[None]:
-    """An answer that there is no active lifecycle action means that it was done before, or timed out."""
+    """Take "no active lifecycle action" for success: the hook was completed before, or timed out."""
     try:
         with aws_errors():
             yield

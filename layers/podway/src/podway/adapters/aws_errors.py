@@ -1,4 +1,4 @@
-"""The only place that knows AWS's error codes."""
+"""Turns AWS's errors into ours. Every adapter calls AWS in `aws_errors`; only this file knows AWS's codes."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     ),
 }
 _SERVER_ERROR = 500
+"""HTTP status from which on the fault is AWS's."""
 
 
 def code_of(error: ClientError) -> str:
@@ -91,7 +92,7 @@ def _meaning(error: ClientError) -> type[PodwayError] | None:
 
 @contextmanager
 def aws_errors() -> Iterator[None]:
-    """Raise our errors for AWS's; an unknown code goes through untouched."""
+    """Raise our errors for AWS's. A code that is not known here comes through as ClientError."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The event bus, to which the command puts the one event that is ours."""
+"""Puts the one event that is ours onto the event bus. Called by the operator's `drain`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EventBus:
         self._client = client
 
     def ask_drain(self, instances: Iterable[str]) -> None:
-        """The rule DrainRequest hands it to the lifecycle function."""
+        """Put the event that the rule DrainRequest hands to the lifecycle function."""
         detail = json.dumps({"instances": list(instances)})
         entry = {"Source": DRAIN_SOURCE, "DetailType": DRAIN_DETAIL_TYPE, "Detail": detail}
         with aws_errors():

@@ -1,4 +1,4 @@
-"""CloudWatch's alarms on the nodes that forward."""
+"""Keeps CloudWatch's alarms on the nodes that forward, for reconcile, and removes them for a release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from podway.domain.health.reassess import AlarmSeen
 from podway.domain.signals import AlarmValue
 
 NAMES_PER_CALL = 100
-"""Most alarms that one DeleteAlarms takes."""
+"""The most alarms that one DeleteAlarms takes."""
 
 
 class NodeAlarms:
@@ -21,7 +21,7 @@ class NodeAlarms:
         self._client, self._cluster = client, cluster
 
     def seen(self) -> Mapping[str, AlarmSeen]:
-        """Our alarms by instance, told by their names."""
+        """Our alarms by instance. Their names say whose they are."""
         prefix = prefix_of(self._cluster)
         pages = self._client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
         with aws_errors():
@@ -34,9 +34,9 @@ class NodeAlarms:
         }
 
     def watch(self, instance: str) -> None:
-        """An alarm on EC2's own status checks, which are free and come every minute.
+        """Make an alarm on EC2's own status checks, which are free and come every minute.
 
-        A stopped instance publishes nothing: that is no evidence (``missing``), EC2's state is.
+        A stopped instance publishes nothing. Missing data is no evidence: EC2's state says that it stopped.
         """
         with aws_errors():
             self._client.put_metric_alarm(
@@ -54,7 +54,7 @@ class NodeAlarms:
             )
 
     def forget(self, instances: Collection[str]) -> None:
-        """Remove their alarms; those that are gone already are no trouble."""
+        """Remove their alarms. An alarm that is gone already is success."""
         names = [alarm_name(self._cluster, one) for one in sorted(instances)]
         for start in range(0, len(names), NAMES_PER_CALL):
             with aws_errors():

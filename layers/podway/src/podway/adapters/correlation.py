@@ -1,6 +1,7 @@
-"""One id from the event to the last call that it causes: in logs, and in the hints that it leaves.
+"""One id from an event to the last call that it causes: in log lines, and in hints.
 
-Set by the handlers. A context variable, so that calls side by side have it too (``machine.Threads``).
+The handlers set it, `ec2` and `queue` read it. It is a context variable, so that the threads of
+``machine.Threads`` see it too.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ _CAUSE: ContextVar[str] = ContextVar("cause", default="")
 
 
 def correlate(event: str) -> None:
-    """From now on *event* is the cause of what is done."""
+    """Name *event* as the cause of all that follows in this context."""
     _CAUSE.set(event)
 
 
 def cause() -> str:
-    """The event that is the cause; empty outside of a handler."""
+    """The id of the event that is the cause. Empty outside of a handler."""
     return _CAUSE.get()

@@ -1,9 +1,9 @@
-"""The store: one DynamoDB table. Writes are conditional; nothing depends on TTL.
+"""The store as reconcile, lifecycle and the operator use it: one DynamoDB table. Nothing depends on TTL.
 
-``inventory`` subnets and members · ``routes`` what we recorded as ours · ``cards`` failover cards ·
-``verdicts`` evidence · ``snapshot#SUBNET`` what agents read · ``USERID`` what an agent wrote ·
-``lease`` the one writer · ``bucket`` calls that EC2 still allows · ``hooks`` deaths put off ·
-``history#DAY`` who moved where, when, why.
+``inventory`` subnets, members, released space · ``routes`` destinations recorded as ours, by table ·
+``cards`` failover cards · ``verdicts`` evidence against nodes · ``snapshot#SUBNET`` the map for its agents ·
+``USERID`` what an agent wrote · ``lease`` the one writer · ``bucket`` route calls that EC2 still allows ·
+``hooks`` lifecycle hooks that wait · ``history#DAY`` who moved where, when, why.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DynamoStore(FastStore):
     # The one writer
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Take the lease if nobody holds it, or its holder's time is over."""
+        """Take the lease if nobody holds it, *owner* does, or it has expired."""
         try:
             self._update(
                 fast_items.LEASE,
@@ -67,12 +67,12 @@ class DynamoStore(FastStore):
                 names=("owner", "expires"),
             )
         except Superseded:
-            return  # it expired, and somebody else holds it
+            return  # it expired, and another writer took it
 
     # What reconcile reads
 
     def recall(self) -> Memory:
-        """Everything that reconcile needs, strongly consistent but for the agents' index."""
+        """Everything that reconcile needs. All reads are strongly consistent except the agents' index."""
         inventory = tuple(self._query(fast_items.INVENTORY))
         members, supernets = _members(inventory), _supernets(inventory)
         cards = [fast_items.read_card(item) for item in self._query(fast_items.CARDS)]  # before the verdicts
@@ -111,7 +111,7 @@ class DynamoStore(FastStore):
             try:
                 report = items.read_report(item)
             except ValueError:
-                continue  # a node can spoil its own item, and then counts as silent
+                continue  # a node that spoils its own item counts as silent
             reports[report.instance] = report
         return reports
 
@@ -140,7 +140,7 @@ class DynamoStore(FastStore):
         reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
-        """All or nothing per hundred items, and only under the lease."""
+        """Write in transactions of up to a hundred items, each under the lease."""
         writes = [
             *([self._put_action(items.given_back_item(given_back))] if given_back else []),
             *(self._delete_action(items.leaving_key(prefix)) for prefix in reclaimed),
@@ -152,7 +152,7 @@ class DynamoStore(FastStore):
         self._write_under_lease(owner, writes)
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
-        """What is ours in *table*."""
+        """Replace the record of what is ours in *table*."""
         item = {
             **fast_items.key(fast_items.ROUTES, table),
             "destinations": [str(one) for one in sorted(destinations)],
@@ -160,7 +160,7 @@ class DynamoStore(FastStore):
         self._write_under_lease(owner, [self._put_action(item)])
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
-        """Body and version at once; never an older generation over a newer."""
+        """Write body and version in one transaction, if the stored generation is older."""
         packed = pack(items.to_snapshot(subnet_map, now=now))
         newer = {
             "ConditionExpression": "attribute_not_exists(pk) OR generation < :generation",
@@ -172,7 +172,7 @@ class DynamoStore(FastStore):
         self._transact([self._put_action(body, **newer), self._put_action(version, **newer)])
 
     def _write_under_lease(self, owner: str, writes: Sequence[Item]) -> None:
-        """Transactions that fail with Superseded when *owner* has lost the lease."""
+        """Write in transactions that check the lease. Raises Superseded when *owner* has lost it."""
         held = {
             "ConditionCheck": {
                 "TableName": self._table,

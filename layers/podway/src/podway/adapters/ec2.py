@@ -1,4 +1,4 @@
-"""EC2: members by tag, their VPC, its route tables, and route writes."""
+"""EC2, for all use cases: members by tag, their VPC, its route tables, and route writes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from podway.adapters.quotas import RouteQuota
 
 _LOG = logging.getLogger("podway.ec2")
-"""A child of the handlers' logger, whose keys and form it takes; silent where there is none."""
+"""A child of the handlers' logger, so that it writes with that logger's keys. Silent without one."""
 _LOG.addHandler(logging.NullHandler())
 
 FORWARDER_TAG = "podway:forwarder"
 TABLE_TAG = "podway:cluster"
-"""Fixed, unlike the instances' tag: the functions' permission to write routes names it."""
+"""Fixed, unlike the instances' tag, because the functions' permission to write routes names it."""
 TERMINATED = InstanceState.TERMINATED
 _ALIVE = sorted(state.value for state in InstanceState if state is not TERMINATED)
 _TARGETS = (
@@ -72,9 +72,9 @@ class Ec2Cloud:
         self._capacities: dict[str, float] = {}
 
     def survey(self) -> Survey:
-        """Everything about the cluster that EC2 knows: five calls at most, and their pages.
+        """Everything about the cluster that EC2 knows, by five calls at most and their pages.
 
-        A cluster without instances costs the one that would have told their types.
+        A cluster without instances needs no DescribeInstanceTypes, but one call more for its tagged tables.
         """
         with aws_errors():
             described = list(self._describe_members())
@@ -99,21 +99,21 @@ class Ec2Cloud:
         )
 
     def route_tables(self) -> tuple[RouteTable, ...]:
-        """The tables with the cluster's tag, without asking for a quota: the fast path needs none."""
+        """The tables with the cluster's tag. Service Quotas is not asked: the fast path needs no quota."""
         with aws_errors():
             tables = self._tagged_tables()
         ordered = sorted(tables, key=lambda one: one["RouteTableId"])
         return tuple(self._table(one, (), quota=self._quota.known()) for one in ordered)
 
     def member(self, instance: str) -> Instance | None:
-        """The instance, if it lives and is tagged for the cluster (a filter may find nothing)."""
+        """The instance, if it is tagged for the cluster and not terminated."""
         filters = [*self._tagged(self._node_tag), {"Name": "instance-id", "Values": [instance]}]
         with aws_errors():
             found = list(self._describe_members(filters))
         return self._instance(found[0]) if found else None
 
     def apply(self, table: str, step: Step) -> None:
-        """One step, one call, one line in the log with the event that caused it."""
+        """Make one step by one call, and log one line with the event that caused it."""
         told = {"route_table": table, "step": describe(step), "correlation_id": cause()}
         try:
             self._apply(table, step)
@@ -136,7 +136,7 @@ class Ec2Cloud:
                     self._delete(where)
 
     def clear_source_dest_check(self, network_interface: str) -> None:
-        """Needed on every node: pods' addresses are not the interface's own."""
+        """Switch the check off. Every node needs it, because pods' addresses are not the interface's own."""
         with aws_errors():
             self._client.modify_network_interface_attribute(
                 NetworkInterfaceId=network_interface, SourceDestCheck={"Value": False}
@@ -148,7 +148,7 @@ class Ec2Cloud:
             with aws_errors():
                 client.delete_route(**where)
         except (RouteIsGone, TableIsGone):
-            return  # gone is what was wanted
+            return  # it is gone, as was wanted
 
     def _tagged(self, tag: str) -> list[dict[str, Any]]:
         return [{"Name": f"tag:{tag}", "Values": [self._cluster]}]
@@ -175,7 +175,7 @@ class Ec2Cloud:
         return vpcs[0] if vpcs else None
 
     def _learn_capacities(self, instances: Iterable[Mapping[str, Any]]) -> None:
-        """Forwarding capacity is the baseline bandwidth of the first network card, in Gbit/s."""
+        """Look up capacities of new instance types: the baseline bandwidth of the first card, in Gbit/s."""
         unknown = sorted({one["InstanceType"] for one in instances} - self._capacities.keys())
         if not unknown:
             return
@@ -210,10 +210,10 @@ class Ec2Cloud:
     def _managed(
         self, tables: Iterable[Mapping[str, Any]], subnets: set[str], homes: set[str]
     ) -> tuple[tuple[RouteTable, ...], dict[str, str]]:
-        """Tables that steer a member's subnet, or are tagged; and those that cannot be managed.
+        """The tables that a member's subnet uses or that are tagged, and why others cannot be managed.
 
-        DescribeRouteTables does not list the subnets that use the main table implicitly: they are
-        the ones that no table names.
+        DescribeRouteTables does not list the subnets that use the main table implicitly. They are the ones
+        that no table names.
         """
         tables = sorted(tables, key=lambda one: one["RouteTableId"])
         explicit = {one["SubnetId"] for table in tables for one in _associations(table) if "SubnetId" in one}
@@ -234,8 +234,8 @@ class Ec2Cloud:
         self, tables: Iterable[Mapping[str, Any]], managed: tuple[RouteTable, ...]
     ) -> tuple[str, ...]:
         ours = {table.id for table in managed}
-        bare = (one["RouteTableId"] for one in tables if not self._is_tagged(one))
-        return tuple(sorted(ours.intersection(bare)))
+        untagged = (one["RouteTableId"] for one in tables if not self._is_tagged(one))
+        return tuple(sorted(ours.intersection(untagged)))
 
     def _is_tagged(self, table: Mapping[str, Any]) -> bool:
         return {"Key": TABLE_TAG, "Value": self._cluster} in table.get("Tags", [])

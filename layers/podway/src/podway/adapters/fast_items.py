@@ -1,7 +1,7 @@
-"""How the items lie in the table that a failover reads and writes, and the keys of all of them.
+"""The items that a failover reads and writes, and the keys of all items. Called by the stores and the ledger.
 
-Plain dictionaries of text, numbers and lists. Only the control plane writes these items, so they are read
-without validation. Apart from the other items, so that a failover that starts cold loads no more than this.
+Items are plain dictionaries of text, numbers and lists. Only the control plane writes these, so they are read
+without validation. They are apart from `items`, so that a failover that starts cold loads only this.
 """
 
 from __future__ import annotations
@@ -162,15 +162,15 @@ def seconds(moment: datetime) -> Decimal:
 
 
 def span(time: timedelta) -> Decimal:
-    """A length of time in seconds."""
+    """A length of time as a number of seconds."""
     return Decimal(str(round(time.total_seconds(), 3)))
 
 
 def moment_text(moment: datetime | None) -> str:
-    """A moment as text; empty for none."""
+    """A moment as text. Empty for None."""
     return moment.isoformat() if moment else ""
 
 
 def read_moment(text: str) -> datetime | None:
-    """The moment that *text* spells, none for an empty one."""
+    """The moment that *text* spells. None for an empty text."""
     return datetime.fromisoformat(text) if text else None

@@ -1,6 +1,7 @@
-"""What the fast path needs of the store: cards, verdicts, tokens and the history.
+"""What failover needs of the store: cards, verdicts, hooks, tokens and the history.
 
-Apart from the rest, so that a failover that starts cold loads no more than this.
+`bootstrap` gives it to failover, `dynamodb` adds the rest. It is apart, so that a failover that starts cold
+loads only this.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 HISTORY_KEPT = timedelta(days=90)
 TRANSACTION_ITEMS = 100
-"""Most actions of one transaction (DynamoDB's limit)."""
+"""The most actions of one transaction (DynamoDB's limit)."""
 TRIES = 10
-"""How often a read-change-write is repeated against interference before it is left to a retry."""
+"""How often a read-change-write begins anew because somebody else wrote, before it raises TryAgain."""
 
 
 class FastStore(Table):
@@ -36,7 +37,7 @@ class FastStore(Table):
     # Cards
 
     def put_card(self, card: Card) -> bool:
-        """Rewrite the card that was read as *card.version*, without a claim."""
+        """Write the card without a claim, if the stored one still has *card.version*."""
         unchanged = {
             "ConditionExpression": "version = :version",
             **valued({":version": card.version}),
@@ -54,12 +55,12 @@ class FastStore(Table):
         return True
 
     def remove_card(self, node: str) -> None:
-        """Forget the card of a node that is gone for good."""
+        """Remove the card of a node that is gone for good."""
         with aws_errors():
             self._client.delete_item(TableName=self._table, Key=spelt(fast_items.key(fast_items.CARDS, node)))
 
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
-        """One conditional update that answers with the card, whoever wins."""
+        """Claim by one conditional update, which answers with the card also if it is refused."""
         may_take_over = "#claim.#event = :event OR #claim.#severity < :severity OR #claim.#expires < :now"
         undone = f"attribute_not_exists(#claim) OR (#claim.#done = :false AND ({may_take_over}))"
         with aws_errors():
@@ -96,12 +97,12 @@ class FastStore(Table):
         return (ClaimAnswer.DONE if done else ClaimAnswer.TAKEN), card
 
     def card(self, node: str) -> Card | None:
-        """The card, strongly consistent."""
+        """The card, by a strongly consistent read."""
         item = self._get(fast_items.key(fast_items.CARDS, node))
         return fast_items.read_card(item) if item else None
 
     def finish_card(self, card: Card) -> bool:
-        """Mark the claim done; not if somebody took it over or gave the node more routes meanwhile."""
+        """Mark the claim done, unless somebody took it over or gave the node more routes meanwhile."""
         assert card.claim is not None
         try:
             self._update(
@@ -116,7 +117,7 @@ class FastStore(Table):
         return True
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
-        """Append to the routes of a card, whoever acts on it; a claim that is done is lifted."""
+        """Append to the routes of a card, whether it is claimed or not. A claim that is done is removed."""
         append = "SET #routes = list_append(#routes, :routes), #version = #version + :one"
         values = {":routes": [fast_items.card_route_item(one) for one in routes], ":one": 1}
         where = fast_items.key(fast_items.CARDS, node)
@@ -144,7 +145,7 @@ class FastStore(Table):
         *,
         seen: Verdict | None = None,
     ) -> Verdict:
-        """Read, change, write if nobody wrote between; repeated, and then left to the caller's retry."""
+        """Read, change, and write if nobody wrote between. Raises TryAgain after TRIES attempts."""
         where = fast_items.key(fast_items.VERDICTS, instance)
         before = seen
         for _ in range(TRIES):
@@ -172,7 +173,7 @@ class FastStore(Table):
             )
 
     def forget_verdict(self, verdict: Verdict) -> None:
-        """Remove a verdict that is still as it was read."""
+        """Remove the verdict, if it is still as it was read."""
         item = fast_items.verdict_item(verdict)
         compared = ("evidence", "flaps", "held_until", "withdrawn")
         try:
@@ -185,17 +186,17 @@ class FastStore(Table):
                     **valued({f":{name}": item[name] for name in compared}),
                 )
         except Superseded:
-            return  # somebody has spoken since, or forgot it before us
+            return  # it has changed since, or is gone already
 
     def verdicts(self) -> Mapping[str, Verdict]:
-        """All verdicts; only nodes with evidence, or with some lately, have one."""
+        """All verdicts. Only nodes with evidence, or with some lately, have one."""
         found = (fast_items.read_verdict(item) for item in self._query(fast_items.VERDICTS))
         return {verdict.instance: verdict for verdict in found}
 
     # The history, and the account's buckets
 
     def add_history(self, entries: Iterable[HistoryEntry]) -> None:
-        """Append to the history."""
+        """Write the entries. Their keys are time, event and number, so a repeated call adds nothing."""
         writes = [
             self._put_action(
                 fast_items.history_item(
@@ -208,7 +209,7 @@ class FastStore(Table):
             self._transact(chunk)
 
     def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
-        """The first time counts, however often the event comes."""
+        """Keep the hook. The first time stays, however often the event comes."""
         self._update(
             fast_items.key(fast_items.HOOKS, hook.instance),
             "SET #group = :group, #name = :name, #token = :token, #since = if_not_exists(#since, :now)",
@@ -218,14 +219,14 @@ class FastStore(Table):
         )
 
     def drop_hook(self, instance: str) -> None:
-        """Whether or not there is one."""
+        """Remove the hook, if there is one."""
         with aws_errors():
             self._client.delete_item(
                 TableName=self._table, Key=spelt(fast_items.key(fast_items.HOOKS, instance))
             )
 
     def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
-        """One call when the bucket is full, two while it fills: whoever comes meanwhile adds to the debt."""
+        """Debit the bucket: one call if it is full, two while it fills."""
         where, cost = spelt(fast_items.key(fast_items.BUCKET, kind)), fast_items.span(count * REFILL)
         then = debit(None, count, now=now)
         with aws_errors():

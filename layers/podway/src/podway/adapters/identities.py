@@ -1,4 +1,4 @@
-"""The roles that the nodes run under, and how their IMDS answers."""
+"""Reads the roles that the nodes run under, and how their IMDS answers. Called by `podway check`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NodeIdentities:
         ]
 
     def of_members(self) -> tuple[NodeIdentity, ...]:
-        """One for each instance with the cluster's tag; a role is read once."""
+        """One for each instance with the cluster's tag. Each role is read once."""
         pages = self._ec2.get_paginator("describe_instances").paginate(Filters=self._filters)
         with aws_errors():
             found = [one for page in pages for r in page["Reservations"] for one in r["Instances"]]
@@ -35,7 +35,7 @@ class NodeIdentities:
         )
 
     def _role(self, profile: str) -> tuple[str, Mapping[str, Any] | None]:
-        """The role of an instance profile and whom it trusts; without its policy when we may not look."""
+        """The role of an instance profile, and its trust policy: None if we may not read it."""
         try:
             with aws_errors():
                 answer = self._iam.get_instance_profile(InstanceProfileName=profile)

@@ -1,6 +1,6 @@
-"""How the other items lie in the table: nodes and supernets, agents' words, snapshots.
+"""The other items of the table: members, supernets, agents' reports and snapshots. Called by `dynamodb`.
 
-Agents' own items are validated (``wire.agent_item``).
+Agents write their own items, so those are validated (``wire.agent_item``).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def read_given_back(item: Item) -> datetime:
 
 
 def read_report(item: Item) -> AgentReport:
-    """An agent's word of itself. Raises pydantic's ValidationError, and ValueError for a borrowed name."""
+    """An agent's report. Raises pydantic's ValidationError, and ValueError if it names another instance."""
     said = AgentItem.model_validate({name: _plain(value) for name, value in item.items()})
     if said.instance != said.speaker:  # IAM vouches for the key alone
         raise ValueError(f"{said.speaker} speaks for {said.instance}")

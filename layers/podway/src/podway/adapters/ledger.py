@@ -1,4 +1,7 @@
-"""What the operator's commands read of the table beyond the Store port: the lease, and the history."""
+"""What the operator's commands need of the table beyond the Store port: the lease, and the history.
+
+Called by `app.operator`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class DynamoLedger:
         self._table = table
 
     def lease(self) -> Lease:
-        """Strongly consistent."""
+        """The lease, by a strongly consistent read."""
         key = spelt_item(fast_items.LEASE)
         with aws_errors():
             found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
@@ -34,7 +37,7 @@ class DynamoLedger:
         return Lease(item.get("owner"), _moment(item.get("expires")), _moment(item.get("began")))
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """As a run of reconcile takes it, but without noting that a run began."""
+        """Take the lease as a run of reconcile does, but without the time when a run began."""
         values = {":owner": owner, ":until": fast_items.seconds(until), ":now": fast_items.seconds(now)}
         try:
             with aws_errors():
@@ -51,7 +54,7 @@ class DynamoLedger:
         return True
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
-        """One query a day; keys begin with the time, so that a page is in order."""
+        """The entries of that time, by one query a day. Keys begin with the time, so they come in order."""
         day = since.astimezone(UTC).date()
         while day <= until.astimezone(UTC).date():
             for item in self._day(f"history#{day:%Y-%m-%d}"):

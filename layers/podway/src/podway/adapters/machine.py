@@ -1,4 +1,4 @@
-"""What the machine itself offers: its clock, and threads to wait on several calls at once."""
+"""What the machine itself offers to the use cases: its clock, and threads for calls side by side."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 CALLS_AT_ONCE = 32
+"""Threads, and as many connections of each client (`bootstrap`)."""
 CALL_THREADS = "call"
-"""What the names of threads begin with that wait for calls."""
+"""How the names of these threads begin."""
 
 
 class SystemClock:
@@ -35,5 +36,5 @@ class Threads:
         self._pool = ThreadPoolExecutor(width, thread_name_prefix=CALL_THREADS)
 
     def start(self, call: Callable[[], _T]) -> Future[_T]:
-        """The call, under way in a thread, in the context of whoever starts it."""
+        """Start *call* in a thread, in the caller's context, which holds the correlation id."""
         return self._pool.submit(copy_context().run, call)

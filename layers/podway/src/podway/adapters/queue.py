@@ -1,4 +1,4 @@
-"""The FIFO queue of hints."""
+"""Sends hints into the FIFO queue that wakes reconcile. Called by every use case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from podway.app.ports import Clock
 
 GROUP = "reconcile"
-"""One message group, the same as the rules' in template.yaml: one reconcile at a time."""
+"""The one message group, as in template.yaml's rules, so that one reconcile runs at a time."""
 
 
 class HintQueue:
@@ -26,7 +26,7 @@ class HintQueue:
         self._client, self._url, self._clock = client, url, clock
 
     def hint(self, reason: str) -> None:
-        """Ask for a reconcile. Each hint has an id of its own, so that none is taken for another."""
+        """Ask for a run. Each hint has an id of its own, so that SQS takes none for a duplicate."""
         hint = Hint(str(uuid.uuid4()), self._clock.now(), reason, cause())
         with aws_errors():
             self._client.send_message(

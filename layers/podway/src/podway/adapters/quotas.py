@@ -1,4 +1,4 @@
-"""How many routes a table may hold."""
+"""Asks Service Quotas how many routes a table may hold. Called by `ec2`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from mypy_boto3_service_quotas import ServiceQuotasClient
 
 ROUTES_PER_TABLE = "L-93826ACB"
+"""Service Quotas' code."""
 
 
 class RouteQuota:
-    """The applied quota, asked once per process; 500 (the default) where it cannot be read."""
+    """The applied quota, asked once per process. 500 (AWS's default) if it cannot be read."""
 
     def __init__(self, client: ServiceQuotasClient | None = None, *, fixed: int = 0) -> None:
         self._client, self._value = client, fixed
@@ -29,7 +30,7 @@ class RouteQuota:
         return self._value
 
     def known(self) -> int:
-        """The same as far as it is known already: no call is made."""
+        """The quota if it is known already, else the default. No call is made."""
         return self._value or DEFAULT_QUOTA
 
     def _ask(self) -> int:

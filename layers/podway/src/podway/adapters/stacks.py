@@ -1,4 +1,4 @@
-"""What a deployed stack says about itself, as the settings that its functions have."""
+"""Reads the settings of a stack's functions from the stack itself. Called by the commands' ``--stack``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DynamoDB table in DynamoDB's own words: what the store's parts have in common."""
+"""Calls to one DynamoDB table. The base of `fast_store` and `dynamodb`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def spelt(item: Item) -> dict[str, Any]:
-    """Values as DynamoDB takes them."""
+    """The item as DynamoDB takes it."""
     return spelt_item(item)
 
 
 def read(item: Item) -> dict[str, Any]:
-    """Values as DynamoDB gives them."""
+    """The item that DynamoDB gave."""
     return plain_item(item)
 
 
@@ -75,7 +75,7 @@ class Table:
 
 
 def equals(name: str, value: str) -> dict[str, Any]:
-    """A key condition."""
+    """A key condition: attribute *name* equals *value*."""
     return {"KeyConditionExpression": "#key = :key"} | {
         "ExpressionAttributeNames": {"#key": name},
         **valued({":key": value}),
@@ -93,5 +93,5 @@ def valued(values: Item) -> dict[str, Any]:
 
 
 def chunks(writes: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Parts of at most *size*: a transaction has its limit."""
+    """Parts of at most *size* writes: a transaction has its limit."""
     return (writes[at : at + size] for at in range(0, len(writes), size))

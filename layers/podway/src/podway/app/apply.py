@@ -1,7 +1,7 @@
-"""Carry out the steps of a plan, table by table; called by reconcile under its lease.
+"""Carries out the steps of a plan, table by table. Called by reconcile, which holds the lease.
 
-What is ours is recorded before it exists, and forgotten after it is gone: a run may end between any two
-calls, and whoever reads a table afterwards must know our routes from others'.
+A route is recorded as ours before it is created, and the record goes after the route is deleted. A run may
+end between any two calls, and the next run must know our routes from others'.
 """
 
 from __future__ import annotations
@@ -33,26 +33,28 @@ Records = Mapping[str, frozenset[Prefix]]
 
 @dataclass(frozen=True, slots=True)
 class HandsOff:
-    """Interfaces that failovers are at work on."""
+    """Interfaces whose routes this run leaves to failovers, by why."""
 
-    giving: frozenset[str] = frozenset()
-    """They get no route."""
-    moving: frozenset[str] = frozenset()
-    """A failover moves their routes just now."""
-    moved: frozenset[str] = frozenset()
-    """A failover may have moved theirs since the tables were looked at."""
+    no_new_routes: frozenset[str] = frozenset()
+    """Somebody acts on their card, so this run gives them no route."""
+    being_moved: frozenset[str] = frozenset()
+    """A failover moves their routes just now, so this run takes none from them."""
+    look_again: frozenset[str] = frozenset()
+    """A failover may have moved their routes since this run read the tables, so it reads them once more."""
 
 
 @dataclass(slots=True)
 class Applied:
-    """What was done; *tables* are as they stand afterwards, *left* counts steps not made."""
+    """What was done, what failed, and what is left."""
 
     tables: tuple[RouteTable, ...] = ()
+    """As they are afterwards."""
     done: list[tuple[str, Step]] = field(default_factory=list)
     failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
     left: int = 0
+    """Steps that were not made."""
     late: bool = False
-    """The deadline came before the last step, or a failover was at work there: another run must follow."""
+    """Another run must follow: the deadline came before the last step, or a failover moves a route."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,9 +69,9 @@ class Applier:
         self._pace = Pace(store=store, clock=clock)
 
     def apply(self, cluster: Cluster, planned: Plan, records: Records, *, hands_off: HandsOff) -> Applied:
-        """Make the steps of every table, but for those that others' work forbids just now.
+        """Make the steps of every table, except those that *hands_off* forbids.
 
-        A failure ends its own table only. Raises Superseded when the lease was lost.
+        A failure ends the work on its own table only. Raises Superseded when the lease was lost.
         """
         applied = Applied()
         plans = {one.table: one for one in planned.route_tables}
@@ -94,7 +96,8 @@ class Applier:
     ) -> RouteTable:
         """Record, write, record.
 
-        A record outlives a table that does not show its route: the view may be older than the route.
+        Keep a record even if the table does not show its route. DescribeRouteTables may be older than our
+        CreateRoute.
         """
         steps = _sound(applied, cluster, table, wanted)
         creates = {step.destination for step in steps if isinstance(step, Create)}
@@ -119,12 +122,12 @@ class Applier:
     def _carry_out(
         self, applied: Applied, table: RouteTable, steps: tuple[Step, ...], hands_off: HandsOff
     ) -> RouteTable:
-        """One call per step; the first failure ends it, since later steps may depend on earlier ones."""
+        """One call per step. The first failure ends it, since later steps may depend on earlier ones."""
         for made, step in enumerate(steps):
-            late = self._is_anothers(table, step, hands_off) or not self._wait_for(
+            late = self._is_failovers(table, step, hands_off) or not self._wait_for(
                 step, left=len(steps) - made
             )
-            if late or (not isinstance(step, Delete) and step.network_interface in hands_off.giving):
+            if late or (not isinstance(step, Delete) and step.network_interface in hands_off.no_new_routes):
                 applied.late = applied.late or late
                 applied.left += len(steps) - made
                 return table
@@ -138,19 +141,19 @@ class Applier:
             table = apply_step(table, step)
         return table
 
-    def _is_anothers(self, table: RouteTable, step: Step, hands_off: HandsOff) -> bool:
-        """Whether a failover moves the route or, by a second look, has moved it: once is enough."""
+    def _is_failovers(self, table: RouteTable, step: Step, hands_off: HandsOff) -> bool:
+        """Whether a failover moves this route or, by a second look at the table, has moved it already."""
         if not isinstance(step, Replace):
             return False
-        if step.was in hands_off.moving:
+        if step.was in hands_off.being_moved:
             return True
-        if step.was not in hands_off.moved:
+        if step.was not in hands_off.look_again:
             return False
         seen = next((one.routes for one in self._cloud.route_tables() if one.id == table.id), ())
         return all((route.destination, route.target) != (step.destination, step.was) for route in seen)
 
     def _wait_for(self, step: Step, *, left: int) -> bool:
-        """Until EC2 allows the call; False where the deadline comes before."""
+        """Sleep until EC2 allows the call. False, without sleeping, if the deadline comes before."""
         if self._is_late(self._clock.now()):
             return False
         due = self._pace.due(step, left=left)
@@ -166,7 +169,7 @@ class Applier:
 
 
 def _sound(applied: Applied, cluster: Cluster, table: RouteTable, wanted: TablePlan) -> tuple[Step, ...]:
-    """The steps up to the first that would break an invariant; a plan is checked before it is believed."""
+    """The steps up to the first that would break an invariant: the planner's own word is not enough."""
     breaches = verify_transition(cluster, table, wanted.steps)
     applied.warnings += [f"{table.id}: not applied: {one.subject}: {one.reason}" for one in breaches]
     end = min((one.step for one in breaches), default=len(wanted.steps))

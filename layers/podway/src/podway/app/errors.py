@@ -1,4 +1,4 @@
-"""What can go wrong, named by what the caller should do."""
+"""Errors named by what the caller should do. Adapters raise them, use cases and the command handle them."""
 
 
 class PodwayError(Exception):
@@ -6,14 +6,14 @@ class PodwayError(Exception):
 
 
 class TryAgain(PodwayError):
-    """Busy or unreachable just now (throttled, 5xx, no answer): the same call may succeed later.
+    """AWS is busy or unreachable just now (throttled, 5xx, no answer): the same call may succeed later.
 
-    The call may have taken effect although no answer came.
+    The call may have taken effect even though no answer came.
     """
 
 
 class Throttled(TryAgain):
-    """AWS has had too many such calls from this account just now."""
+    """AWS refused the call because the account made too many of its kind."""
 
 
 class QuotaReached(PodwayError):
@@ -25,11 +25,11 @@ class NeedsOperator(PodwayError):
 
 
 class RouteIsThere(PodwayError):
-    """A route with this destination exists already; somebody was faster."""
+    """A route with this destination exists already. Somebody else was faster."""
 
 
 class RouteIsGone(PodwayError):
-    """There is no such route to replace; somebody was faster."""
+    """There is no such route to replace. Somebody else was faster."""
 
 
 class TargetIsGone(PodwayError):
@@ -41,4 +41,4 @@ class TableIsGone(PodwayError):
 
 
 class Superseded(PodwayError):
-    """Another writer holds the lease, or wrote first; what was read is stale."""
+    """Another writer holds the lease, or wrote first. What the caller has read is stale."""

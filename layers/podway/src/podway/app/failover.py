@@ -48,7 +48,7 @@ ROUNDS = 3
 MOST_NAMED = 64
 """Nodes of which one report may speak: a watcher has a handful of them, and each costs a read."""
 
-PATIENCE = timedelta(seconds=15)
+LONGEST_WAIT = timedelta(seconds=15)
 """How long a call may wait for its turn: half of what the function may run."""
 
 Change = Callable[[Verdict], Verdict]
@@ -87,7 +87,7 @@ class Failover:
                 for instance in signal.instances:
                     self.withdraw(instance, f"alarm:{signal.alarm}", as_of=signal.at)
             case AgentReported() if signal.suspects or signal.cleared:
-                return self.hear(signal)
+                return self.count_votes(signal)
         return ()
 
     def fail_over_all(
@@ -103,7 +103,7 @@ class Failover:
                 errors.append(error)
         return all_done(outcomes, errors)
 
-    def hear(self, report: AgentReported) -> tuple[FailoverOutcome, ...]:
+    def count_votes(self, report: AgentReported) -> tuple[FailoverOutcome, ...]:
         """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
         cards = {
             node: self._parallel.start(partial(self._store.card, node))
@@ -196,13 +196,13 @@ class Failover:
         else:
             known = {**known, card.node: change(before)}
             self._move_all(outcome, card, evidence.severity, _targets(tables.result()), known.values())
-        unsettled = self._settle(outcome, card, evidence, event)
+        errors = self._record(outcome, card, evidence, event)
         storing.result()
-        if unsettled:
-            calls = TryAgain(f"{len(unsettled)} calls of the failover of {instance}")
-            raise Unfinished([calls], [outcome]) from unsettled[0]
+        if errors:
+            calls = TryAgain(f"{len(errors)} calls of the failover of {instance}")
+            raise Unfinished([calls], [outcome]) from errors[0]
         try:
-            self._follow(outcome, card, evidence, event, depth)
+            self._follow_up(outcome, card, evidence, event, depth)
         except TryAgain as error:
             raise Unfinished([error], [outcome]) from error
         return outcome
@@ -257,13 +257,13 @@ class Failover:
         if len(moves) > RESERVE:
             due = zip(moves[RESERVE:], self._debit(len(moves))[RESERVE:], strict=True)
             under_way += [(move, self._parallel.start(partial(self._apply_at, move, at))) for move, at in due]
-        again = self._gather(outcome, under_way)
+        again = self._collect(outcome, under_way)
         if len(moves) <= RESERVE:
             self._debit(len(moves))
         return again
 
     @staticmethod
-    def _gather(outcome: FailoverOutcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
+    def _collect(outcome: FailoverOutcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
         """What became of the replacements; returns those whose new target does not exist."""
         again = []
         for move, future in under_way:
@@ -292,13 +292,13 @@ class Failover:
 
     def _apply_at(self, move: Move, at: datetime) -> None:
         wait = at - self._clock.now()
-        if wait > PATIENCE:
+        if wait > LONGEST_WAIT:
             raise TryAgain("EC2's burst is used up")
         if wait > timedelta(0):
             self._clock.sleep(wait.total_seconds())
         self._apply(move)
 
-    def _settle(
+    def _record(
         self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str
     ) -> list[PodwayError]:
         """After the routes: the new next hops' cards, the history, and a hint; what failed of it all."""
@@ -307,9 +307,9 @@ class Failover:
         for move in outcome.moved:
             rest = tuple(one for one in move.route.standbys if one != move.standby)
             taken.setdefault(move.standby.node, []).append(replace(move.route, standbys=rest))
-        steps = [partial(self._extend, node, routes) for node, routes in sorted(taken.items())]
-        told = failover_history(outcome, card, evidence, event, at=self._clock.now())
-        steps.append(partial(self._store.add_history, told))
+        steps = [partial(self._extend_card, node, routes) for node, routes in sorted(taken.items())]
+        entries = failover_history(outcome, card, evidence, event, at=self._clock.now())
+        steps.append(partial(self._store.add_history, entries))
         steps.append(partial(self._hints.hint, f"failover of {card.node}: {evidence.source}"))
         for step in steps:
             try:
@@ -318,13 +318,13 @@ class Failover:
                 errors.append(error)
         return errors
 
-    def _extend(self, node: str, routes: list[CardRoute]) -> None:
+    def _extend_card(self, node: str, routes: list[CardRoute]) -> None:
         try:
             self._store.extend_card(node, routes)
         except Superseded:
             return  # a member no more: the hint that follows has it replaced
 
-    def _follow(
+    def _follow_up(
         self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, depth: int
     ) -> None:
         """Fail over from new next hops that fell meanwhile, and close the claim if there is no more to do.
@@ -335,8 +335,8 @@ class Failover:
             verdicts = self._store.verdicts() if outcome.moved else {}
             for node in sorted({move.standby.node for move in outcome.moved}):
                 if is_accused(verdicts.get(node)):
-                    gravest = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
-                    self.fail_over(node, gravest, event=f"{event}+{node}", depth=depth + 1)
+                    worst = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
+                    self.fail_over(node, worst, event=f"{event}+{node}", depth=depth + 1)
         if any(
             outcome.stayed[why] for why in (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
         ):

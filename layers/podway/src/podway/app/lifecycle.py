@@ -1,7 +1,7 @@
-"""What happens around a node's life: it appears, it is asked to hand over, it reports.
+"""Reacts to a node's life: it appears, it is asked to hand over, its agent reports.
 
-Called by the lifecycle function. Everything here is a hint for reconcile, but for two things that
-should not wait: letting a new node's packets through, and moving routes off a node that will die.
+Called by the lifecycle function. Almost everything here becomes a hint for reconcile. Two things do not
+wait for it: letting a new node's packets through, and moving routes off a node that will die.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Welcome:
     """What was done for an instance that appeared."""
 
     member: bool
+    """Whether it is a member that still exists."""
     check_cleared: bool
 
 
@@ -44,7 +45,7 @@ class Lifecycle:
         self._hints, self._hooks, self._clock = hints, hooks, clock
 
     def react(self, signal: Signal) -> tuple[FailoverOutcome, ...]:
-        """What *signal* asks for; an outcome for every node that hands over."""
+        """Do what *signal* asks for. Returns an outcome for every node that hands over."""
         match signal:
             case StateChanged(state=InstanceState.RUNNING):
                 self.welcome(signal.instance)
@@ -53,11 +54,11 @@ class Lifecycle:
             case HandoverAsked():
                 return self.hand_over(signal)
             case AgentReported():
-                self.hear(signal)
+                self.hint(signal)
         return ()
 
     def welcome(self, instance: str) -> Welcome:
-        """Let the packets of a member through and have it allocated; others cost one read."""
+        """Let a member's packets through, and hint reconcile to give it blocks. A stranger costs one read."""
         member = self._cloud.member(instance)
         if member is None:
             return Welcome(member=False, check_cleared=False)
@@ -65,15 +66,15 @@ class Lifecycle:
             try:
                 self._cloud.clear_source_dest_check(member.network_interface)
             except TargetIsGone:
-                return Welcome(member=False, check_cleared=False)  # gone before we could greet it
+                return Welcome(member=False, check_cleared=False)  # it is gone already
         self._hints.hint(f"{instance} runs")
         return Welcome(member=True, check_cleared=member.source_dest_check)
 
-    def hear(self, report: AgentReported) -> None:
-        """Hint reconcile of what it should not wait a minute for.
+    def hint(self, report: AgentReported) -> None:
+        """Hint reconcile, if what an agent reports should not wait for the next minute's run.
 
-        A new map of a large subnet is acknowledged a thousand times, and few of these are awaited.
-        Suspicions are the failover function's to hear.
+        Suspicions give no hint: the failover function handles them. Acknowledgements give one only if the
+        node's card says that somebody waits: a large subnet acknowledges each new map a thousand times.
         """
         if report.cause == "suspicion":
             return
@@ -84,13 +85,13 @@ class Lifecycle:
         self._hints.hint(f"{report.instance} reported: {report.cause}")
 
     def launched(self, launch: Launched) -> Welcome:
-        """Welcome an instance that a launch hook holds, then let its group go on."""
+        """Welcome an instance that a launch hook holds, then complete the hook."""
         welcome = self.welcome(launch.hook.instance)
         self._complete(launch.hook, member=welcome.member)
         return welcome
 
     def hand_over(self, asked: HandoverAsked) -> tuple[FailoverOutcome, ...]:
-        """Move relayed routes off nodes before they go; direct routes stay while the nodes live."""
+        """Move relayed routes off nodes before they go. Their direct routes stay while they live."""
         source = f"{HANDOVER}{asked.reason}"
         if asked.is_over:
             for instance in asked.instances:
@@ -108,9 +109,9 @@ class Lifecycle:
         return outcomes
 
     def _answer(self, hook: LifecycleHook, outcomes: tuple[FailoverOutcome, ...]) -> None:
-        """Complete the hook if nothing relays through the node any more, else have its death put off.
+        """Complete the hook if no route relays through the node any more, else put its termination off.
 
-        A node that leaves before reconcile has met it has no card yet, and relays nothing.
+        A node without a card relays nothing: it leaves before a run of reconcile has seen it.
         """
         if all(outcome.answer is ClaimAnswer.NOT_A_MEMBER for outcome in outcomes):
             self._complete(hook, member=self._cloud.member(hook.instance) is not None)
@@ -120,7 +121,7 @@ class Lifecycle:
             self._put_off(hook)
 
     def _put_off(self, hook: LifecycleHook) -> None:
-        """Reconcile begs for more time until the node relays nothing, and then lets it go."""
+        """Keep the hook and extend it once. Reconcile extends it until the node relays nothing."""
         if self._cloud.member(hook.instance) is None:
             return  # another group's hook belongs to somebody else's automation
         self._store.keep_hook(hook, now=self._clock.now())
@@ -132,6 +133,6 @@ class Lifecycle:
 
 
 def _is_relieved(outcome: FailoverOutcome) -> bool:
-    """Whether all that was on the card has moved, now or by another event before."""
+    """Whether every route of the card has moved, now or through an earlier event."""
     stays = sum(count for why, count in outcome.stayed.items() if why is not StayReason.MOVED_ALREADY)
     return outcome.answer is not ClaimAnswer.TAKEN and not stays

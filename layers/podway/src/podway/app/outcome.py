@@ -1,4 +1,7 @@
-"""What a failover did, for whoever reports it, and what a retry has to mend."""
+"""What a failover did, and what a retry has to mend.
+
+`Failover` makes outcomes, `Lifecycle` decides by them, `handling` logs and counts them.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,29 @@ from podway.domain.model import StayReason
 
 @dataclass(slots=True)
 class FailoverOutcome:
-    """What a failover did."""
+    """What one node's failover did."""
 
     answer: ClaimAnswer
+    """Whether it got the node's card."""
     moved: list[Move] = field(default_factory=list)
     stayed: Counter[StayReason] = field(default_factory=Counter)
+    """Routes that were not moved, by reason."""
     failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
     waves: int = 1
-    """Sequential waves of AWS calls from the event to the last replacement."""
+    """Waves of AWS calls, one after the other, from the event to the last replacement."""
     calls: int = 0
-    """Replacements that were asked for."""
+    """Calls of ReplaceRoute, successful or not."""
 
     @property
     def throttled(self) -> int:
-        """Replacements that EC2 refused because there were too many calls."""
+        """Calls of ReplaceRoute that EC2 refused because there were too many."""
         return sum(isinstance(error, Throttled) for _, error in self.failed)
 
 
 class Unfinished(TryAgain):
-    """Some of it could not be done just now.
+    """A part could not be done just now; the event's retry does it.
 
-    *outcomes* say what was done and what failed; *throttled* counts other calls that were one too many.
+    ``outcomes`` say what was done and what failed. ``throttled`` counts refused calls that are in no outcome.
     """
 
     def __init__(self, errors: Sequence[PodwayError], outcomes: Iterable[FailoverOutcome]) -> None:
@@ -53,7 +58,10 @@ class Unfinished(TryAgain):
 def all_done(
     outcomes: Sequence[FailoverOutcome], errors: Sequence[PodwayError]
 ) -> tuple[FailoverOutcome, ...]:
-    """The outcomes. An error is raised, and takes them along if a retry can mend it."""
+    """The outcomes, if nothing failed.
+
+    Raises the first error as it is if no retry can mend it, else Unfinished, which carries the outcomes.
+    """
     if not errors:
         return tuple(outcomes)
     if not isinstance(errors[0], TryAgain):
@@ -64,6 +72,7 @@ def all_done(
 def failover_history(
     outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, *, at: datetime
 ) -> tuple[HistoryEntry, ...]:
+    """An entry for every route that moved, and one for each reason why others stay."""
     moved = tuple(
         HistoryEntry(
             at,

@@ -1,4 +1,7 @@
-"""How fast reconcile may write routes: within EC2's limits, and leaving a reserve for failovers."""
+"""How fast reconcile may write routes: within EC2's limits, and with a reserve left to failovers.
+
+Called by `Applier` before every step.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,27 @@ from podway.app.ports import Clock, FailoverStore
 from podway.domain.failover.pacing import RESERVE, kind_of, starts
 from podway.domain.model import Step
 
-AT_ONCE = 5
-"""Calls that are debited together: a second's worth, so that a run that ends early wastes few."""
+CALLS_DEBITED_TOGETHER = 5
+"""A second's worth of calls, so that a run that ends early wastes few."""
 
 
 class Pace:
-    """Tells when the next call of a kind may be made; one for each run."""
+    """Tells when the next call of a kind may be made. Each run has its own."""
 
     def __init__(self, *, store: FailoverStore, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._due: dict[str, deque[datetime]] = {}
 
     def due(self, step: Step, *, left: int) -> datetime:
-        """When the call of *step* may be made; *left* steps are still to come, this one among them."""
+        """When the call of *step* may be made. *left* counts the steps to come, this one included."""
         kind = kind_of(step)
         waiting = self._due.setdefault(kind, deque())
         if not waiting:
-            waiting.extend(self._take(kind, min(left, AT_ONCE)))
+            waiting.extend(self._take(kind, min(left, CALLS_DEBITED_TOGETHER)))
         return waiting.popleft()
 
     def _take(self, kind: str, count: int) -> tuple[datetime, ...]:
-        """Tokens from the common bucket; without its answer EC2's own limit must do."""
+        """When each of *count* calls may be made. Now, if the store does not answer: EC2 refuses too many."""
         now = self._clock.now()
         try:
             return starts(self._store.take_tokens(kind, count, now=now), count, reserve=RESERVE)

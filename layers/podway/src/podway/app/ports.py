@@ -1,4 +1,9 @@
-"""What the use cases need of the world. Adapters and fakes provide it."""
+"""What the use cases need of the world. `bootstrap` gives them the adapters, tests give them fakes.
+
+Each method says whether a caller may repeat it, what a call leaves that was cut off (killed, or without an
+answer), and which errors it raises. Methods without such a sentence only read: they may be repeated and leave
+nothing. A code of AWS's that `adapters.aws_errors` does not know comes through as botocore's ClientError.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +28,37 @@ T = TypeVar("T")
 
 
 class Cloud(Protocol):
-    """EC2, as far as routes and nodes go.
-
-    Every method may raise TryAgain or NeedsOperator.
-    """
+    """EC2, as far as routes and nodes go. Every method may raise TryAgain or NeedsOperator."""
 
     def survey(self) -> Survey:
-        """The cluster's instances, subnets, VPC and the tables to manage, complete (all pages)."""
+        """The cluster's instances, subnets, VPC and the tables to manage, complete (all pages).
+
+        Raises NeedsOperator when the cluster is in more than one VPC.
+        """
         ...
 
     def route_tables(self) -> tuple[RouteTable, ...]:
-        """The tables that carry the cluster's tag (only those may be written), all routes foreign."""
+        """The tables that carry the cluster's tag (only those may be written), every route marked foreign."""
         ...
 
     def member(self, instance: str) -> Instance | None:
-        """The instance, when it exists and carries the cluster's tag."""
+        """The instance, if it exists and carries the cluster's tag."""
         ...
 
     def apply(self, table: str, step: Step) -> None:
-        """Carry out one step.
+        """Make one step: one call of CreateRoute, ReplaceRoute or DeleteRoute.
 
-        Deleting what is gone is success. Raises RouteIsThere, RouteIsGone, TargetIsGone,
-        TableIsGone, QuotaReached.
+        Repeat: a Replace or Delete does no harm (deleting what is gone is success); a Create that took effect
+        raises RouteIsThere. Cut off: the route is as before or as the step says; look at the table.
+        Raises RouteIsThere and QuotaReached (Create), RouteIsGone (Replace), TargetIsGone, TableIsGone.
         """
         ...
 
     def clear_source_dest_check(self, network_interface: str) -> None:
-        """Let the interface carry packets that are not its own."""
+        """Let the interface carry packets that are not its own.
+
+        Repeat: safe. Cut off: the check is on or off. Raises TargetIsGone.
+        """
         ...
 
 
@@ -75,7 +84,7 @@ class PendingHook:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What reconcile needs of the store, read in one go."""
+    """What reconcile needs of the store, read by several queries: another writer may come between two."""
 
     members: tuple[Member, ...]
     supernets: Mapping[str, tuple[Prefix, ...]]
@@ -83,18 +92,18 @@ class Memory:
     """Destinations recorded as ours, by table."""
     verdicts: Mapping[str, Verdict]
     cards: Mapping[str, Card]
-    """Read before the verdicts: a claim that came between shows in the card's version."""
+    """Read before the verdicts. A claim that came between the two is seen when the card is written."""
     reports: Mapping[str, AgentReport]
     maps: Mapping[str, SubnetMap]
     hooks: Mapping[str, PendingHook] = field(default_factory=dict)
     """Hooks that wait, by instance."""
     released: tuple[ReleasedSpace, ...] = ()
     given_back: datetime | None = None
-    """When subnets last gave back space; at first, when the clock was started."""
+    """When subnets last gave back space. Before the first time: when the first run noted its own time."""
 
 
 class ClaimAnswer(StrEnum):
-    """Whether a card is ours to act on, and why not."""
+    """Whether the caller may act on a card, and if not, why."""
 
     CLAIMED = "claimed"
     NOT_A_MEMBER = "no card: not a member of this cluster"
@@ -115,32 +124,37 @@ class HistoryEntry:
 
 
 class FailoverStore(Protocol):
-    """What failover needs of the table. Every method may raise TryAgain."""
+    """What failover needs of the table. Every method may raise TryAgain or NeedsOperator."""
 
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
-        """Whether the card is now claimed, and the card as it stands. One conditional write.
+        """Claim the card by one conditional write. Returns whether it is claimed now, and the card.
 
-        The same event's retry, a graver reason, or anyone after expiry takes an undone claim over.
+        An open claim passes to: (1) the same event; (2) a graver reason; (3) anyone, after it expired.
+        Repeat: safe for the same event. Cut off: claimed or not; the event's retry claims it again.
         """
         ...
 
     def card(self, node: str) -> Card | None:
-        """The card as it stands; None for who is no member."""
+        """The node's card. None if the node is no member."""
         ...
 
     def finish_card(self, card: Card) -> bool:
-        """Mark the claim on *card* done; False when it was taken over, or the card has grown since."""
+        """Mark the claim on *card* done. False if another event took it over, or routes were added since.
+
+        Repeat: safe. Cut off: the claim is done, or stays open until it expires.
+        """
         ...
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
-        """Add routes that *node* has just taken over to its card; a claim that is done is lifted.
+        """Add routes that *node* has just taken over to its card. A claim that is done is removed.
 
-        Raises Superseded when it has no card.
+        Repeat: adds them a second time, until reconcile rewrites the card. Cut off: they are added or not.
+        Raises Superseded when the node has no card.
         """
         ...
 
     def verdicts(self) -> Mapping[str, Verdict]:
-        """All nodes that have evidence against them, or had recently."""
+        """The verdicts on all nodes that have evidence against them, or had some recently."""
         ...
 
     def change_verdict(
@@ -151,30 +165,44 @@ class FailoverStore(Protocol):
         *,
         seen: Verdict | None = None,
     ) -> Verdict:
-        """Apply *change* to the verdict (empty when there is none), repeated until nobody interferes.
+        """Read the verdict (an empty one if there is none), apply *change*, and write it if it differs.
 
-        Whoever has just *seen* it saves the first reading.
+        Pass *seen* if you have just read the verdict; it saves one read. If somebody else wrote between, all
+        begins again, so *change* may be called several times. Raises TryAgain after too many such times.
+        Repeat: safe if *change* gives the same when applied twice. Cut off: the verdict is changed or not.
         """
         ...
 
     def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
-        """Debit *count* calls of *kind* from the account's bucket; when it will be full again."""
+        """Debit *count* calls of *kind* from the account's bucket. Returns when it will be full again.
+
+        Repeat: debits again. Cut off: debited or not. Too much debited only makes later calls wait.
+        """
         ...
 
     def add_history(self, entries: Iterable[HistoryEntry]) -> None:
-        """Append to the history."""
+        """Add entries to the history.
+
+        Repeat: safe, the same entries are written over themselves. Cut off: some of them are written.
+        """
         ...
 
 
 class Store(FailoverStore, Protocol):
-    """The table. Every method may raise TryAgain; writes under the lease raise Superseded."""
+    """The whole table: what reconcile, lifecycle and the operator need beside failover's part."""
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Whether *owner* is the one writer until *until*."""
+        """Make *owner* the one writer until *until*. False if somebody else is.
+
+        Repeat: safe. Cut off: *owner* may hold the lease, and keeps others out until *until*.
+        """
         ...
 
     def release_lease(self, owner: str) -> None:
-        """Let the next writer in; nothing happens when *owner* does not hold the lease."""
+        """Let the next writer in. Nothing happens if *owner* does not hold the lease.
+
+        Repeat: safe. Cut off: *owner* may hold the lease until it expires.
+        """
         ...
 
     def recall(self) -> Memory:
@@ -192,58 +220,84 @@ class Store(FailoverStore, Protocol):
         reclaimed: Iterable[Prefix] = (),
         given_back: datetime | None = None,
     ) -> None:
-        """Write changed members, supernets and released space, remove what is forgotten or reclaimed.
+        """Write changed members, supernets and released space; remove what is *forgotten* or *reclaimed*.
 
-        *given_back*, if any, is the time of the daily round that did so. Raises Superseded.
+        *forgotten* are members, *reclaimed* is space that was released. *given_back* is the time of the daily
+        round, if this run made it.
+        Repeat: safe. Cut off: parts of about a hundred items each are written, in the order *given_back*,
+        *reclaimed*, *released*, *supernets*, *members*, *forgotten*.
+        Raises Superseded when the lease was lost.
         """
         ...
 
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
-        """Write which destinations of *table* are ours. Raises Superseded."""
+        """Write which destinations of *table* are ours.
+
+        Repeat: safe. Cut off: recorded or not. Raises Superseded when the lease was lost.
+        """
         ...
 
     def put_card(self, card: Card) -> bool:
-        """Rewrite a card whose version is the one that was read; False when it changed since."""
+        """Write a card without a claim, if the stored one still has *card.version* (0: if there is none).
+
+        False if not. Repeat: False after a call that took effect. Cut off: the card is written or not.
+        """
         ...
 
     def remove_card(self, node: str) -> None:
-        """Forget the card of a node that is gone for good."""
+        """Remove the card of a node that is gone for good. Repeat: safe. Cut off: removed or not."""
         ...
 
     def forget_verdict(self, verdict: Verdict) -> None:
-        """Remove a verdict that says nothing any more, unless it has changed since it was read."""
+        """Remove a verdict that says nothing any more, unless it has changed since it was read.
+
+        Repeat: safe. Cut off: removed or not.
+        """
         ...
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
-        """Let the agents of the subnet have this map. Raises Superseded on an older generation."""
+        """Let the agents of the subnet have this map.
+
+        Raises Superseded unless its generation is newer than the stored one: also when it is repeated.
+        Cut off: published as a whole or not at all.
+        """
         ...
 
     def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
-        """Remember that *hook* waits; *now* counts only the first time."""
+        """Remember that *hook* waits since *now*.
+
+        Repeat: safe, the first time stays. Cut off: kept or not.
+        """
         ...
 
     def drop_hook(self, instance: str) -> None:
-        """Forget the hook of *instance*, if there is one."""
+        """Forget the hook of *instance*, if there is one. Repeat: safe. Cut off: dropped or not."""
         ...
 
 
 class Hints(Protocol):
-    """The queue whose every message means: look again."""
+    """The queue of requests for a run of reconcile."""
 
     def hint(self, reason: str) -> None:
-        """Ask for a reconcile."""
+        """Ask for a run of reconcile. Raises TryAgain or NeedsOperator.
+
+        Repeat: safe, it may cost a run more. Cut off: the hint is sent or not.
+        """
         ...
 
 
 class Hooks(Protocol):
-    """Auto Scaling's lifecycle hooks."""
+    """Auto Scaling's lifecycle hooks. Every method may raise TryAgain or NeedsOperator."""
 
     def complete(self, hook: LifecycleHook) -> None:
-        """Let the group go on; a hook that is no longer waiting is success."""
+        """Let the group go on. A hook that no longer waits is success. Repeat: safe. Cut off: done or not."""
         ...
 
     def extend(self, hook: LifecycleHook) -> None:
-        """Have the group wait longer; a hook that is no longer waiting is success."""
+        """Start the hook's timeout anew. A hook that no longer waits is success.
+
+        Repeat: safe. Cut off: done or not.
+        """
         ...
 
 
@@ -251,15 +305,18 @@ class Alarms(Protocol):
     """CloudWatch alarms on nodes. Every method may raise TryAgain or NeedsOperator."""
 
     def seen(self) -> Mapping[str, AlarmSeen]:
-        """Ours as they stand, by instance (all pages)."""
+        """Our alarms and their states, by instance (all pages)."""
         ...
 
     def watch(self, instance: str) -> None:
-        """Have an alarm on the instance's status checks."""
+        """Make the alarm on the instance's status checks. Repeat: safe. Cut off: made or not."""
         ...
 
     def forget(self, instances: Collection[str]) -> None:
-        """Have none on these any more."""
+        """Remove the alarms of these instances, those that exist.
+
+        Repeat: safe. Cut off: some of them are removed.
+        """
         ...
 
 
@@ -276,8 +333,8 @@ class Clock(Protocol):
 
 
 class Parallel(Protocol):
-    """Runs calls that do not depend on each other side by side."""
+    """Runs independent calls side by side."""
 
     def start(self, call: Callable[[], T]) -> Future[T]:
-        """The call, under way; its result or exception comes from the future."""
+        """Start *call*. The future gives its result or raises its exception."""
         ...

@@ -22,7 +22,7 @@ from podway.app.report import (
     note_plan,
     route_history,
 )
-from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, see_alarms
+from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, read_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
 from podway.domain.failover.cards import forwarders, make_cards
@@ -138,8 +138,9 @@ class _Run:
         maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
         hands_off = self._write_cards(memory, cards, planned, membership, began)
         tables, late = self._apply(cluster, planned, memory, hands_off)
-        self._hand_out(survey, memory, maps, cluster, planned, members, tables, cards, hands_off.giving)
-        self._keep_up(memory, alarms, cards, cluster, tables)
+        barred = hands_off.no_new_routes
+        self._mark_ready(survey, memory, maps, cluster, planned, members, tables, cards, barred)
+        self._keep_alarms_and_hooks(memory, alarms, cards, cluster, tables)
         note_plan(self.outcome, seen, planned, allocation)
         note_drift(self.outcome, survey, memory, owned, cluster)
         note_diverted(self.outcome, owned, memory, planned, tables)
@@ -152,7 +153,7 @@ class _Run:
         self, survey: Survey, memory: Memory, now: datetime
     ) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
         """Verdicts by what can be seen now, and our alarms as they stand."""
-        alarms, warnings = see_alarms(self.world.alarms)
+        alarms, warnings = read_alarms(self.world.alarms)
         self.outcome.warnings += warnings
         verdicts = keep_verdicts(
             survey, memory, alarms or {}, store=self.store, now=now, hold_down=self.rules.hold_down
@@ -263,25 +264,25 @@ class _Run:
         membership: Membership,
         began: datetime,
     ) -> HandsOff:
-        """Before the routes: whoever gets a route can lose it the moment after.
+        """Write failover cards before routes: a node can fail the moment after it gets a route.
 
-        A claim that is over is lifted from a card that has routes, or it would stop the next event. Who
-        gets or loses a route in this run has its card rewritten even if it says so already, after a run that
-        was killed: the condition is what tells us that nobody has acted on it since it was read.
-        Returns the interfaces whose card somebody acts on just now: they get no route in this run. Theirs
-        stay, and are looked at once more where a failover may have moved them since this run *began* to look:
-        both would move each, and to different nodes.
+        A card without an open claim is written if any holds: (1) it is new, or differs from the stored one;
+        (2) it has routes and a claim that is over, which would stop the next event; (3) this run gives its
+        node a route or takes one, even if a killed run wrote the same card: the write succeeds only if nobody
+        has acted on the card since it was read.
+
+        *began*: when this run began to look. See HandsOff for what becomes of nodes that failovers act on.
         """
         now = self.world.clock.now()
-        acted_on, moving, moved = set[str](), set[str](), set[str]()
-        concerned = _targets(step for table in planned.route_tables for step in table.steps)
-        concerned |= {
+        no_new_routes, being_moved, look_again = set[str](), set[str](), set[str]()
+        touched = _new_next_hops(step for table in planned.route_tables for step in table.steps)
+        touched |= {
             step.was for table in planned.route_tables for step in table.steps if isinstance(step, Replace)
         }
         for card in cards:
-            before = memory.cards.get(card.node)
+            before, interface = memory.cards.get(card.node), card.network_interface
             if before is not None and moves_meanwhile(before, since=began):
-                (moved if before.claim and before.claim.done else moving).add(card.network_interface)
+                (look_again if before.claim and before.claim.done else being_moved).add(interface)
             if before is None:
                 written = self.store.put_card(card)
             elif is_claimed(before, now=now):
@@ -289,26 +290,26 @@ class _Run:
             elif (
                 card == replace(before, version=0, claim=None)
                 and not (before.claim and card.routes)
-                and card.network_interface not in concerned
+                and interface not in touched
             ):
                 continue
             else:
                 written = self.store.put_card(replace(card, version=before.version))
             if not written:
-                acted_on.add(card.network_interface)
+                no_new_routes.add(interface)
                 if before is None or not is_claimed(before, now=now):  # since it was read
-                    moving.add(card.network_interface)
+                    being_moved.add(interface)
         known = {member.id for member in (*membership.present, *membership.quarantined)}
         for identity in sorted(memory.cards.keys() - known):
             self.store.remove_card(identity)
-        return HandsOff(frozenset(acted_on), frozenset(moving), frozenset(moved))
+        return HandsOff(frozenset(no_new_routes), frozenset(being_moved), frozenset(look_again))
 
     # Apply
 
     def _apply(
         self, cluster: Cluster, planned: Plan, memory: Memory, hands_off: HandsOff
     ) -> tuple[tuple[RouteTable, ...], bool]:
-        """The tables as they stand after the steps, and whether the deadline cut them short."""
+        """The tables after the steps, and whether another run must follow."""
         applier = Applier(
             cloud=self.world.cloud,
             store=self.store,
@@ -325,7 +326,7 @@ class _Run:
 
     # Record
 
-    def _hand_out(
+    def _mark_ready(
         self,
         survey: Survey,
         memory: Memory,
@@ -347,7 +348,7 @@ class _Run:
         self._publish(survey, maps, cluster, planned, after, cards)
         self.outcome.joined = [member.id for member in changed]
 
-    def _keep_up(
+    def _keep_alarms_and_hooks(
         self,
         memory: Memory,
         alarms: Mapping[str, AlarmSeen] | None,
@@ -374,14 +375,14 @@ class _Run:
         outcome, now = self.outcome, self.world.clock.now()
         found = diversion_history(outcome, owner=self.owner, at=now)
         self.store.add_history((*found, *route_history(outcome.applied, planned, owner=self.owner, at=now)))
-        fallen = self._fallen_targets(cluster)
+        fallen = self._fallen_next_hops(cluster)
         busy = any(isinstance(error, TryAgain) for *_, error in outcome.failed)
         if fallen or busy or late:
             self.world.hints.hint("the last run left something to do")
 
-    def _fallen_targets(self, cluster: Cluster) -> set[str]:
+    def _fallen_next_hops(self, cluster: Cluster) -> set[str]:
         """Nodes against which something was said while routes were moved to them."""
-        new_hops = _targets(step for _, step in self.outcome.applied)
+        new_hops = _new_next_hops(step for _, step in self.outcome.applied)
         if not new_hops:
             return set()
         verdicts = self.store.verdicts()
@@ -392,6 +393,6 @@ class _Run:
         }
 
 
-def _targets(steps: Iterable[Step]) -> set[str]:
+def _new_next_hops(steps: Iterable[Step]) -> set[str]:
     """Interfaces to which routes are given."""
     return {step.network_interface for step in steps if not isinstance(step, Delete)}

@@ -1,4 +1,8 @@
-"""What a run of reconcile did and found, for logs, metrics and the history."""
+"""What a run of reconcile did and found, for logs, metrics and the history.
+
+Reconcile fills in a `ReconcileOutcome` by the functions here, `handling` logs and counts it. The operator's
+overview uses the texts of the warnings.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +23,31 @@ from podway.domain.operator.limits import Pressure, pressures
 
 @dataclass(slots=True)
 class ReconcileOutcome:
-    """What a run did; ``busy`` means that another run holds the lease."""
+    """What a run did and found."""
 
     busy: bool = False
+    """Another run holds the lease, so this one did nothing, or stopped."""
     applied: list[tuple[str, Step]] = field(default_factory=list)
     failed: list[tuple[str, Step, PodwayError]] = field(default_factory=list)
     steps_left: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     """Managed routes per table after the run."""
     budget: dict[str, int] = field(default_factory=dict)
+    """How many managed routes each table may hold."""
     holes: int = 0
+    """Blocks that must be reachable and that no route covers, summed over the tables."""
     frozen: dict[str, str] = field(default_factory=dict)
-    """Subnets whose present forwarders were left alone, and why."""
+    """Frozen subnets, and why. The run took nothing from their present forwarders."""
     unhealthy: list[str] = field(default_factory=list)
     """Members that fail, are suspected or held down."""
     drifted: list[tuple[str, Prefix]] = field(default_factory=list)
-    """Routes of ours that somebody removed, took or diverted; source/dest checks are not among them."""
+    """Routes of ours that somebody removed, took or diverted, as table and destination."""
     diverted: list[tuple[Diverted, str]] = field(default_factory=list)
-    """Those that led to another node of ours, and what became of each."""
+    """Routes of ours that somebody gave to another member, and what the plan does with each."""
     repaired: int = 0
-    """How many of those stand again."""
+    """How many of the drifted routes are right again after the run."""
     checks: list[str] = field(default_factory=list)
-    """Nodes whose source/dest check was on."""
+    """Nodes whose source/dest check was on, and that this run switched off."""
     pressures: tuple[Pressure, ...] = ()
     warnings: list[str] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
@@ -55,7 +62,7 @@ class ReconcileOutcome:
 def note_plan(
     outcome: ReconcileOutcome, cluster: Cluster, planned: Plan, allocation: MemberAllocation
 ) -> None:
-    """What the plan says: budgets, holes, and how near the limits are."""
+    """Note budgets, holes, unhealthy members, how near the limits are, and what the plan warns of."""
     outcome.budget = {one.table: max(one.budget.values(), default=0) for one in planned.route_tables}
     outcome.holes = sum(len(one.holes) for one in planned.route_tables)
     outcome.unhealthy = [node.id for node in cluster.nodes if node.health is not Health.HEALTHY]
@@ -69,7 +76,7 @@ def note_plan(
 def note_drift(
     outcome: ReconcileOutcome, survey: Survey, memory: Memory, owned: Owned, cluster: Cluster
 ) -> None:
-    """Routes that were ours and are gone, or are somebody else's; and tables that cannot be managed."""
+    """Note our routes that are gone or were taken, and warn of them and of tables that cannot be managed."""
     there = {(table.id, route.destination) for table in survey.route_tables for route in table.routes}
     known = {table.id for table in survey.route_tables}
     missing = {
@@ -90,28 +97,31 @@ def note_drift(
 def note_diverted(
     outcome: ReconcileOutcome, owned: Owned, memory: Memory, planned: Plan, tables: Iterable[RouteTable]
 ) -> None:
-    """Routes of ours that somebody gave to another node; as planned after the run is right again."""
+    """Note our routes that somebody gave to another member.
+
+    A route counts as repaired if it is as planned after the run.
+    """
     wanted = {(one.table, route.destination): route for one in planned.route_tables for route in one.routes}
-    stands = {(table.id, route.destination): route.target for table in tables for route in table.routes}
+    now = {(table.id, route.destination): route.target for table in tables for route in table.routes}
     cards, doubted = memory.cards, memory.verdicts.keys()
     for one in diverted(owned.tables, members=memory.members, cards=cards, doubted=doubted):
         where = (one.table, one.destination)
         route = wanted.get(where)
-        outcome.repaired += stands.get(where) == (route.network_interface if route else None)
+        outcome.repaired += now.get(where) == (route.network_interface if route else None)
         plan = f"the plan wants it at {route.next_hop}" if route else "the plan does without it"
         outcome.diverted.append((one, plan))
         outcome.drifted.append(where)
 
 
 def table_warnings(survey: Survey, cluster: str) -> list[str]:
-    """Tables that cannot be managed, or only as long as nothing fails."""
+    """Warnings of tables that cannot be managed, and of tables without our tag: no role may write there."""
     excluded = [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
-    bare = f"no tag podway:cluster={cluster}: no role may write there, and no failover looks there"
-    return [*excluded, *(f"{table}: {bare}" for table in survey.untagged_tables)]
+    untagged = f"no tag podway:cluster={cluster}: no role may write there, and no failover looks there"
+    return [*excluded, *(f"{table}: {untagged}" for table in survey.untagged_tables)]
 
 
 def conflict_text(conflict: Conflict, cluster: Cluster) -> str:
-    """Both parties by name: whose blocks the route is for, and who has it."""
+    """A warning that names both parties: whose blocks the route is for, and who has it now."""
     whose = [
         node.id for node in cluster.nodes if any(conflict.destination.overlaps(one) for one in node.blocks)
     ]
@@ -125,7 +135,7 @@ def conflict_text(conflict: Conflict, cluster: Cluster) -> str:
 def route_history(
     applied: Iterable[tuple[str, Step]], planned: Plan, *, owner: str, at: datetime
 ) -> Iterable[HistoryEntry]:
-    """The history of the steps that were made, with the plan's reason for each."""
+    """An entry for each step that was made, with the plan's reason."""
     reasons: Mapping[tuple[str, Prefix], str] = {
         (one.table, route.destination): route.reason for one in planned.route_tables for route in one.routes
     }
@@ -135,7 +145,7 @@ def route_history(
 
 
 def diversion_history(outcome: ReconcileOutcome, *, owner: str, at: datetime) -> Iterable[HistoryEntry]:
-    """The history of what somebody else moved."""
+    """An entry for each route that somebody else moved."""
     for one, plan in outcome.diverted:
         before = " or ".join(one.expected)
         what = f"somebody moved {one.destination} in {one.table} from {before} to {one.found}"

@@ -1,6 +1,6 @@
 """What reconcile keeps beside routes: source/dest checks, alarms, and hooks that still wait.
 
-A refused call is one node's trouble and comes out as a warning; nothing else depends on it.
+Called by reconcile only. A refused call concerns one node, so it becomes a warning and ends nothing else.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from podway.domain.inventory import Instance
 from podway.domain.signals import InstanceState
 
 CHECKS_PER_RUN = 50
-"""EC2 allows 100 ModifyNetworkInterfaceAttribute at once and 5 a second; functions that greet need some."""
+"""Half of the 100 ModifyNetworkInterfaceAttribute that EC2 allows at once (then 5 a second).
+
+The lifecycle function needs the rest for new nodes.
+"""
 ALARMS_PER_RUN = 20
 """CloudWatch allows three PutMetricAlarm a second (its default quota)."""
 HOOK_PATIENCE = timedelta(minutes=30)
-"""How long a death is put off for a node whose routes nobody can take over."""
+"""How long a node's termination is put off while nobody can take over its routes."""
 
 
 def clear_checks(cloud: Cloud, instances: Iterable[Instance]) -> tuple[list[str], list[str]]:
-    """Let the packets of members through; the nodes that were helped, and warnings.
+    """Switch off the members' source/dest checks. Returns the nodes where it was done, and warnings.
 
-    No call where EC2 says that the check is off already; what is beyond the limit is left to the next run.
+    No call is made where EC2 shows the check off. Nodes beyond CHECKS_PER_RUN are left to the next run.
     """
     closed = [
         one
@@ -46,8 +49,8 @@ def clear_checks(cloud: Cloud, instances: Iterable[Instance]) -> tuple[list[str]
     return cleared, warnings
 
 
-def see_alarms(alarms: Alarms) -> tuple[Mapping[str, AlarmSeen] | None, list[str]]:
-    """Our alarms as they stand; None when CloudWatch does not say, and then none is made or removed."""
+def read_alarms(alarms: Alarms) -> tuple[Mapping[str, AlarmSeen] | None, list[str]]:
+    """Our alarms and their states, and warnings. None if CloudWatch fails: then none is made or removed."""
     try:
         return alarms.seen(), []
     except PodwayError as error:
@@ -55,7 +58,7 @@ def see_alarms(alarms: Alarms) -> tuple[Mapping[str, AlarmSeen] | None, list[str
 
 
 def keep_alarms(alarms: Alarms, *, wanted: Collection[str], seen: Collection[str]) -> list[str]:
-    """Alarms for those who should have one, and for nobody else; warnings."""
+    """Make alarms for *wanted* nodes that have none, and remove all others. Returns warnings."""
     warnings = []
     missing, spare = sorted(set(wanted) - set(seen)), sorted(set(seen) - set(wanted))
     for node in missing[:ALARMS_PER_RUN]:
@@ -80,7 +83,10 @@ def keep_hooks(
     relaying: Collection[str],
     now: datetime,
 ) -> list[str]:
-    """Complete the hooks of nodes that relay nothing any more, and beg time for the others; warnings."""
+    """Complete the hooks of nodes that relay nothing any more, and extend the others'. Returns warnings.
+
+    A hook that has waited for HOOK_PATIENCE is completed in any case.
+    """
     warnings = []
     for node, waiting in sorted(pending.items()):
         late = now - waiting.since > HOOK_PATIENCE

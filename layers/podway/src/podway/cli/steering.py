@@ -103,7 +103,7 @@ def release_command(operator: Operator, yes: bool, undo: bool, patience: int) ->
         click.echo("managed again" if operator.resume() else "was not released")
         return 0
     released = operator.release(patience=timedelta(seconds=patience)) if yes else operator.plan_release()
-    _tell(released, done=yes)
+    _print_release(released, done=yes)
     if released.failed:
         _, _, error = released.failed[0]
         raise DeniedError(f"{len(released.failed)} routes were not removed: {error}")
@@ -112,7 +112,7 @@ def release_command(operator: Operator, yes: bool, undo: bool, patience: int) ->
     return 0
 
 
-def _tell(released: Released, *, done: bool) -> None:
+def _print_release(released: Released, *, done: bool) -> None:
     steps = released.deleted if done else released.found.deletes
     for table, step in steps:
         click.echo(f"{'deleted' if done else 'would delete'} {step.destination} in {table}")
