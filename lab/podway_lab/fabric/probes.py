@@ -250,7 +250,7 @@ class Exchange:
         return self.echoed == self.size and not self.error
 
 
-def exchange(source: Namespace, target: Endpoint, *, size: int = 100_000, timeout: float = 3.0) -> Exchange:
+def exchange(source: Namespace, target: Endpoint, *, size: int = 100_000, timeout: float = 10.0) -> Exchange:
     """Connect from *source* to *target* over TCP and have *size* bytes sent back."""
     began = time.monotonic()
     echoed, error = b"", ""

@@ -26,7 +26,7 @@ from podway_lab.stack.functions import Invocation
 
 _AFTERMATH_SECONDS = 1.0
 """How long after a failover lost packets are still counted as its own."""
-_FAILOVER_SECONDS = 30
+_FAILOVER_SECONDS = 120
 """How long a failover may take before a scenario gives up on it."""
 
 

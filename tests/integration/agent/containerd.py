@@ -14,6 +14,7 @@ from typing import Self
 
 from podway_lab.fabric.namespace import ADMIN_PATH, Namespace
 
+from tests import limits
 from tests.integration.agent.cri import CGROUP, Runtime
 
 NEEDED = ("containerd", "ctr", "runc", "busybox")
@@ -95,7 +96,7 @@ class Containerd:
             [*("ctr", "--address", socket, "--namespace", "k8s.io"), *IMPORT, image],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=limits.PATIENCE_SECONDS,
             env={"PATH": ADMIN_PATH},
         )
 

@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from tests import limits
+
 SERVICE = "/runtime.v1.RuntimeService/"
-SECONDS = 20.0
 CGROUP = f"podway-test-{os.getpid()}"
 """Parent of all pods' control groups."""
 VARINT, BYTES = 0, 2
@@ -111,7 +112,7 @@ class Runtime:
         ask = self._channel.unary_unary(
             SERVICE + method, request_serializer=encode, response_deserializer=bytes
         )
-        answer: bytes = ask(message, timeout=SECONDS, wait_for_ready=True)
+        answer: bytes = ask(message, timeout=limits.PATIENCE_SECONDS, wait_for_ready=True)
         return answer
 
     def network_fault(self) -> str:
