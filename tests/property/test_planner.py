@@ -22,7 +22,7 @@ from podway.domain.model import (
     Subnet,
     TablePlan,
 )
-from podway.domain.planner import choice
+from podway.domain.planner import fresh
 from podway.domain.planner.plan import plan
 from podway.domain.planner.problem import TableProblem
 from podway.domain.routing import Facts, TableFacts
@@ -147,9 +147,9 @@ def test_the_quick_paths_find_the_limit_that_the_general_programme_finds(cluster
     view = TableFacts(cluster.route_tables[0], Facts(cluster, 4))
     assume(view.counted[0] and view.budget >= len(cluster.subnets))
 
-    general = choice._large(TableProblem(view))
-    even = choice.fresh_choice(TableProblem(view), small=0)
-    weighted = choice._at_home(TableProblem(view))
+    general = fresh._large(TableProblem(view))
+    even = fresh.fresh_choice(TableProblem(view), small=0)
+    weighted = fresh._at_home(TableProblem(view))
 
     assert even.limit == pytest.approx(general.limit)
     assert weighted is not None

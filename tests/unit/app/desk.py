@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from podway.app.operator import Cluster, Operator
+from podway.app.operator import ClusterSettings, Operator
 from podway.domain.addressing import Prefix
 from podway.domain.model import Route, RouteOrigin
 
@@ -24,7 +24,7 @@ class Desk:
         self.identities = FakeIdentities()
         self.pauses: list[float] = []
         self.operator = Operator(
-            cluster=Cluster("demo", (POD_CIDR,), QUARANTINE),
+            cluster=ClusterSettings("demo", (POD_CIDR,), QUARANTINE),
             cloud=self.play.cloud,
             store=self.play.store,
             alarms=self.play.alarms,

@@ -11,7 +11,7 @@ from podway.cli import main as cli
 from podway.cli.churn import Buddies, NextFit, Scene, fewest_routes, live
 from podway.domain.addressing import Prefix
 from podway.domain.planner.cover import Covering
-from podway.domain.planner.trie import Item, Problem, build
+from podway.domain.planner.trie import Leaf, Problem, build
 
 POD = Prefix.parse("100.64.0.0/16")
 SCENE = Scene(POD, block_length=26, zones=3, nodes=570)
@@ -44,10 +44,10 @@ def test_the_quick_count_of_routes_is_the_dynamic_programme_s(seed: int) -> None
         Prefix(4, POD.value + 64 * index, 26): random.randrange(3) for index in random.sample(range(64), 20)
     }
     blocks = sorted(zones.items())
-    items = [Item(block, zone, at, 1.0) for at, (block, zone) in enumerate(blocks) if zone != 0]
+    leaves = [Leaf(block, zone, at, 1.0) for at, (block, zone) in enumerate(blocks) if zone != 0]
     problem = Problem(
         roots=[POD],
-        items=items,
+        leaves=leaves,
         spaces=[],
         foreign=frozenset(),
         capacity=dict.fromkeys(range(20), 1.0),

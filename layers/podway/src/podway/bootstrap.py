@@ -186,7 +186,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
     from podway.adapters.dynamodb import DynamoStore  # noqa: PLC0415  (as above)
     from podway.adapters.identities import NodeIdentities  # noqa: PLC0415  (as above)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
-    from podway.app.operator import Cluster, Operator  # noqa: PLC0415  (as above)
+    from podway.app.operator import ClusterSettings, Operator  # noqa: PLC0415  (as above)
 
     def client(service: str) -> Any:
         factory: Any = session.client  # typed per service name only
@@ -212,7 +212,9 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
     )
     return Operator(
-        cluster=Cluster(chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds)),
+        cluster=ClusterSettings(
+            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds)
+        ),
         cloud=cloud,
         store=store,
         ledger=DynamoLedger(dynamodb, table=chosen.table),

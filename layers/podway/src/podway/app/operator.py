@@ -83,7 +83,7 @@ class Identities(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterSettings:
     """Which cluster, and what reconcile would count with."""
 
     name: str
@@ -129,7 +129,7 @@ class Operator:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: ClusterSettings,
         cloud: Cloud,
         store: Store,
         ledger: Ledger,

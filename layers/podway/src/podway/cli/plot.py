@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import log10
 
-WIDTH, HEIGHT = 720, 360
+_WIDTH, _HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 36, 44
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#edae49", "#6a4c93")
 
@@ -28,16 +28,16 @@ def line_plot(
     xs = [x for points in shown.values() for x, _ in points] or [0.0, 1.0]
     ys = [y for points in shown.values() for _, y in points] or [0.0, 1.0]
     low_y = min(ys) if logarithmic else 0.0
-    x_of = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT, logarithmic=logarithmic)
-    y_of = _scale(low_y, max(ys), HEIGHT - BOTTOM, TOP, logarithmic=logarithmic)
+    x_of = _scale(min(xs), max(xs), LEFT, _WIDTH - RIGHT, logarithmic=logarithmic)
+    y_of = _scale(low_y, max(ys), _HEIGHT - BOTTOM, TOP, logarithmic=logarithmic)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="14">{title}</text>',
-        f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="black"/>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">{across}</text>',
-        f'<text transform="translate(14 {HEIGHT // 2}) rotate(-90)" text-anchor="middle">{up}</text>',
-        *(_label(x_of(x), HEIGHT - BOTTOM + 16, x, "middle") for x in sorted({min(xs), max(xs)})),
+        f'<path d="M{LEFT} {TOP}V{_HEIGHT - BOTTOM}H{_WIDTH - RIGHT}" fill="none" stroke="black"/>',
+        f'<text x="{(LEFT + _WIDTH - RIGHT) // 2}" y="{_HEIGHT - 8}" text-anchor="middle">{across}</text>',
+        f'<text transform="translate(14 {_HEIGHT // 2}) rotate(-90)" text-anchor="middle">{up}</text>',
+        *(_label(x_of(x), _HEIGHT - BOTTOM + 16, x, "middle") for x in sorted({min(xs), max(xs)})),
         *(_label(LEFT - 6, y_of(y) + 4, y, "end") for y in sorted({low_y, max(ys)})),
     ]
     for number, (name, points) in enumerate(shown.items()):
@@ -45,7 +45,7 @@ def line_plot(
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(
-            f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 14 + 18 * number}" fill="{colour}">{name}</text>'
+            f'<text x="{_WIDTH - RIGHT + 10}" y="{TOP + 14 + 18 * number}" fill="{colour}">{name}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
 

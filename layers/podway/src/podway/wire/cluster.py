@@ -25,7 +25,7 @@ from podway.domain.model import (
     RouteTable,
     Subnet,
 )
-from podway.wire.cluster_draft import Draft, Fault, canonical
+from podway.wire.cluster_draft import ClusterDraft, Fault, canonical
 from podway.wire.cluster_rules import rule_faults
 from podway.wire.values import Document
 
@@ -159,7 +159,7 @@ def parse_cluster(document: object) -> Cluster:
     """
     if not isinstance(document, dict):
         raise DocumentRefusedError([f"document: expected a mapping, not {_kind(document)}"])
-    draft = Draft(document)
+    draft = ClusterDraft(document)
     cluster: Cluster | None = None
     faults: list[Fault] = []
     try:

@@ -49,7 +49,7 @@ def canonical(text: str) -> Prefix:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ClusterDraft:
     """A parsed document whose shape nobody has vouched for."""
 
     document: Any

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from podway.domain.addressing import Prefix
-from podway.wire.cluster_draft import Draft, DraftCidr, Fault, Name, Place, field_path, text_of
+from podway.wire.cluster_draft import ClusterDraft, DraftCidr, Fault, Name, Place, field_path, text_of
 
 HEAVIEST_LOAD = 1e300
 """Total weight over the smallest capacity: beyond it figures would no longer be numbers."""
@@ -20,7 +20,7 @@ Inside = dict[Prefix, list[Prefix]]
 """The supernets inside a prefix, themselves left out."""
 
 
-def rule_faults(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+def rule_faults(draft: ClusterDraft, broken: Container[str]) -> Iterator[Fault]:
     """Every breach, in no particular order; *broken* are the sections that break the schema."""
     yield from _pod_cidrs(draft)
     yield from _unique_ids(draft)
@@ -40,7 +40,7 @@ def _twice(named: Iterable[tuple[Place, object]]) -> Iterator[Fault]:
             seen[value] = place
 
 
-def _unique_ids(draft: Draft) -> Iterator[Fault]:
+def _unique_ids(draft: ClusterDraft) -> Iterator[Fault]:
     for section, key in (
         ("subnets", "id"),
         ("nodes", "id"),
@@ -50,14 +50,14 @@ def _unique_ids(draft: Draft) -> Iterator[Fault]:
         yield from _twice(_names(draft, section, key))
 
 
-def _names(draft: Draft, section: str, key: str) -> Iterator[Name]:
+def _names(draft: ClusterDraft, section: str, key: str) -> Iterator[Name]:
     for place, entry in draft.entries(section):
         text = text_of(entry, key)
         if text is not None:
             yield Name((*place, key), text)
 
 
-def _pod_cidrs(draft: Draft) -> Iterator[Fault]:
+def _pod_cidrs(draft: ClusterDraft) -> Iterator[Fault]:
     families: dict[int, Prefix] = {}
     for place, cidr in draft.pod_cidrs:
         if cidr.version in families:
@@ -68,26 +68,26 @@ def _pod_cidrs(draft: Draft) -> Iterator[Fault]:
                 yield Fault(place, f"{cidr} overlaps the VPC's {vpc.prefix}")
 
 
-def _outside(draft: Draft, broken: Container[str], cidr: DraftCidr) -> Iterator[Fault]:
+def _outside(draft: ClusterDraft, broken: Container[str], cidr: DraftCidr) -> Iterator[Fault]:
     if "pod_cidrs" not in broken and not any(pod.prefix.contains(cidr.prefix) for pod in draft.pod_cidrs):
         yield Fault(cidr.place, f"{cidr.prefix} is inside no pod CIDR")
 
 
-def _supernets(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+def _supernets(draft: ClusterDraft, broken: Container[str]) -> Iterator[Fault]:
     nets = [net for net, _ in _owned(draft)]
     for net in nets:
         yield from _outside(draft, broken, net)
     yield from _twice(nets)
 
 
-def _owned(draft: Draft) -> Iterator[tuple[DraftCidr, str]]:
+def _owned(draft: ClusterDraft) -> Iterator[tuple[DraftCidr, str]]:
     """Every supernet with its subnet."""
     for place, entry in draft.entries("subnets"):
         for net in draft.cidrs(place, entry, "supernets"):
             yield net, str(entry.get("id"))
 
 
-def _blocks(draft: Draft, broken: Container[str]) -> Iterator[Fault]:
+def _blocks(draft: ClusterDraft, broken: Container[str]) -> Iterator[Fault]:
     owner = {net.prefix: subnet for net, subnet in _owned(draft)}
     homes, inside = set(owner.values()), _inside(owner)
     known = {name.text for name in _names(draft, "subnets", "id")}
@@ -144,21 +144,21 @@ def _overlaps(blocks: list[DraftCidr]) -> Iterator[Fault]:
         stack.append(DraftCidr(place, block))
 
 
-def _tables(draft: Draft) -> Iterator[Fault]:
+def _tables(draft: ClusterDraft) -> Iterator[Fault]:
     tables = list(draft.entries("route_tables"))
     for place, entry in tables:
         yield from _twice(_destinations(draft, place, entry))
     yield from _twice(name for place, entry in tables for name in draft.texts(place, entry, "subnets"))
 
 
-def _destinations(draft: Draft, place: Place, entry: Any) -> Iterator[Name]:
+def _destinations(draft: ClusterDraft, place: Place, entry: Any) -> Iterator[Name]:
     for where, route in draft.items(place, entry, "routes"):
         text = text_of(route, "destination") if isinstance(route, dict) else None
         if text is not None:
             yield Name((*where, "destination"), text)
 
 
-def _loads(draft: Draft) -> Iterator[Fault]:
+def _loads(draft: ClusterDraft) -> Iterator[Fault]:
     """Weights and capacities whose sums and ratios are still numbers."""
     total, smallest = 0.0, math.inf
     for place, entry in draft.entries("nodes"):

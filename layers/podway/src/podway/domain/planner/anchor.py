@@ -61,7 +61,7 @@ def _under(prefix: Prefix, others: Collection[Prefix]) -> bool:
 def would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
     """Whether blocks given up, or space of another subnet, lie in the supernet under none of its routes."""
     spaces = (prefix for prefix, other in table.spaces if other != colour)
-    forbidden = (item.prefix for item in table.problem.items if item.hard or item.colour != colour)
+    forbidden = (leaf.prefix for leaf in table.problem.leaves if leaf.hard or leaf.colour != colour)
     return any(
         supernet.contains(prefix) and not _under(prefix, tops)
         for several in (spaces, forbidden)

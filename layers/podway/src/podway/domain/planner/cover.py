@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from podway.domain.planner.trie import NOBODY, Item, Problem, Trie
+from podway.domain.planner.trie import NOBODY, Leaf, Problem, Trie
 
 EMPTY = -1
 MIXED = -2
@@ -97,7 +97,7 @@ class Covering:
         self.trie = trie
         self.prices = prices or Prices()
         self.marks = self._marks()
-        self.own_weight = {item.owner: item.weight for item in problem.items if item.hard}
+        self.own_weight = {leaf.owner: leaf.weight for leaf in problem.leaves if leaf.hard}
         self.largest = max(problem.strongest.values(), default=1.0)
         self.uniform = len(set(problem.capacity.values())) < 2  # noqa: PLR2004  (one value, or none)
         self.limit = 0.0
@@ -110,19 +110,19 @@ class Covering:
         marks: dict[int, int] = {}
         if not present:
             return marks
-        for at, item in enumerate(self.trie.item):
-            if item is None or not item.hard:
+        for at, leaf in enumerate(self.trie.leaf):
+            if leaf is None or not leaf.hard:
                 continue
             above = at
             while above != NOBODY:
                 entry = present.get(above)
-                if entry is not None and entry.hop == item.owner:
+                if entry is not None and entry.hop == leaf.owner:
                     marks[at] = marks.get(at, 0) | 1 << entry.level
                 above = self.trie.parent[above]
         return marks
 
     def solve(self, limit: float) -> Cover | None:
-        """The cheapest routes under which nobody relays more than *limit*; None if some block stays bare."""
+        """The cheapest routes under which nobody relays more than *limit*; None if they leave a block out."""
         self.limit = limit
         self.next_limit = float("inf")
         collected: list[States | None] = [None] * len(self.trie.prefix)
@@ -147,9 +147,9 @@ class Covering:
     def _rest(self, at: int, collected: States | None) -> States:
         """What may be uncovered below the position, before a route is put there."""
         trie = self.trie
-        item = trie.item[at]
-        if item is not None:
-            states = self._of_item(at, item)
+        leaf = trie.leaf[at]
+        if leaf is not None:
+            states = self._of_leaf(at, leaf)
         else:
             states = collected or {EMPTY: [(0.0, 0.0, NO_REACH, 0, None)]}
             if trie.gap[at] and trie.space[at] != NOBODY:
@@ -160,12 +160,12 @@ class Covering:
             return {EMPTY: _best(kept)} if kept else {}
         return states
 
-    def _of_item(self, at: int, item: Item) -> States:
-        if not item.hard:
-            return {soft(item.colour): [(0.0, 0.0, NO_REACH, 0, None)]}
-        capacity = self.problem.capacity.get(item.owner)
-        reach = NO_REACH if capacity is None else item.weight + self.limit * capacity
-        return {hard(item.colour): [(0.0, item.weight, reach, self.marks.get(at, 0), None)]}
+    def _of_leaf(self, at: int, leaf: Leaf) -> States:
+        if not leaf.hard:
+            return {soft(leaf.colour): [(0.0, 0.0, NO_REACH, 0, None)]}
+        capacity = self.problem.capacity.get(leaf.owner)
+        reach = NO_REACH if capacity is None else leaf.weight + self.limit * capacity
+        return {hard(leaf.colour): [(0.0, leaf.weight, reach, self.marks.get(at, 0), None)]}
 
     @staticmethod
     def _exposed(states: States, label: int) -> States:
@@ -294,7 +294,7 @@ class Covering:
         return state[1] - own <= self.limit * capacity
 
     def _ended(self, states: States) -> States:
-        """At the top nothing may stay bare; exposed space may."""
+        """At the top nothing may stay uncovered; exposed space may."""
         some = [state for label, kept in states.items() if label < 0 or not label & 1 for state in kept]
         return {EMPTY: _best([(s[0], 0.0, NO_REACH, 0, s[4]) for s in some])} if some else {}
 

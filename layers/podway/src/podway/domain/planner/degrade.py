@@ -1,23 +1,23 @@
 """When the budget is below the fewest routes that cover everything: the most weight that it can cover.
 
-A tree knapsack: per subtree and label, the least weight left bare for every number of routes.
+A tree knapsack: per subtree and label, the least weight left uncovered for every number of routes.
 """
 
 from __future__ import annotations
 
 from podway.domain.addressing import Prefix
 from podway.domain.planner.cover import EMPTY, MIXED, hard, joined, soft
-from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Item, Problem, Trie
+from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Leaf, Problem, Trie
 
 _Uncovered = tuple[object, object] | Prefix | None
-"""Nested: the blocks left bare."""
+"""Nested: the blocks left uncovered."""
 _Row = list[tuple[float, _Uncovered]]
-"""By number of routes: the least weight left bare with so many, and which blocks."""
+"""By number of routes: the least weight left uncovered with so many, and which blocks."""
 _Rows = dict[int, _Row]
 
 
 def most_covered(problem: Problem, trie: Trie, budget: int) -> tuple[float, frozenset[Prefix]]:
-    """The least weight that must stay bare with *budget* routes, and the blocks that make it up."""
+    """The least weight that must stay uncovered with *budget* routes, and the blocks that make it up."""
     collected: list[_Rows | None] = [None] * len(trie.prefix)
     done: _Rows = {EMPTY: [(0.0, None)]}
     for at in range(len(trie.prefix) - 1, -1, -1):
@@ -29,14 +29,14 @@ def most_covered(problem: Problem, trie: Trie, budget: int) -> tuple[float, froz
         else:
             before = collected[parent]
             collected[parent] = rows if before is None else _merged(before, rows, budget)
-    miss, bare = min(done[EMPTY], key=lambda entry: entry[0])
-    return miss, frozenset(_blocks(bare))
+    miss, uncovered = min(done[EMPTY], key=lambda entry: entry[0])
+    return miss, frozenset(_blocks(uncovered))
 
 
 def _rest(trie: Trie, at: int, collected: _Rows | None, budget: int) -> _Rows:
-    item = trie.item[at]
-    if item is not None:
-        rows = _of_item(item)
+    leaf = trie.leaf[at]
+    if leaf is not None:
+        rows = _of_leaf(leaf)
     else:
         rows = collected or {EMPTY: [(0.0, None)]}
         if trie.gap[at] and trie.space[at] != NOBODY:
@@ -44,11 +44,11 @@ def _rest(trie: Trie, at: int, collected: _Rows | None, budget: int) -> _Rows:
     return _ended(rows) if trie.foreign[at] else rows
 
 
-def _of_item(item: Item) -> _Rows:
-    if not item.hard:
-        return {soft(item.colour): [(0.0, None)]}
-    bare: _Row = [(max(item.weight, LEAST_WEIGHT), item.prefix)]
-    return {hard(item.colour): [(0.0, None)], soft(item.colour): bare}
+def _of_leaf(leaf: Leaf) -> _Rows:
+    if not leaf.hard:
+        return {soft(leaf.colour): [(0.0, None)]}
+    uncovered: _Row = [(max(leaf.weight, LEAST_WEIGHT), leaf.prefix)]
+    return {hard(leaf.colour): [(0.0, None)], soft(leaf.colour): uncovered}
 
 
 def _ended(rows: _Rows) -> _Rows:
@@ -82,14 +82,14 @@ def _merged(one: _Rows, other: _Rows, budget: int) -> _Rows:
 
 def _convolved(one: _Row, other: _Row, budget: int) -> _Row:
     best: list[tuple[float, _Uncovered] | None] = [None] * min(budget + 1, len(one) + len(other) - 1)
-    for count, (miss, bare) in enumerate(one):
-        for count2, (miss2, bare2) in enumerate(other):
+    for count, (miss, left) in enumerate(one):
+        for count2, (miss2, left2) in enumerate(other):
             both = count + count2
             if both > budget:
                 break
             held = best[both]
             if held is None or miss + miss2 < held[0]:
-                best[both] = (miss + miss2, (bare, bare2) if bare and bare2 else bare or bare2)
+                best[both] = (miss + miss2, (left, left2) if left and left2 else left or left2)
     return [entry for entry in best if entry is not None]
 
 
@@ -106,9 +106,9 @@ def _closed(problem: Problem, trie: Trie, at: int, rows: _Rows, budget: int) -> 
     return {**rows, EMPTY: empty} if empty else rows
 
 
-def _blocks(bare: _Uncovered) -> list[Prefix]:
+def _blocks(uncovered: _Uncovered) -> list[Prefix]:
     found: list[Prefix] = []
-    stack: list[object] = [bare]
+    stack: list[object] = [uncovered]
     while stack:
         here = stack.pop()
         if isinstance(here, Prefix):

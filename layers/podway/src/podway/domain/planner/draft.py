@@ -13,8 +13,8 @@ from podway.domain.addressing import Prefix
 from podway.domain.model import Hole, PlannedRoute, RouteKind
 from podway.domain.planner.anchor import anchored, would_catch
 from podway.domain.planner.assign import Assignment, assign, direct_weight, relayed_blocks
-from podway.domain.planner.choice import Choice, fresh_choice
 from podway.domain.planner.exact import SMALL
+from podway.domain.planner.fresh import Choice, fresh_choice
 from podway.domain.planner.next_hops import SLACK, Loads, Part, part_of
 from podway.domain.planner.problem import TableProblem
 from podway.domain.planner.stable import stable_choice
@@ -217,14 +217,14 @@ class Draft:
         self.direct = direct_weight(done)
         self.total = self.view.counted[1]
         self._warn_of_captors()
-        bare_anchors: set[str] = set()
+        without_anchor: set[str] = set()
         for block in sorted(done.missed, key=lambda block: block.prefix):
             node = facts.nodes[block.node]
             reason = self._why(block)
             if node.subnet == own:
-                if own not in bare_anchors:
+                if own not in without_anchor:
                     self.warnings.append(f"no anchor for the table's own subnet {own}: {reason}")
-                bare_anchors.add(node.subnet)
+                without_anchor.add(node.subnet)
                 continue
             self.holes.append(Hole(block.prefix, reason))
             self.warnings.append(f"{block.prefix} of {node.id} is a hole: {reason}")

@@ -1,4 +1,4 @@
-"""The whole answer for a small table: every trade-off between routes, weight left bare, and the aim.
+"""The whole answer for a small table: every trade-off between routes, weight left uncovered, and the aim.
 
 The same dynamic programme as ``cover`` with nothing pruned but what is dominated in every respect, so
 exponential at worst: used where a table has few blocks, and there the plan is optimal, not just good.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from podway.domain.planner.cover import EMPTY, MIXED, Prices, Trace, hard, joined, soft
-from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Item, Problem, Trie
+from podway.domain.planner.trie import LEAST_WEIGHT, NOBODY, Leaf, Problem, Trie
 
 SMALL = 12
 """Blocks to cover, at most, for the exhaustive search."""
@@ -45,7 +45,7 @@ class Exhaustive:
         self.prices = prices
         self.marks = marks
         self.skip = skip
-        self.own_weight = {item.owner: item.weight for item in problem.items if item.hard}
+        self.own_weight = {leaf.owner: leaf.weight for leaf in problem.leaves if leaf.hard}
         self.largest = max(problem.strongest.values(), default=1.0)
         self.limit = 0.0
         self.budget = 0
@@ -54,7 +54,7 @@ class Exhaustive:
         """After :meth:`front`: no limit between the one given and this one changes the answer."""
 
     def allow(self, miss: float) -> None:
-        """From now on leave no more than this weight bare."""
+        """From now on leave no more than this weight uncovered."""
         self.most_missed = miss + LEAST_WEIGHT / 2
         self.skip = miss >= LEAST_WEIGHT
 
@@ -76,9 +76,9 @@ class Exhaustive:
         return done.get(EMPTY, [])
 
     def _rest(self, at: int, collected: TradeOffs | None) -> TradeOffs:
-        item = self.trie.item[at]
-        if item is not None:
-            states = self._of_item(at, item)
+        leaf = self.trie.leaf[at]
+        if leaf is not None:
+            states = self._of_leaf(at, leaf)
         else:
             states = {EMPTY: [NOTHING]} if collected is None else collected
             if self.trie.gap[at] and self.trie.space[at] != NOBODY:
@@ -88,16 +88,16 @@ class Exhaustive:
             return self._ended(states)
         return states
 
-    def _of_item(self, at: int, item: Item) -> TradeOffs:
-        bare = soft(item.colour)
-        if not item.hard:
-            return {bare: [NOTHING]}
-        capacity = self.problem.capacity.get(item.owner)
-        owners = () if capacity is None else ((item.weight, item.weight + self.limit * capacity),)
-        state = TradeOff(0, 0.0, 0.0, item.weight, owners, self.marks.get(at, 0), None)
-        states = {hard(item.colour): [state]}
+    def _of_leaf(self, at: int, leaf: Leaf) -> TradeOffs:
+        uncovered = soft(leaf.colour)
+        if not leaf.hard:
+            return {uncovered: [NOTHING]}
+        capacity = self.problem.capacity.get(leaf.owner)
+        owners = () if capacity is None else ((leaf.weight, leaf.weight + self.limit * capacity),)
+        state = TradeOff(0, 0.0, 0.0, leaf.weight, owners, self.marks.get(at, 0), None)
+        states = {hard(leaf.colour): [state]}
         if self.skip:
-            states[bare] = [NOTHING._replace(miss=item.weight or LEAST_WEIGHT)]
+            states[uncovered] = [NOTHING._replace(miss=leaf.weight or LEAST_WEIGHT)]
         return states
 
     def _merged(self, one: TradeOffs, other: TradeOffs) -> TradeOffs:
@@ -191,7 +191,7 @@ class Exhaustive:
         return capacity is not None and state.weight - own <= self.limit * capacity
 
     def _ended(self, states: TradeOffs) -> TradeOffs:
-        """Blocks may not stay bare above here; exposed space may."""
+        """Blocks may not stay uncovered above here; exposed space may."""
         some = [
             state._replace(weight=0.0, owners=(), marks=0)
             for label, kept in states.items()

@@ -10,7 +10,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.planner.cover import Present
 from podway.domain.planner.even import Grove
 from podway.domain.planner.parts import parts
-from podway.domain.planner.trie import NOBODY, Item, Problem, Trie, build
+from podway.domain.planner.trie import NOBODY, Leaf, Problem, Trie, build
 from podway.domain.planner.weighted import Weighing, stretches_of
 from podway.domain.routing import Block, Facts, TableFacts
 
@@ -63,7 +63,7 @@ class TableProblem:
             strongest[self.colour[subnet]] = max(facts.nodes[number].capacity for number in numbers)
         return Problem(
             roots=facts.pod_cidrs,
-            items=self._items(),
+            leaves=self._leaves(),
             spaces=self.spaces,
             foreign=frozenset(self.view.foreign),
             capacity=capacity,
@@ -71,18 +71,18 @@ class TableProblem:
             homes=frozenset(self.colour[subnet] for _, subnet in facts.supernets),
         )
 
-    def _items(self) -> list[Item]:
+    def _leaves(self) -> list[Leaf]:
         facts = self.view.facts
-        items = {}
+        leaves = {}
         for number, node in enumerate(facts.nodes):
             for prefix in node.blocks:
                 if prefix.version == facts.version:
-                    items[prefix] = Item(prefix, self.colour[node.subnet], number, 0.0, hard=False)
+                    leaves[prefix] = Leaf(prefix, self.colour[node.subnet], number, 0.0, hard=False)
         for block in facts.blocks:
             subnet = facts.nodes[block.node].subnet
             if subnet != self.view.own_subnet and block.prefix not in self.view.foreign:
-                items[block.prefix] = Item(block.prefix, self.colour[subnet], block.node, block.weight)
-        return [items[prefix] for prefix in sorted(items)]
+                leaves[block.prefix] = Leaf(block.prefix, self.colour[subnet], block.node, block.weight)
+        return [leaves[prefix] for prefix in sorted(leaves)]
 
     @cached_property
     def even(self) -> Mapping[str, tuple[Grove, ...]] | None:
@@ -111,13 +111,13 @@ class TableProblem:
         }
         return Weighing(stretches, facts, strongest)
 
-    def without(self, bare: frozenset[Prefix]) -> Problem:
+    def without(self, uncovered: frozenset[Prefix]) -> Problem:
         """The problem when these blocks are left uncovered."""
-        items = [
-            replace(item, hard=False, bare=True) if item.prefix in bare else item
-            for item in self.problem.items
+        leaves = [
+            replace(leaf, hard=False, uncovered=True) if leaf.prefix in uncovered else leaf
+            for leaf in self.problem.leaves
         ]
-        return replace(self.problem, items=items)
+        return replace(self.problem, leaves=leaves)
 
     @cached_property
     def present(self) -> Mapping[Prefix, int]:
@@ -164,10 +164,10 @@ class TableProblem:
     @cached_property
     def mingled(self) -> bool:
         """Whether blocks of one subnet lie in unallocated space of another."""
-        spaces = [Item(prefix, colour, NOBODY, 0.0) for prefix, colour in self.problem.spaces]
-        around, _ = parts((space.prefix for space in spaces), self.problem.items)
+        spaces = [Leaf(prefix, colour, NOBODY, 0.0) for prefix, colour in self.problem.spaces]
+        around, _ = parts((space.prefix for space in spaces), self.problem.leaves)
         colour = {space.prefix: space.colour for space in spaces}
-        return any(item.colour != colour[prefix] for prefix, items in around.items() for item in items)
+        return any(leaf.colour != colour[prefix] for prefix, leaves in around.items() for leaf in leaves)
 
 
 def even_groves(facts: Facts) -> Mapping[str, tuple[Grove, ...]] | None:

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from podway.domain.addressing import Prefix
 from podway.domain.planner.assign import Assignment, assign
-from podway.domain.planner.choice import Choice, may_gain_by_leaving_home, placed
 from podway.domain.planner.cover import Covering, Prices
 from podway.domain.planner.exact import SMALL, Exhaustive
+from podway.domain.planner.fresh import Choice, may_gain_by_leaving_home, placed
 from podway.domain.planner.next_hops import SLACK, Loads
 from podway.domain.planner.parts import parts
 from podway.domain.planner.problem import TableProblem
-from podway.domain.planner.trie import NOBODY, Item, Problem
+from podway.domain.planner.trie import NOBODY, Leaf, Problem
 from podway.domain.routing import Block
 
 ROUTE_PRICES = (1e-6, 0.5, 1.001)
@@ -35,8 +35,8 @@ def stable_choice(
     as_is = _as_it_is(table, fresh, allowed)
     if as_is is not None:
         return as_is
-    problem = replace(table.without(fresh.bare), confined=fresh.confined)
-    hard = sum(1 for item in problem.items if item.hard)
+    problem = replace(table.without(fresh.uncovered), confined=fresh.confined)
+    hard = sum(1 for leaf in problem.leaves if leaf.hard)
     if hard <= small and len(table.present) <= 2 * small:
         return _small(table, problem, fresh, allowed)
     return _large(table, problem, fresh, allowed)
@@ -47,7 +47,7 @@ def tried(table: TableProblem, routes: Mapping[Prefix, int], allowed: float) -> 
     return assign(table, routes, Loads(), limit=allowed, present=table.present)
 
 
-def _bare_weight(table: TableProblem, missed: list[Block]) -> float:
+def _uncovered_weight(table: TableProblem, missed: list[Block]) -> float:
     nodes = table.view.facts.nodes
     return sum(
         block.weight
@@ -61,14 +61,14 @@ def fits(table: TableProblem, done: Assignment, fresh: Choice, allowed: float) -
     return (
         len(done.hops) <= table.view.budget
         and done.worst <= allowed + SLACK
-        and _bare_weight(table, done.missed) <= fresh.miss + SLACK
+        and _uncovered_weight(table, done.missed) <= fresh.miss + SLACK
     )
 
 
 def _as_it_is(table: TableProblem, fresh: Choice, allowed: float) -> dict[Prefix, int] | None:
     """The present destinations, each for the subnet whose blocks or space it stands for."""
     routes = _present_colours(table)
-    if routes is None or _astray(table, routes):
+    if routes is None or _exposes(table, routes):
         return None
     done = tried(table, routes, allowed)
     dead = {prefix for prefix, hop in table.present.items() if not _able(done, prefix, hop)}
@@ -76,7 +76,7 @@ def _as_it_is(table: TableProblem, fresh: Choice, allowed: float) -> dict[Prefix
     if not fits(table, done, fresh, allowed) or not changed <= dead:
         return None
     left = {prefix: colour for prefix, colour in routes.items() if prefix in done.hops}
-    return left if len(left) == len(routes) or not _astray_with(table, left) else None
+    return left if len(left) == len(routes) or not _catches_others(table, left) else None
 
 
 def _able(done: Assignment, prefix: Prefix, hop: int) -> bool:
@@ -87,11 +87,11 @@ def _able(done: Assignment, prefix: Prefix, hop: int) -> bool:
 def _present_colours(table: TableProblem) -> dict[Prefix, int] | None:
     """A colour for every present destination; None where blocks of several subnets meet."""
     problem = table.problem
-    caught, _ = parts(table.present, problem.items, problem.foreign)
+    caught, _ = parts(table.present, problem.leaves, problem.foreign)
     space = dict(_spaces_around(table))
     routes = {}
-    for prefix, items in caught.items():
-        colours = {item.colour for item in items}
+    for prefix, leaves in caught.items():
+        colours = {leaf.colour for leaf in leaves}
         if space.get(prefix, NOBODY) != NOBODY:
             colours.add(space[prefix])
         if len(colours) > 1:
@@ -118,9 +118,9 @@ def _spaces_around(table: TableProblem) -> list[tuple[Prefix, int]]:
     return found
 
 
-def _astray(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
+def _exposes(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
     """Whether a supernet may be exposed to a route of another subnet; errs on the safe side."""
-    spaces = [Item(prefix, colour, NOBODY, 0.0, hard=False) for prefix, colour in table.spaces]
+    spaces = [Leaf(prefix, colour, NOBODY, 0.0, hard=False) for prefix, colour in table.spaces]
     caught, _ = parts(routes, spaces, table.view.foreign)
     homes = table.problem.homes
     around = dict(_spaces_around(table))
@@ -197,7 +197,7 @@ def _put_back(
         more = {**routes, prefix: colour}
         done = tried(table, more, allowed)
         if (
-            not _astray_with(table, more)
+            not _catches_others(table, more)
             and done.hops.get(prefix) == hop
             and fits(table, done, fresh, allowed)
         ):
@@ -205,9 +205,11 @@ def _put_back(
     return routes
 
 
-def _astray_with(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
-    caught, _ = parts(routes, table.problem.items, table.view.foreign)
-    if any(item.colour != routes[p] for p, items in caught.items() for item in items if routes[p] != NOBODY):
+def _catches_others(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
+    caught, _ = parts(routes, table.problem.leaves, table.view.foreign)
+    if any(
+        leaf.colour != routes[p] for p, leaves in caught.items() for leaf in leaves if routes[p] != NOBODY
+    ):
         return True
     known = {prefix: colour for prefix, colour in routes.items() if prefix in table.present}
-    return _astray(table, known)
+    return _exposes(table, known)

@@ -20,10 +20,10 @@ LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Leaf:
     """A block: its colour, its owner, and what it weighs; *hard* if it must be covered.
 
-    *bare*: given up for want of budget, but nobody may take it along who may not relay for others.
+    *uncovered*: given up for want of budget, but nobody may take it along who may not relay for others.
     """
 
     prefix: Prefix
@@ -31,16 +31,16 @@ class Item:
     owner: int
     weight: float
     hard: bool = True
-    bare: bool = False
+    uncovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What to cover, and with what. Items are in trie order and disjoint."""
+    """What to cover, and with what. Leaves are in trie order and disjoint."""
 
     roots: Sequence[Prefix]
     """Where routes may lie: the pod CIDRs of the family."""
-    items: Sequence[Item]
+    leaves: Sequence[Leaf]
     spaces: Sequence[tuple[Prefix, int]]
     """Supernets with their colours, in trie order."""
     foreign: Collection[Prefix]
@@ -69,7 +69,7 @@ class Trie:
 
     prefix: list[Prefix]
     parent: list[int]
-    item: list[Item | None]
+    leaf: list[Leaf | None]
     space: list[int]
     """Colour of the innermost supernet around the node."""
     gap: list[bool]
@@ -89,17 +89,17 @@ def build(problem: Problem, positions: Iterable[Prefix] = (), *, halves: bool = 
     *halves* adds the places right below every branch inside a supernet, and its empty pieces: a route
     there shields unallocated space of its own colour, so that one of another colour may pass above.
     """
-    items = {item.prefix: item for item in problem.items}
+    leaves = {leaf.prefix: leaf for leaf in problem.leaves}
     spaces = dict(problem.spaces)
-    explicit = {*items, *spaces, *problem.foreign, *problem.roots, *positions}
-    order = _with_branches(_outside_blocks(sorted(explicit), items))
+    explicit = {*leaves, *spaces, *problem.foreign, *problem.roots, *positions}
+    order = _with_branches(_outside_blocks(sorted(explicit), leaves))
     if halves:
-        order = _with_branches(sorted({*order, *_halves(order, problem.spaces, items)}))
+        order = _with_branches(sorted({*order, *_halves(order, problem.spaces, leaves)}))
     size = len(order)
     trie = Trie(
         prefix=order,
         parent=_parents(order),
-        item=[items.get(prefix) for prefix in order],
+        leaf=[leaves.get(prefix) for prefix in order],
         space=[NOBODY] * size,
         gap=[True] * size,
         top=[prefix in spaces for prefix in order],
@@ -115,7 +115,7 @@ def build(problem: Problem, positions: Iterable[Prefix] = (), *, halves: bool = 
     return trie
 
 
-def _outside_blocks(order: list[Prefix], items: Mapping[Prefix, Item]) -> list[Prefix]:
+def _outside_blocks(order: list[Prefix], leaves: Mapping[Prefix, Leaf]) -> list[Prefix]:
     """Without what lies inside a block: no route is ever needed there."""
     kept: list[Prefix] = []
     block: Prefix | None = None
@@ -123,7 +123,7 @@ def _outside_blocks(order: list[Prefix], items: Mapping[Prefix, Item]) -> list[P
         if block is not None and block.contains(prefix):
             continue
         kept.append(prefix)
-        if prefix in items:
+        if prefix in leaves:
             block = prefix
     return kept
 
@@ -157,14 +157,14 @@ def _parents(order: list[Prefix]) -> list[int]:
 
 
 def _halves(
-    order: list[Prefix], spaces: Sequence[tuple[Prefix, int]], items: Mapping[Prefix, Item]
+    order: list[Prefix], spaces: Sequence[tuple[Prefix, int]], leaves: Mapping[Prefix, Leaf]
 ) -> Iterable[Prefix]:
     owned = {prefix for prefix, _ in spaces}
     inside: list[bool] = []
     for prefix, parent in zip(order, _parents(order), strict=True):
         within = parent != NOBODY and inside[parent]
         inside.append(within or prefix in owned)
-        if within and order[parent] not in items:
+        if within and order[parent] not in leaves:
             yield from _beside(order, prefix, order[parent].length + 1)
 
 
@@ -190,7 +190,7 @@ def _colour_spaces(trie: Trie, spaces: Mapping[Prefix, int]) -> None:
 def _find_gaps(trie: Trie) -> None:
     halves = [0] * len(trie.prefix)
     for at in range(len(trie.prefix) - 1, -1, -1):
-        if trie.item[at] is not None or halves[at] == 2:  # noqa: PLR2004  (both halves are there)
+        if trie.leaf[at] is not None or halves[at] == 2:  # noqa: PLR2004  (both halves are there)
             trie.gap[at] = False
         parent = trie.parent[at]
         if parent != NOBODY and trie.prefix[at].length == trie.prefix[parent].length + 1:
@@ -204,9 +204,9 @@ _SEVERAL = -2
 def _sole_owners(trie: Trie) -> list[int]:
     sole = [NOBODY] * len(trie.prefix)
     for at in range(len(trie.prefix) - 1, -1, -1):
-        item = trie.item[at]
-        if item is not None and (item.hard or item.bare):
-            sole[at] = item.owner
+        leaf = trie.leaf[at]
+        if leaf is not None and (leaf.hard or leaf.uncovered):
+            sole[at] = leaf.owner
         parent = trie.parent[at]
         if parent != NOBODY and sole[at] != NOBODY and sole[parent] != sole[at]:
             sole[parent] = sole[at] if sole[parent] == NOBODY else _SEVERAL

@@ -1,6 +1,6 @@
 """Which destinations a table gets, planned from nothing: the optimum within the budget.
 
-In this order: least weight left bare, lightest busiest next hop, most direct weight. Exact for small
+In this order: least weight left uncovered, lightest busiest next hop, most direct weight. Exact for small
 tables, and for large ones of one block per node and equal capacity; else within what FRONT (see
 ``cover``) and the fill of the budget that is left may miss.
 """
@@ -16,7 +16,7 @@ from podway.domain.planner.cover import EMPTY, Cover, Covering, Prices, Trace, r
 from podway.domain.planner.degrade import most_covered
 from podway.domain.planner.even import even_routes, smallest_part
 from podway.domain.planner.exact import SMALL, Exhaustive, TradeOff
-from podway.domain.planner.limits import MANY_BLOCKS, MOST_TRIES, least_limit
+from podway.domain.planner.load_limit import MANY_BLOCKS, MOST_TRIES, least_limit
 from podway.domain.planner.next_hops import SLACK, Loads
 from podway.domain.planner.problem import TableProblem
 from podway.domain.planner.trie import NOBODY, Problem, Trie
@@ -24,13 +24,16 @@ from podway.domain.planner.trie import NOBODY, Problem, Trie
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Destinations with the colours of their next hops; what anybody may have to relay; what stays bare."""
+    """Destinations with the colours of their next hops, and what that costs."""
 
     routes: Mapping[Prefix, int]
     limit: float = 0.0
+    """The most that a next hop may have to relay, as weight / capacity."""
     miss: float = 0.0
+    """The weight that no route covers."""
     confined: bool = True
-    bare: frozenset[Prefix] = field(default=frozenset())
+    """Whether routes stay inside their subnet's supernets (home mode)."""
+    uncovered: frozenset[Prefix] = field(default=frozenset())
     """Large tables only: the blocks given up for want of budget."""
 
 
@@ -141,13 +144,13 @@ def placed(trie: Trie, trace: Trace) -> dict[Prefix, int]:
 
 def total_weight(problem: Problem) -> float:
     """Of all that must be covered."""
-    return sum(item.weight for item in problem.items if item.hard)
+    return sum(leaf.weight for leaf in problem.leaves if leaf.hard)
 
 
 def _large(table: TableProblem) -> Choice:
     """By the pruned programme: in home mode if that fits, else anywhere, else with the least given up."""
     budget = table.view.budget
-    problem, bare = affordable(table, budget)
+    problem, uncovered = affordable(table, budget)
     covering = Covering(problem, table.trie(problem, present=False))
 
     def attempt(limit: float) -> tuple[Cover | None, float]:
@@ -156,11 +159,11 @@ def _large(table: TableProblem) -> Choice:
 
     guess = 1.3 * total_weight(problem) / max(1, budget) / covering.largest
     found = least_limit(attempt, guess=guess)
-    miss = sum(item.weight for item in table.problem.items if item.prefix in bare)
+    miss = sum(leaf.weight for leaf in table.problem.leaves if leaf.prefix in uncovered)
     if found is None:
-        return Choice({}, 0.0, miss, problem.confined, bare)
+        return Choice({}, 0.0, miss, problem.confined, uncovered)
     limit, cover = found
-    return Choice(placed(covering.trie, cover.trace), limit, miss, problem.confined, bare)
+    return Choice(placed(covering.trie, cover.trace), limit, miss, problem.confined, uncovered)
 
 
 def affordable(table: TableProblem, budget: int) -> tuple[Problem, frozenset[Prefix]]:
@@ -176,5 +179,5 @@ def affordable(table: TableProblem, budget: int) -> tuple[Problem, frozenset[Pre
     given_up = [
         (most_covered(option, table.trie(option, present=False), budget), option) for option in options
     ]
-    (_, bare), option = min(given_up, key=lambda answer: answer[0][0])
-    return replace(table.without(bare), confined=option.confined), bare
+    (_, uncovered), option = min(given_up, key=lambda answer: answer[0][0])
+    return replace(table.without(uncovered), confined=option.confined), uncovered
