@@ -21,6 +21,7 @@ from podway_agent.host.identity import Identity, MetadataAway, identify
 from podway_agent.host.logs import start_logging
 from podway_agent.host.report import Report
 from podway_agent.host.systemd import give_signs_of_life, notify
+from podway_agent.host.workqueue import WorkQueue
 from podway_agent.loop import Loop
 from podway_agent.pods.addresses import count_usage
 from podway_agent.pods.conflist import blocks_named
@@ -87,7 +88,7 @@ def _version() -> str:
 
 @dataclass
 class Agent:
-    """The loop in the calling thread; the store's sync, the prober and the report in threads of their own."""
+    """The loop in the calling thread; store sync, prober and the writing to disk in threads of their own."""
 
     settings: Settings
     identity: Identity
@@ -96,6 +97,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         told, instance = self.settings, self.identity.instance
+        self.disk = WorkQueue()
         before = suspected_before(self.state.read(STATUS))
         self.prober = Prober(self._suspect, told.probe_seconds, suspected_before=before)
         dataplane = Dataplane(told, self.identity, suspects=lambda: self.prober.suspects)
@@ -109,15 +111,20 @@ class Agent:
             deliver=self.loop.deliver,
             newest=self.state.load_snapshot(cluster=told.cluster, subnet=self.identity.subnet),
             renew=lambda: _ask(told, self.state, trust_disk=False),
+            later=self.disk.add,
             count=lambda snapshot: count_usage(snapshot, instance, told.cni_data_dir),
             suspects=self.prober.suspects,
             version=_version(),
         )
         self.node_status = self._make_node_status()
         telemetry = Telemetry(told, self.identity, self.loop, self.sync, self.prober, self.node_status)
-        self.alive = telemetry.alive
         self.report = Report(
-            self.state, telemetry.status, telemetry.alive, telemetry.ready, telemetry.metrics
+            state=self.state,
+            later=self.disk.add,
+            status=telemetry.status,
+            alive=telemetry.alive,
+            ready=telemetry.ready,
+            metrics=telemetry.metrics,
         )
 
     def _make_node_status(self) -> NodeStatusWriter | None:
@@ -135,7 +142,7 @@ class Agent:
 
     def run(self) -> None:
         """Work until the loop is stopped."""
-        report = self._start("report", self.report.run)
+        disk = self._start("disk", self.disk.run)
         if self.sync.newest is not None:
             log.info("saved snapshot", extra={"generation": self.sync.newest.generation})
             self.loop.deliver(self.sync.newest)
@@ -143,7 +150,7 @@ class Agent:
         if self.settings.listen:
             self.report.serve(self.settings.listen)
         notify("READY=1")
-        give_signs_of_life(self.alive)
+        give_signs_of_life(self.report.alive)
         sync = self._start("store sync", self.sync.run)
         self._start("prober", self.prober.run)
         if self.node_status is not None:
@@ -153,8 +160,8 @@ class Agent:
         self.prober.stop()
         self.sync.stop()
         sync.join(STOP_SECONDS)
-        self.report.stop()
-        report.join(STOP_SECONDS)
+        self.disk.stop()
+        disk.join(STOP_SECONDS)
 
     def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
         """Work in a thread; a fault of our own ends the process, to be started again."""

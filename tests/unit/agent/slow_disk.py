@@ -1,4 +1,4 @@
-"""A state directory whose status file takes as long to write as a test wants."""
+"""A state directory whose files take as long to write as a test wants."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from podway_agent.host.disk import STATUS, StateDirectory
+from podway_agent.host.disk import StateDirectory
 
 PATIENCE = 10.0
 """Seconds until a thing that must happen is given up; never what a test measures."""
 
 
 class SlowDisk(StateDirectory):
-    """Each writing of the status waits until it is let go."""
+    """Each writing waits until it is let go."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -24,13 +24,12 @@ class SlowDisk(StateDirectory):
         self.go = threading.Semaphore(0)
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        if name == STATUS:
-            self.begun.release()
-            assert self.go.acquire(timeout=PATIENCE), "nobody let the writing go"
-            if self.fault:
-                raise self.fault
-            self.written.append(content)
+        self.begun.release()
+        assert self.go.acquire(timeout=PATIENCE), "nobody let the writing go"
+        if self.fault:
+            raise self.fault
         super().write(name, content)
+        self.written.append(content)
 
     def wait_for_writing(self) -> None:
         """Return once the next writing has begun."""

@@ -1,4 +1,4 @@
-"""The agent's parts as they are connected: what the loop and the prober find goes on at once."""
+"""The agent's parts as they are connected: what one finds goes on to the others at once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from podway.wire.agent_item import AgentItem
+from podway.wire.snapshot import PackedSnapshot, pack
 from podway_agent.agent import Agent
 from podway_agent.dataplane import Outcome
 from podway_agent.host.disk import STATUS
 from podway_agent.host.identity import Identity
 from podway_agent.settings import Settings
+from podway_agent.store.client import Version
 
-from tests.unit.agent.slow_disk import SlowDisk, in_thread
+from tests.unit.agent.slow_disk import PATIENCE, SlowDisk, in_thread
 from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET, snapshot
 
 SELF = Identity(HERE, SUBNET, "192.0.2.1", "", "us-west-2", f"AROAX:{HERE}")
+SETTINGS = Settings(cluster=CLUSTER, table="podway", listen="")
 SHORT = 2.0
 """Seconds in which what waits for nothing is done, on a machine under load; the disk takes longer."""
+
+
+class FakeStore:
+    """Has one snapshot, and takes reports."""
+
+    def __init__(self, packed: PackedSnapshot) -> None:
+        self.packed = packed
+        self.reports: list[AgentItem] = []
+
+    def version(self, subnet: str) -> Version:
+        return Version(self.packed.generation, self.packed.checksum)
+
+    def body(self, subnet: str) -> PackedSnapshot:
+        return self.packed
+
+    def report(self, item: AgentItem) -> None:
+        self.reports.append(item)
 
 
 @pytest.fixture
@@ -28,55 +49,73 @@ def disk(tmp_path: Path) -> Iterator[SlowDisk]:
 
 
 @pytest.fixture
-def agent(disk: SlowDisk) -> Agent:
-    """One whose report works; nothing of it looks at this machine's kernel."""
-    made = Agent(Settings(cluster=CLUSTER, table="podway", listen=""), SELF, disk)
-    in_thread(made.report.run)
-    return made
+def store() -> FakeStore:
+    return FakeStore(pack(snapshot(generation=4)))
 
 
-def holds_up(work: Callable[[], None]) -> bool:
+@pytest.fixture
+def agent(disk: SlowDisk, store: FakeStore) -> Agent:
+    """One of which nothing runs: it must not look at this machine's kernel."""
+    return Agent(SETTINGS, SELF, disk, store)
+
+
+def holds_up(work: Callable[[], object]) -> bool:
     """Whether *work* waits."""
     thread = in_thread(work)
     thread.join(SHORT)
     return thread.is_alive()
 
 
-def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_the_store(agent: Agent, disk: SlowDisk) -> None:
-    outcome = Outcome(4, desired=5, present=5)
+def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_the_store(
+    agent: Agent, disk: SlowDisk, store: FakeStore
+) -> None:
+    in_thread(agent.disk.run)
 
-    assert not holds_up(lambda: agent.loop.tell(snapshot(generation=4), outcome))
+    assert not holds_up(agent.sync.step)  # reads the snapshot, and has it saved
     disk.wait_for_writing()
-    assert not holds_up(lambda: agent.loop.tell(snapshot(generation=5), outcome))
+    assert agent.sync.newest == snapshot(generation=4)
+
+    assert not holds_up(lambda: agent.loop.tell(snapshot(generation=4), Outcome(4)))
+    assert not holds_up(agent.sync.step)
     assert not holds_up(lambda: agent.prober.tell(frozenset({"i-0f"})))
+    assert not holds_up(agent.sync.step)
 
     assert disk.written == [], "the disk never hung"
-    assert agent.sync.held == 5
-    assert agent.sync.suspects == {"i-0f"}
+    assert [item.cause for item in store.reports] == ["joined", "acknowledged", "suspicion"]
 
 
-def test_a_new_process_suspects_whom_the_last_one_suspected(tmp_path: Path) -> None:
-    disk = SlowDisk(tmp_path)
-    disk.go.release(100)
+def test_what_waits_for_the_disk_is_written_when_the_agent_ends(agent: Agent, disk: SlowDisk) -> None:
+    thread = in_thread(agent.disk.run)
+    agent.sync.step()
+    disk.wait_for_writing()
+    agent.prober.tell(frozenset({"i-0f"}))
+    agent.disk.stop()
+
+    disk.go.release(2)
+    thread.join(PATIENCE)
+
+    assert not thread.is_alive()
+    assert disk.load_snapshot(cluster=CLUSTER, subnet=SUBNET) == snapshot(generation=4)
+    assert (disk.read(STATUS) or {})["instance"] == HERE
+
+
+def test_a_new_process_suspects_whom_the_last_one_suspected(disk: SlowDisk) -> None:
+    disk.go.release(2)
     disk.write(STATUS, {"probing": {"suspects": ["i-0f"]}})
-    told = Settings(cluster=CLUSTER, table="podway", listen="")
-    last = Agent(told, SELF, disk)
+    last = Agent(SETTINGS, SELF, disk)
     last.report.news()
-    last.report.stop()
-    last.report.run()
+    last.disk.stop()
+    last.disk.run()
 
-    new = Agent(told, SELF, disk)
+    new = Agent(SETTINGS, SELF, disk)
 
     assert len(disk.written) == 2
     assert new.prober.suspects == new.sync.suspects == {"i-0f"}
 
 
 @pytest.mark.parametrize("said", [{}, {"probing": "?"}, {"probing": {"suspects": "?"}}], ids=str)
-def test_a_status_of_another_shape_suspects_nobody(tmp_path: Path, said: dict[str, object]) -> None:
-    disk = SlowDisk(tmp_path)
+def test_a_status_of_another_shape_suspects_nobody(disk: SlowDisk, said: dict[str, object]) -> None:
     disk.go.release()
     disk.write(STATUS, said)
 
-    agent = Agent(Settings(cluster=CLUSTER, table="podway", listen=""), SELF, disk)
-
-    assert agent.prober.suspects == frozenset()
+    assert Agent(SETTINGS, SELF, disk).prober.suspects == frozenset()

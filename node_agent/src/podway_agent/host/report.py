@@ -1,14 +1,13 @@
-"""Publishes what the agent says of itself: as pages, and as the status file, written in a thread of its own.
+"""Publishes what the agent says of itself: as pages, and as the status file, written in another thread.
 
-Agent makes and runs it. Loop and prober only give notice of news, so neither waits for the disk.
+Agent makes it. Loop and prober only give notice of news, so neither waits for the disk.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from podway_agent.host.disk import STATUS, StateDirectory
@@ -19,11 +18,13 @@ log = logging.getLogger(__name__)
 _OK, _NOT_FOUND, _UNAVAILABLE = 200, 404, 503
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """Calls its sources anew for each page and each writing, in threads that control nothing."""
 
     state: StateDirectory
+    later: Callable[[str, Callable[[], None]], None]
+    """Does the work of a key in another thread: `WorkQueue.add`."""
     status: Callable[[], dict[str, Any]]
     """What the status file says."""
     alive: Callable[[], str]
@@ -31,9 +32,6 @@ class Report:
     ready: Callable[[], str]
     """Why the kernel does not hold the newest snapshot; empty when it does."""
     metrics: Callable[[], list[Metric]]
-    _has_news: bool = False
-    _stopping: bool = False
-    _wake: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, listen: str) -> None:
         """Serve ``/healthz``, ``/readyz`` and ``/metrics`` at *listen*."""
@@ -56,22 +54,7 @@ class Report:
 
         News that comes during a writing causes one more, with the newest status.
         """
-        self._has_news = True
-        self._wake.set()
-
-    def run(self) -> None:
-        """Write the status whenever there is news, until stopped; the last news is still written."""
-        while self._has_news or not self._stopping:
-            self._wake.wait()
-            self._wake.clear()
-            if self._has_news:
-                self._has_news = False
-                self._write()
-
-    def stop(self) -> None:
-        """End soon; from any thread."""
-        self._stopping = True
-        self._wake.set()
+        self.later(STATUS, self._write)
 
     def _write(self) -> None:
         try:

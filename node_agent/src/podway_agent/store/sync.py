@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from podway.wire.agent_item import AgentItem, Cause
-from podway.wire.snapshot import Snapshot, SnapshotRefused, unpack
+from podway.wire.snapshot import PackedSnapshot, Snapshot, SnapshotRefused, unpack
 
-from podway_agent.host.disk import StateDirectory
+from podway_agent.host.disk import SNAPSHOT, StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway
 from podway_agent.kernel.membership import own_member
 from podway_agent.settings import Settings
@@ -56,6 +56,8 @@ class StoreSync:
     renew: Callable[[], Identity]
     newest: Snapshot | None
     """The snapshot that is obeyed; at first the saved one."""
+    later: Callable[[str, Callable[[], None]], None] = lambda _, work: work()
+    """Does the work of a key, as a rule in another thread (`WorkQueue.add`)."""
     count: Callable[[Snapshot], Usage] = lambda _: NO_USAGE
     """How full the node's blocks are; may raise OSError."""
     version: str = ""
@@ -206,13 +208,17 @@ class StoreSync:
             self._refuse(str(error))
             return
         self._refused = ""
+        self.later(SNAPSHOT, lambda: self._save(packed))
+        self.newest = snapshot
+        log.info("snapshot", extra={"generation": snapshot.generation, "members": len(snapshot.members)})
+        self.deliver(snapshot)
+
+    def _save(self, packed: PackedSnapshot) -> None:
+        """Save the snapshot for the next process, which otherwise reads it from the store."""
         try:
             self.state.save_snapshot(packed)
         except OSError as error:
             log.warning("snapshot not saved", extra={"reason": str(error)})
-        self.newest = snapshot
-        log.info("snapshot", extra={"generation": snapshot.generation, "members": len(snapshot.members)})
-        self.deliver(snapshot)
 
     def _refuse(self, reason: str) -> None:
         if reason != self._refused:
