@@ -1,1 +1,4 @@
-"""A VPC in a box: strict EC2, event delivery, and kernels in network namespaces."""
+"""A VPC in a box: a strict EC2, the stack with its functions, and kernels in network namespaces.
+
+`podway-lab` runs it.
+"""

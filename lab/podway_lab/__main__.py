@@ -1,4 +1,4 @@
-"""``podway-lab``: plays scenarios on this machine."""
+"""The command ``podway-lab``: plays scenarios on this machine."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def play_file(
 
 
 def keep_logs(lab: Lab, folder: Path) -> None:
-    """Everything that was logged, for whoever wants to know why."""
+    """Write to *folder* what functions, agents and the mirror logged, and where the lab's threads are."""
     folder.mkdir(parents=True, exist_ok=True)
     printed = map(_account, lab.delivery.invocations())
     (folder / "functions.log").write_text("".join(printed))

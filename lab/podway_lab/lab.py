@@ -1,4 +1,7 @@
-"""A VPC in a box: region, stack, fabric, machines and referee, started together and ended together."""
+"""A VPC in a box: starts region, stack, fabric, machines and referee together, and ends them together.
+
+The command and the longer tests start one; scenarios are played in it.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,9 @@ from podway_lab.stack.template import Place, Template
 FUNCTIONS = "podway"
 """What the functions' names begin with in the region's call log, and for the referee."""
 POLL_SECONDS = 0.5
-"""How often the lab's agents look at the store; on real nodes 2 s while joining or forwarding."""
+"""Between two polls of the store by an agent of the lab; on real nodes 2 s while joining or forwarding."""
 CROWD = 30
-"""Nodes from which on agents look less often, and hosts are told their neighbours."""
+"""From so many nodes on agents poll less often, and hosts are told their neighbours."""
 
 
 ROUGH = DeliveryFaults(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
@@ -55,7 +58,7 @@ ROUGH = DeliveryFaults(seed=1, duplicate=0.3, delay=0.3, longest_delay=1.0)
 
 
 class _Installed(NamedTuple):
-    """A stack that stands, where its functions run, and its table's name."""
+    """An installed stack, where its functions run, and its table's name."""
 
     stack: Stack
     hosting: Hosting
@@ -168,7 +171,7 @@ class Lab:
 
     def _deploy(self, vpc: str, stack: contextlib.ExitStack) -> _Installed:
         """The stack as ``sam deploy`` makes it, its functions under Lambda's own runtime."""
-        assert self.deployed is not None, "somebody else asks for it"
+        assert self.deployed is not None, "only a lab that was given a build deploys"
         scratch = Scratch()
         stack.callback(scratch.close)
         patch_moto()
@@ -239,7 +242,7 @@ class Lab:
             self._add_foreign(table, vpc, subnet.foreign)
 
     def _add_foreign(self, table: str, vpc: str, count: int) -> None:
-        """Routes to elsewhere that are none of Podway's business, but take slots of the quota."""
+        """Add foreign routes: Podway must not touch them, and they take slots of the quota."""
         if not count:
             return
         gateway = self.operator.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
@@ -315,7 +318,7 @@ class Lab:
         return self.fleet.is_ready(self.ids[node])
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Whether *condition* came true in time; machines are looked after meanwhile."""
+        """Whether *condition* came true within *timeout* seconds."""
         return wait_until(condition, timeout=timeout)
 
     def blocks(self) -> dict[Prefix, str]:
@@ -348,12 +351,12 @@ class Lab:
         return sum(route.counts for route in table.routes.values()) - len(tuple(self.managed(subnet)))
 
     def calls_of(self, run: Invocation) -> list[Made]:
-        """What *run* asked of the region: its environment has a name of its own, and one run at a time."""
+        """The calls that *run* made: its environment calls by a name of its own, one run at a time."""
         made = self.ec2.calls.made(caller=run.caller)
         return [call for call in made if run.started <= call.at <= run.ended]
 
     def review(self) -> list[Breach]:
-        """What the referee has to say, once the fabric has followed."""
+        """All breaches, once the fabric has followed the region."""
         self.mirror.settle()
         return self.referee.review()
 
@@ -364,7 +367,7 @@ def _tags(kind: str, cluster: str, name: str) -> list[dict[str, Any]]:
 
 
 def direct_routes(routes: Mapping[Prefix, str], blocks: Mapping[Prefix, str]) -> frozenset[Prefix]:
-    """Of *routes* to next hops, those whose blocks are all their next hop's, at least one."""
+    """The direct ones of *routes*: they carry blocks of their next hop only, at least one."""
     carried: dict[Prefix, set[str]] = {}
     for block, owner in blocks.items():
         matches = (one for one in routes if one.contains(block))

@@ -1,6 +1,7 @@
 """What runs on the lab's instances: the metadata service, the real agent, and one pod each.
 
-Without namespaces there is no kernel to program, so paper agents read the snapshots and acknowledge.
+The mirror boots and halts them. Where there are no namespaces there is no kernel to program; then paper
+agents read the snapshots and acknowledge them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ METADATA_ADDRESS = "169.254.169.254"
 CONFLIST = "10-podway.conflist"
 AGENT_LOG = "agent.log"
 ADDRESSES = "cni-data"
-"""Where host-local keeps addresses in use: on /run, on a node."""
+"""The folder in which host-local keeps the addresses in use; on a real node it is on /run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Machine:
         return self.host.directory / "net.d" / CONFLIST
 
     def starts_pods(self) -> bool:
-        """Whether pods may run here; starts the machine's pod when it is first so, whoever else asks too."""
+        """Whether pods may run here. Starts the machine's pod as soon as they may; any thread may call."""
         with self._starting:
             if self.pod is None and self.conflist.exists():
                 self.pod = self.host.add_pod("pod", self.conflist)
@@ -78,7 +79,7 @@ class Fleet:
         self.machines: dict[str, Machine] = {}
 
     def boot(self, instance: str) -> None:
-        """The instance appears on the network, its metadata service answers, its agent starts."""
+        """Plug the instance in, and start its metadata service and its agent."""
         with self._region.ec2.held() as state:
             (identity,) = state.instances[instance].interfaces
             interface = state.interfaces[identity]
@@ -99,7 +100,7 @@ class Fleet:
         self.machines[instance] = Machine(host, metadata, self.start_agent(host))
 
     def start_agent(self, host: Host) -> Process:
-        """The real agent, told what its settings file would tell it."""
+        """Start the real agent, with what its settings file would tell it in its environment."""
         region, home = self._region, host.directory
         settings = {
             "PATH": f"{os.environ.get('PATH', '')}:{ADMIN_PATH}",
@@ -136,12 +137,12 @@ class Fleet:
         self.machines[instance].agent.thaw()
 
     def reboot(self, instance: str) -> None:
-        """The instance starts anew with what it has on disk; pods and addresses in use are gone."""
+        """Start the instance anew with what it has on disk; pods and addresses in use are gone."""
         self.halt(instance)
         self.boot(instance)
 
     def halt(self, instance: str) -> None:
-        """The instance falls silent, with all that runs on it and all that is on /run; twice is fine."""
+        """End the instance with all that runs on it and all that is on /run; twice is fine."""
         machine = self.machines.pop(instance, None)
         if machine is not None:
             self._fabric.detach(instance)
@@ -154,7 +155,7 @@ class Fleet:
             machine.metadata.stop()
 
     def is_ready(self, instance: str) -> bool:
-        """Whether pods may run there; starts the machine's pod when it is first so."""
+        """Whether pods may run there. Starts the machine's pod as soon as they may."""
         machine = self.machines.get(instance)
         return machine is not None and machine.starts_pods()
 
@@ -174,7 +175,7 @@ class PaperFleet:
         self._agents: dict[str, _Paper] = {}
 
     def boot(self, instance: str) -> None:
-        """An agent that believes whatever it reads."""
+        """Start an agent that acknowledges whatever it reads."""
         agent = self._agents[instance] = _Paper()
         with self._region.ec2.held() as state:
             subnet = state.instances[instance].subnet
@@ -188,12 +189,12 @@ class PaperFleet:
         agent.thread.start()
 
     def halt(self, instance: str) -> None:
-        """It says nothing any more."""
+        """Let the agent write nothing any more; twice is fine."""
         if agent := self._agents.pop(instance, None):
             agent.stop.set()
 
     def close(self) -> None:
-        """All fall silent; waits until the last word is said."""
+        """Stop all agents, and wait until the last one has written its last item."""
         agents, self._agents = list(self._agents.values()), {}
         for agent in agents:
             agent.stop.set()

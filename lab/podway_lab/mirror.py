@@ -1,6 +1,7 @@
-"""What the region says becomes what the fabric does: machines boot and die, routes steer packets.
+"""Carries the region's changes into the fabric: boots and halts machines, steers packets by the route tables.
 
-EC2's changes take effect a moment after the call was answered, in the order of the calls.
+The lab makes one; the region calls it with every change. As on EC2, a change takes effect a moment after
+its call was answered, and changes take effect in the order of the calls.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ class Machines(Protocol):
 
 
 class _Worker:
-    """A thread that does what it is given, in that order; faults are kept and the rest goes on."""
+    """A thread that carries out actions in the order given. It keeps the faults, and goes on."""
 
     def __init__(self, name: str, faults: list[str]) -> None:
-        self._deeds: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._idle = threading.Condition()
         self._pending = 0
         self._faults = faults
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def give(self, deed: Callable[[], None]) -> None:
-        """Do this after everything given before."""
+    def give(self, action: Callable[[], None]) -> None:
+        """Carry *action* out after everything given before."""
         with self._idle:
             self._pending += 1
-        self._deeds.put(deed)
+        self._actions.put(action)
 
     def settle(self, timeout: float) -> None:
         """Wait until everything given has been done. Raises TimeoutError."""
@@ -61,9 +62,9 @@ class _Worker:
 
     def _work(self) -> None:
         while True:
-            deed = self._deeds.get()
+            action = self._actions.get()
             try:
-                deed()
+                action()
             except Exception as error:  # the thread must go on; the fault is reported
                 log.debug("a change could not be followed", exc_info=True)
                 self._faults.append(f"{type(error).__name__}: {error}")
@@ -76,24 +77,24 @@ class _Worker:
 class Mirror:
     """Follows *ec2* in *fabric*; without a fabric only machines follow.
 
-    Machines take their time to boot and to end; routes must not wait for them.
+    Routes and machines have a thread each: machines take long to boot, and routes must not wait for them.
     """
 
     def __init__(self, ec2: StrictEC2, fabric: Fabric | None, machines: Machines) -> None:
         self._ec2, self._fabric, self._machines = ec2, fabric, machines
         self.faults: list[str] = []
-        """What could not be carried out: a lab with any is broken."""
+        """What could not be carried out. A lab that has any is broken."""
         self._network = _Worker("network", self.faults)
         self._power = _Worker("power", self.faults)
         ec2.subscribe(self._listen)
 
     def settle(self, timeout: float = 60) -> None:
-        """Wait until everything that was said has been done. Raises TimeoutError."""
+        """Wait until the fabric has followed every change so far. Raises TimeoutError."""
         self.settle_network(timeout)
         self._power.settle(timeout)
 
     def settle_network(self, timeout: float = 60) -> None:
-        """Wait until packets go as the tables say. Raises TimeoutError."""
+        """Wait until packets go as the route tables say. Raises TimeoutError."""
         self._network.settle(timeout)
 
     def _listen(self, change: Change) -> None:
@@ -106,9 +107,9 @@ class Mirror:
             case _ if self._fabric is not None:
                 self._network.give(partial(self._steer, self._fabric, change))
 
-    def _afterwards(self, deed: Callable[[], None]) -> None:
-        """Once the network has followed everything so far: a machine needs its subnet."""
-        self._network.give(partial(self._power.give, deed))
+    def _afterwards(self, action: Callable[[], None]) -> None:
+        """Carry *action* out once the network has followed everything so far. A machine needs its subnet."""
+        self._network.give(partial(self._power.give, action))
 
     def _silence(self, instance: str) -> None:
         host = self._fabric.hosts.get(instance) if self._fabric else None
@@ -136,7 +137,7 @@ class Mirror:
 
 
 def next_hops(routes: Mapping[Prefix | str, Route]) -> dict[Prefix, str | None]:
-    """Interfaces to send to; what leaves the VPC some other way has no way out of the lab."""
+    """The interface that each destination leads to. None: it leads out of the VPC, and the lab drops it."""
     return {
         destination: route.target.id if route.target.kind == "NetworkInterfaceId" else None
         for destination, route in routes.items()

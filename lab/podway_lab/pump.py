@@ -1,4 +1,7 @@
-"""Turns what happens in the region into the events that AWS sends, and puts them on the bus."""
+"""Turns the region's changes into the events that AWS sends, and puts them on the bus.
+
+The lab makes one; the region calls it with every change, and scenarios send events of others through it.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from podway_lab.region.events import (
 from podway_lab.region.model import StrictEC2
 
 OPERATOR = "operator"
-"""The caller whose writes to routes CloudTrail's rule asks for; what Podway wrote it leaves out."""
+"""CloudTrail tells of this caller's route writes only: the template's rule leaves out Podway's."""
 
-TRAIL_DELAY = 3.0
-"""Seconds until CloudTrail tells of a call; AWS takes minutes."""
+TRAIL_DELAY_SECONDS = 3.0
+"""Until CloudTrail tells of a call; AWS takes minutes."""
 
 
 class Pump:
-    """Follows *ec2*; *put* takes an event and does not wait for who hears it."""
+    """Follows *ec2*; *put* takes an event and must not wait for its handlers."""
 
     def __init__(self, ec2: StrictEC2, put: Callable[[Event], object]) -> None:
         self._put = put
@@ -39,11 +42,11 @@ class Pump:
         ec2.subscribe(self._listen)
 
     def close(self) -> None:
-        """Say nothing any more."""
+        """Send nothing any more."""
         self._closed.set()
 
     def stamp(self) -> Stamp:
-        """For an event that somebody outside the region sends."""
+        """A stamp for an event that somebody outside the region sends."""
         return self._stamps.next()
 
     def send(self, event: Event) -> None:
@@ -61,7 +64,7 @@ class Pump:
             case EventPut():
                 self.send(custom(self._stamps.next(), change.source, change.detail_type, change.detail))
             case RouteWritten(caller=caller) if caller == OPERATOR:
-                timer = threading.Timer(TRAIL_DELAY, self.send, (self._trail(change),))
+                timer = threading.Timer(TRAIL_DELAY_SECONDS, self.send, (self._trail(change),))
                 timer.daemon = True
                 timer.start()
 

@@ -1,12 +1,13 @@
-"""The referee: sees every write to the region's route tables and checks what must always hold.
+"""The referee sees every write to the region's route tables and checks what must always hold.
 
-It shares no code with the planner and its verifier: who is covered is decided here by trying every
-prefix, on the model's own state as it was right after the write.
+The lab makes one; scenarios and the longer tests ask it for breaches. It shares no code with the planner
+and its verifier: it tries every prefix on the model's own state right after the write to decide which block
+is covered.
 
-- I1 no call of ours takes a block's cover away;
+- I1 no call of ours takes a ready block's cover away;
 - I2 no call of ours touches a route outside the pod CIDRs, or one that somebody else made;
 - I3 no table ever holds more than its quota;
-- I4 no address belongs to two nodes, and a freed block rests.
+- I4 no address belongs to two nodes, and a freed block is quarantined.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Routes = Mapping[Prefix | str, Route]
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """What must never happen, and did."""
+    """An invariant that did not hold."""
 
     invariant: str
     at: datetime
@@ -39,7 +40,7 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Who stands behind a network interface."""
+    """The instance that a network interface belongs to."""
 
     instance: str
     subnet: str
@@ -49,7 +50,7 @@ class _Owner:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A write, with what stood right after it."""
+    """A write, with its table's routes and their owners right after it."""
 
     write: RouteWritten
     after: Routes
@@ -88,7 +89,7 @@ class Referee:
         self.model.subscribe(self._listen)
         threading.Thread(target=self._work, name="referee", daemon=True).start()
 
-    def rest(self, timeout: float = 30) -> None:
+    def settle(self, timeout: float = 30) -> None:
         """Wait until everything seen so far has been judged.
 
         Raises TimeoutError, and RuntimeError when something could not be judged.
@@ -100,8 +101,8 @@ class Referee:
             raise RuntimeError("the referee could not judge a write") from self._failed
 
     def review(self) -> list[Breach]:
-        """All breaches, once everything seen so far has been judged. Raises as `rest` does."""
-        self.rest()
+        """All breaches, once everything seen so far has been judged. Raises as `settle` does."""
+        self.settle()
         self._judge_addresses(tuple(self.members()), self.model.clock())
         return list(self.breaches)
 
@@ -123,7 +124,7 @@ class Referee:
         while (seen := self._seen.get()) is not None:
             try:
                 self._judge(seen)
-            except Exception as error:  # noqa: BLE001  (whoever asks for the review gets it)
+            except Exception as error:  # noqa: BLE001  (`settle` raises it)
                 self._failed = self._failed or error
             finally:
                 with self._idle:
@@ -146,7 +147,7 @@ class Referee:
         self._judge_quota(seen)
 
     def _stays_ours(self, seen: _Seen, maker: str | None) -> bool:
-        """Whether somebody pointed a route of ours at a node: drift. At anything else, it is his own."""
+        """Whether a route of ours stays ours after this write: led to a node it is drift, else foreign."""
         owner = seen.owners.get(seen.write.after.target.id) if seen.write.after else None
         nodes = {member.id for member in self.members()}
         return maker is not None and self.is_ours(maker) and owner is not None and owner.instance in nodes
@@ -213,7 +214,7 @@ def _owners(state: State) -> dict[str, _Owner]:
 
 
 def _is_covered(routes: Routes, block: Prefix, member: Member, owners: Mapping[str, _Owner]) -> bool:
-    """Whether a packet for *block* reaches a node that can deliver it: itself, or one of its subnet."""
+    """Whether a packet for *block* reaches a node that can deliver it: one of its owner's subnet."""
     for length in range(block.length, -1, -1):
         route = routes.get(block.at(length))
         if route is None:

@@ -1,4 +1,7 @@
-"""A stack as CloudFormation has made it: read from the region's own answers, not from the template."""
+"""A stack as CloudFormation has made it: read from the region's own answers, not from the template.
+
+The lab makes one after ``sam deploy``; delivery and hosting read it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _TABLE = "AWS::DynamoDB::Table"
 
 
 class CloudFormationStack:
-    """The stack called ``place.stack``; asks when it is made, and again for nothing."""
+    """The stack called ``place.stack``. Its list of resources is read once, when it is made."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -28,7 +31,7 @@ class CloudFormationStack:
         self._resources: dict[str, tuple[str, str]] = {
             one["LogicalResourceId"]: (one["ResourceType"], one.get("PhysicalResourceId", ""))
             for one in described["StackResources"]
-            if "LogicalResourceId" in one  # moto lists what a condition left out, without a name
+            if "LogicalResourceId" in one  # moto lists what a condition left out too, without a name
         }
 
     @cached_property
@@ -73,7 +76,7 @@ class CloudFormationStack:
 
     @property
     def _backend(self) -> Any:
-        """Code has no other way out of moto: its download URLs lead nowhere."""
+        """Moto's own store of functions: the download URLs of their code lead nowhere."""
         return lambda_backends[self.place.account][self.place.region]
 
     def rules(self) -> tuple[Rule, ...]:
@@ -152,7 +155,7 @@ class CloudFormationStack:
         return self._logical(_FUNCTION, arn.rpartition(":")[2])
 
     def kinds(self) -> Iterable[str]:
-        """The types of what stands."""
+        """The types of its resources."""
         return sorted({kind for kind, _ in self._resources.values()})
 
 

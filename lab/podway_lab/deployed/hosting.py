@@ -1,4 +1,7 @@
-"""Runs a standing stack's functions under Lambda's real runtime, from the archives that were deployed."""
+"""Runs the functions of a stack that SAM has deployed, under Lambda's real runtime.
+
+The lab uses it with ``--deployed``. The code is what was uploaded; ``emulator`` runs the single environments.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from podway_lab.stack.inprocess import surroundings
 from podway_lab.stack.template import FunctionSpec
 
 AT_ONCE = 3
-"""Environments of a function that is woken by events; Lambda starts as many as it takes."""
+"""Environments of a function that events wake; Lambda starts as many as it takes."""
 
 
 class UnderEmulator:
@@ -43,7 +46,7 @@ class UnderEmulator:
         """Nothing: environments start with their first event."""
 
     def leave(self) -> None:
-        """Nothing: whoever runs the environments has ended them."""
+        """Nothing: their `FunctionHost` has ended the environments."""
 
     def environments(self, spec: FunctionSpec) -> tuple[Environment, ...]:
         """One where all events come from a FIFO queue of one group, otherwise several."""

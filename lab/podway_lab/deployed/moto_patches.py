@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 @cache
 def patch_moto() -> None:
-    """Mends moto, for the life of this process."""
+    """Patch moto, for the life of this process; twice is fine."""
     change_set: Any = models.ChangeSet
     mended: tuple[tuple[Any, str, Any], ...] = (
         (responses, "get_stack_from_s3_url", _template_at),
@@ -54,7 +54,7 @@ def patch_moto() -> None:
 
 
 def _template_at(template_url: str, account_id: str, partition: str) -> str:
-    """The template at an S3 URL of whatever host; moto takes the host's first label for the bucket."""
+    """The template at an S3 URL, on any host. Moto takes the host's first label for the bucket."""
     bucket, _, key = unquote(urlsplit(template_url).path).lstrip("/").partition("/")
     found = s3_backends[account_id][partition].get_object(bucket, key)
     if found is None:
@@ -64,7 +64,7 @@ def _template_at(template_url: str, account_id: str, partition: str) -> str:
 
 
 def _transforming(parse: Callable[[Any], None]) -> Callable[[Any], None]:
-    """AWS::Serverless is not expanded by moto: its resources would be left out without a word."""
+    """Expand AWS::Serverless. Moto does not, and leaves its resources out without a word."""
 
     @wraps(parse)
     def parsed(change_set: Any) -> None:
@@ -87,7 +87,7 @@ def _expanded(template: str, parameters: Mapping[str, str], region: str) -> Json
 
 
 def _with_outputs(apply: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A change set of moto's leaves the stack without outputs."""
+    """Give the stack its outputs, which moto's change sets leave out."""
 
     @wraps(apply)
     def applied(change_set: Any) -> None:
@@ -104,7 +104,7 @@ def _with_ours(known: Callable[[], Mapping[str, Any]]) -> Callable[[], Mapping[s
 
 
 def _refusing_unknown(find: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What neither moto nor this module can make is refused, not skipped."""
+    """Refuse what neither moto nor this module can make; moto skips it."""
 
     @wraps(find)
     def found(resource_type: str) -> Any:
@@ -141,7 +141,7 @@ def _create_function(
     region_name: str,
     **__: Any,
 ) -> LambdaFunction:
-    """With its layers and architectures, which moto drops."""
+    """Keep the layers and architectures, which moto drops."""
     properties = cloudformation_json["Properties"]
     wanted = {key: properties[key] for key in _FUNCTION if key in properties}
     made: LambdaFunction = lambda_backends[account_id][region_name].create_function(
@@ -151,7 +151,7 @@ def _create_function(
 
 
 def _unheard(put: Callable[..., Any], source: Callable[[Any], Any]) -> Callable[..., Any]:
-    """*put* with nobody listening: moto would run the mapped functions in Docker at once."""
+    """*put* without moto's mappings: moto would run the mapped functions in Docker at once."""
 
     @wraps(put)
     def putting(self: Any, *given: Any, **more: Any) -> Any:
@@ -165,7 +165,7 @@ def _unheard(put: Callable[..., Any], source: Callable[[Any], Any]) -> Callable[
 
 
 class _Made(CloudFormationModel):
-    """A resource of a type that moto does not know; subclasses say how it comes to be."""
+    """A resource of a type that moto does not know; subclasses say how it is made."""
 
     def __init__(self, name: str, properties: Json, account: str, region: str) -> None:
         self.physical_resource_id = name
@@ -174,7 +174,7 @@ class _Made(CloudFormationModel):
         self.make()
 
     def make(self) -> None:
-        """Kept as it is: the lab has nobody who would act on it."""
+        """Keep the properties as they are: nothing in the lab acts on them."""
 
     @staticmethod
     def cloudformation_name_type() -> str:
@@ -207,7 +207,7 @@ class _Made(CloudFormationModel):
         return cls(new_resource_name, cloudformation_json.get("Properties", {}), account_id, region_name)
 
     def delete(self, account_id: str, region_name: str) -> None:
-        """Gone with the stack."""
+        """Nothing: it goes with the stack."""
 
     def is_created(self) -> bool:
         return True
@@ -235,7 +235,7 @@ class _EventInvokeConfig(_Made):
 
 class _Alarm(_Made):
     def make(self) -> None:
-        """Stands as CloudWatch has new alarms: without data. Nobody measures in the lab."""
+        """A new alarm without data, as in CloudWatch. Nobody measures in the lab."""
         account, region = self.place
         given = self.properties
         self.physical_resource_id = given.get("AlarmName", self.physical_resource_id)

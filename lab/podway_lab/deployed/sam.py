@@ -1,4 +1,7 @@
-"""Builds and deploys the stack with the real SAM CLI: ``sam build``, ``sam deploy`` into the lab's region."""
+"""Builds and deploys the stack with the real SAM CLI: ``sam build``, ``sam deploy`` into the lab's region.
+
+The command builds, while there is a network; the lab deploys.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ EMULATED_ACCOUNT = "012345678912"
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 _SOURCES = ("template.yaml", "functions", "layers")
 _KEEP = 3
-"""Builds of earlier sources that stay, for whoever goes back and forth between branches."""
+"""Builds of earlier sources that are kept: going back to another branch then needs no build."""
 
 
 class NotEquipped(Exception):

@@ -1,1 +1,1 @@
-"""The fabric: a VPC made of network namespaces."""
+"""The fabric: a VPC made of network namespaces, with real packets."""

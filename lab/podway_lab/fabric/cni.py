@@ -1,6 +1,7 @@
 """A CNI runtime: runs a network configuration's plugins for one pod, as containerd would.
 
-CNI specification 1.0.0, sections 2 (execution protocol) and 3 (execution of network configurations).
+Hosts call it to add and remove pods. CNI specification 1.0.0, sections 2 (execution protocol) and 3
+(execution of network configurations).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Attachment:
             for plugin in self.network["plugins"]:
                 result = self._execute("ADD", plugin, result)
         except CniFailed:
-            with contextlib.suppress(CniFailed):  # the first word is the one that matters
+            with contextlib.suppress(CniFailed):  # the first failure is the one that matters
                 self.delete(None)
             raise
         if result is None:

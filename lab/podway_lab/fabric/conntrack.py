@@ -1,8 +1,9 @@
 """Fills a namespace's connection tracking table, as a busy or attacked node's can be.
 
-Packets would not do: the kernel lets new flows push out those that nobody has answered. So the
-entries are made through ctnetlink (uapi/linux/netfilter/nfnetlink_conntrack.h), marked as answered.
-The kernel's limit is one number for all namespaces (only the first may set it), each counts alone.
+Hosts call it for a fault. Packets would not do: the kernel lets new flows push out those that nobody has
+answered. So it makes entries through ctnetlink (uapi/linux/netfilter/nfnetlink_conntrack.h), marked as
+answered. The kernel's limit is one number for all namespaces, which only the first may set; each namespace
+counts alone.
 """
 
 from __future__ import annotations

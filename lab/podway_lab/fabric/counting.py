@@ -1,4 +1,7 @@
-"""Counts packets where they enter a namespace: the kernel's own count, which no socket buffer falsifies."""
+"""Counts packets where they enter a namespace, by the kernel's counters, which no socket buffer falsifies.
+
+Streams and tests of the data plane use it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """How a process comes to own network namespaces: as root, or as root of a user namespace of its own.
 
-The lab's main calls `enter` once; tests call `gain_privileges` and stay where they are.
+The command calls `enter` once, and so do the longer tests; other tests call `gain_privileges` and stay where
+they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A VPC made of network namespaces: subnets, a router, instances. Real packets, no names, no traces."""
+"""A VPC made of network namespaces: subnets, a router, instances. Packets are real; nothing is left behind.
+
+The mirror changes it as the region says, and the fleet attaches instances; tests drive it directly.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ class Fabric:
             return host
 
     def detach(self, instance_id: str) -> None:
-        """The instance ends: silence at once, then its processes, pods and namespace go.
+        """End an instance: silence it at once, then end its processes, pods and namespace.
 
         Routes to its interface swallow packets from now on. An unknown instance has ended already.
         """
@@ -135,7 +138,7 @@ class Fabric:
             return changes
 
     def host_at(self, address: str) -> Host | None:
-        """The host with this private address: who a hop of a trace is."""
+        """The host with this private address, for example of a hop of a trace."""
         return next((host for host in list(self.hosts.values()) if host.address == address), None)
 
     def close(self) -> None:

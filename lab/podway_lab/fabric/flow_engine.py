@@ -1,8 +1,8 @@
 """Sends and counts the UDP packets of all flows: a program of its own, for undisturbed timing.
 
-`traffic.Traffic` starts it with the number of a socket as its argument. Orders come as JSON, a new
-flow's two sockets attached; the answer to an order that asks for figures goes back the same way.
-Standard library only, and nothing of the lab: it must start fast.
+`traffic.Traffic` starts it with the number of a socket as its argument. Orders come as JSON through that
+socket, with a new flow's two sockets attached; figures go back through it. It uses the standard library only,
+and nothing of the lab, because it must start fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRACE = 0.25
 """Seconds that a packet may take before it counts as lost."""
 
 MOST_OUTAGES = 200
-"""Of a flow, in one answer; the counts are of all."""
+"""Outages of a flow in one answer. The counts are of all."""
 
 SEQUENCE = struct.Struct("!Q")
 
@@ -75,7 +75,7 @@ class _Flow:
                     self.seen[SEQUENCE.unpack(packet)[0]] = 1
 
     def figures(self, now: float) -> dict[str, Any]:
-        """Counts of the packets that have had their time, and the outages among them.
+        """Counts of the packets that are old enough to have arrived, and the outages among them.
 
         An outage is a run of lost packets: from the sending of the last one that arrived before it
         to the sending of the first one after it. At 1,000 packets a second they show to the millisecond.

@@ -1,4 +1,7 @@
-"""An instance and its pods: network namespaces with a life of their own."""
+"""An instance and its pods: network namespaces with a life of their own.
+
+The fabric boots and closes hosts; scenarios and tests make their faults.
+"""
 
 from __future__ import annotations
 
@@ -115,15 +118,15 @@ class Host(Namespace):
         self._switch.silence(self.port, on=on)
 
     def set_forwarding(self, *, on: bool) -> None:
-        """Turn the kernel's forwarding off and the instance is a zombie: it answers, and relays nothing."""
+        """Turn the kernel's forwarding on or off. Off, the instance answers but relays nothing."""
         self.sysctl("net.ipv4.ip_forward", int(on))
 
     def drop_forwarded(self, *, on: bool) -> None:
-        """Have a rule of somebody else's drop all that the kernel would forward: a zombie, too."""
+        """Add or remove a rule that drops all that the kernel would forward, as other software's would."""
         self.nft(FORWARD_DROP + (FORWARD_DROP_RULE if on else ""))
 
     def fill_conntrack(self) -> int:
-        """Let the kernel track as many flows as it can: no new one gets through; how many there are."""
+        """Let the kernel track all the flows it can: no new one gets through; how many there are."""
         return conntrack.fill(self)
 
     def empty_conntrack(self) -> None:
@@ -131,7 +134,7 @@ class Host(Namespace):
         conntrack.empty(self)
 
     def flush_routes(self, protocol: int) -> None:
-        """Remove the routes of one protocol, as somebody does by hand (the agent's are 112)."""
+        """Remove the routes of one route protocol, as somebody does by hand (the agent's is 112)."""
         self.ip(f"route flush proto {protocol}")
 
     def add_pod(self, name: str, conflist: Path, *, capabilities: Mapping[str, Any] | None = None) -> Pod:
@@ -173,7 +176,7 @@ class Host(Namespace):
             pod.close()
 
     def close(self) -> None:
-        """The instance is gone, and with it, without good-bye, its pods."""
+        """End the instance and its pods at once, as when its power is cut."""
         for pod in self.pods.values():
             pod.close()
         self.pods = {}
@@ -181,7 +184,7 @@ class Host(Namespace):
 
 
 Endpoint: TypeAlias = Host | Pod
-"""What has an address and can send."""
+"""An end of a path: it has an address and can send."""
 
 
 def answer_every_probe(namespace: Namespace) -> None:

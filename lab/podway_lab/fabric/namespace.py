@@ -1,9 +1,9 @@
 """A network namespace without a name, held by a file descriptor, and what can be done inside it.
 
-Nothing here is ever moved but one thread of our own, the *mover*: it enters a namespace, does a
-short piece of work there (start a process, open a socket, write a sysctl) and waits for the next.
-Callers may therefore be of any thread. The mover lives as long as the process, which matters: the
-kernel sends a child's parent-death signal when the *thread* that started it ends.
+All of the fabric stands on it. One thread of our own, the *mover*, enters a namespace, does a short piece
+of work there (start a process, open a socket, write a sysctl) and waits for the next. No other thread ever
+moves, so any thread may call. The mover lives as long as the process, because the kernel sends a child's
+parent-death signal when the *thread* that started it ends.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Namespace:
         return _mover().submit(inside).result()
 
     def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
-        """A socket of this namespace; it stays so whoever uses it."""
+        """A socket of this namespace, in whatever thread it is used."""
         return self.call(lambda: socket.socket(family, kind, protocol))
 
     def listen(self, address: str, port: int) -> socket.socket:
@@ -181,7 +181,7 @@ class Namespace:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside with *text* as its input, to its end, *timeout* seconds at most.
 
-        Raises subprocess.TimeoutExpired, having killed it. A failure is the caller's to judge.
+        Raises subprocess.TimeoutExpired, having killed it. The caller judges a failure.
         """
         pipe = subprocess.PIPE
         process = self.popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe)

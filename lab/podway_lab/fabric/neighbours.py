@@ -1,7 +1,8 @@
-"""Tells hosts their neighbours' hardware addresses, where there are too many to be asked for.
+"""Tells hosts their neighbours' hardware addresses, where there are too many to be resolved.
 
-The kernel keeps one table of neighbours for all namespaces, of 1,024 entries that were asked for
-(``gc_thresh3``, which only the first namespace may set); permanent ones do not count.
+A crowded fabric calls it for each new host. The kernel keeps one table of neighbours for all namespaces,
+with room for 1,024 resolved ones (``gc_thresh3``, which only the first namespace may set). Permanent
+entries do not count.
 """
 
 from __future__ import annotations

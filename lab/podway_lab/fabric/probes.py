@@ -1,4 +1,7 @@
-"""Questions put to the network from inside a namespace: who answers, which way, does TCP work."""
+"""Probes from inside a namespace: who answers, by which path, does TCP work.
+
+Scenarios and tests of the data plane use them.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +145,7 @@ class Trace:
 
     @property
     def relays(self) -> tuple[str | None, ...]:
-        """Who relayed for others: all but the sender's node, the receiver's node and the receiver.
+        """The hops that relayed: all but the sender's node, the receiver's node and the receiver.
 
         Empty says *direct*; meaningful between pods, and only when the goal was reached.
         """
@@ -150,10 +153,10 @@ class Trace:
 
 
 def trace(source: Namespace, address: str, *, longest: int = 12, timeout: float = 1.0) -> Trace:
-    """The way from *source* to *address*, by UDP packets that may live 1, 2, 3… hops.
+    """The path from *source* to *address*, by UDP packets that may live 1, 2, 3… hops.
 
-    All go out at once; who does not answer within *timeout* seconds is None. Hops after the first
-    final word (the goal's, or somebody's "unreachable") are left out, and so are Nones at the end.
+    All go out at once; a hop that does not answer within *timeout* seconds is None. Hops after the first
+    final answer (the goal's, or somebody's "unreachable") are left out, and so are Nones at the end.
     """
     answers: dict[int, _Answer] = {}
     probes = {hop: _send_probe(source, address, hop) for hop in range(1, longest + 1)}
@@ -196,7 +199,7 @@ def _complaint(probe: socket.socket) -> tuple[str | None, int, int]:
 
 
 def _final(answers: dict[int, _Answer]) -> int:
-    """The first hop that had a final word; 0 for none."""
+    """The first hop that gave a final answer; 0 for none."""
     return min((hop for hop, (_, kind) in answers.items() if kind != TIME_EXCEEDED), default=0)
 
 
@@ -206,7 +209,7 @@ def _is_complete(answers: dict[int, _Answer], longest: int) -> bool:
 
 
 def wait_for(sockets: list[socket.socket], seconds: float) -> list[socket.socket]:
-    """Those with something to read, an error included, as soon as there is one; [] after *seconds*."""
+    """The sockets with something to read, or an error, as soon as there is one; [] after *seconds*."""
     by_number = {sock.fileno(): sock for sock in sockets}
     poll = select.poll()
     for number in by_number:
@@ -215,7 +218,7 @@ def wait_for(sockets: list[socket.socket], seconds: float) -> list[socket.socket
 
 
 ITSELF = "itself"
-"""Who refuses when the sender's own kernel has no way."""
+"""Who refuses when the sender's own kernel has no route."""
 
 
 def who_refuses(source: Namespace, address: str, *, timeout: float = 1.0) -> str | None:

@@ -1,4 +1,7 @@
-"""The VPC's implicit router: one kernel route table per VPC route table, chosen by the ingress subnet."""
+"""The VPC's implicit router: one kernel route table per VPC route table, chosen by the ingress subnet.
+
+The fabric programs it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ table inet vpc {
   }
 }
 """
-"""A VPC router says nothing about what it cannot deliver."""
+"""Keeps the router silent about what it cannot deliver, as a VPC's router is."""
 
 
 KEEP_TTL = """\
@@ -45,7 +48,7 @@ COMMIT
 
 @dataclass(slots=True)
 class Router:
-    """Kernel tables for VPC route tables. The kernel is read before each change, never remembered."""
+    """Kernel tables for VPC route tables. Each change reads the kernel's table anew."""
 
     home: Namespace
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -145,12 +148,12 @@ class Router:
 
 
 def route(destination: Prefix, target: str) -> str:
-    """The route in the words of ``ip route``: a blackhole names its type first."""
+    """The route as ``ip route`` writes it: a blackhole names its type first."""
     return f"{BLACKHOLE} {destination}" if target == BLACKHOLE else f"{destination} {target}"
 
 
 def destination_of(entry: Mapping[str, str]) -> Prefix:
-    """``ip`` prints a host without its length, and everything as "default"."""
+    """The destination of a route that ``ip`` printed: a host has no length, and everything is "default"."""
     text = entry["dst"]
     if text == "default":
         return EVERYTHING

@@ -1,4 +1,7 @@
-"""A folder for the lab's files that does not outlive it for long, even when the lab is killed."""
+"""A folder for the lab's files that does not outlive it for long, even when the lab is killed.
+
+The fabric keeps the hosts' files in one, and a deployed lab its functions' code.
+"""
 
 from __future__ import annotations
 

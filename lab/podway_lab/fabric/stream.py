@@ -1,4 +1,7 @@
-"""How fast a TCP stream gets from one machine to another, and what it loses on the way."""
+"""Measures how fast a TCP stream gets from one end to another, and what it loses on the way.
+
+``make bench ONLY=throughput`` calls it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Stream:
 
 
 def stream(source: Endpoint, target: Endpoint, *, seconds: float) -> Stream:
-    """Send from *source* to *target* for so long. Counted are the kernel's packets, large ones as one."""
+    """Send from *source* to *target* for *seconds*. It counts the kernel's packets, large ones as one."""
     with source_engine(target, "receive", target.address) as receiver:
         assert receiver.stdout is not None
         port = receiver.stdout.readline().decode().strip()

@@ -1,8 +1,8 @@
-"""One end of a TCP stream that is as fast as it goes: a program of its own, in a machine's namespace.
+"""One end of a TCP stream that is as fast as it goes: a program of its own, which `stream` starts.
 
 ``stream_engine.py receive ADDRESS`` prints its port, then the bytes and the seconds that they took.
 ``stream_engine.py send ADDRESS PORT SECONDS`` prints how many segments it had to send again.
-Standard library only, and nothing of the lab: it must start fast.
+It uses the standard library only, and nothing of the lab, because it must start fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def receive(address: str) -> None:
 
 
 def send(address: str, port: int, seconds: float) -> None:
-    """Send for so long."""
+    """Send for *seconds*."""
     payload = memoryview(bytes(CHUNK))
     with socket.create_connection((address, port), timeout=30) as connection:
         end = time.perf_counter() + seconds

@@ -1,6 +1,7 @@
-"""Every pair at once: a packet from each machine to each other, and how it looked when it arrived.
+"""Tries every pair at once: sends a packet from each end to each other, and looks at it on arrival.
 
-One socket per machine and one thread for all, so that 60 machines' 3,540 pairs take a second or two.
+The sentence `pods reach pods` and tests use it. One socket per end and one thread for all, so that 3,540
+pairs of 60 pods take a second or two.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ IP_RECVTTL = 12
 """linux/in.h; Python has no name for it."""
 NUMBER = struct.Struct("!II")
 QUIET_SECONDS = 1.0
-"""Nothing more is awaited when nothing has come for so long: on a busy machine packets are late, not lost."""
+"""Wait until nothing has come for so long: on a busy machine packets are late, not lost."""
 BURST = 200
 """Packets between two rounds of receiving; a socket's buffer holds more."""
 
@@ -35,12 +36,12 @@ class Heard:
 
     @property
     def relays(self) -> int:
-        """How many forwarded it beside the sender's and the receiver's own node; for pods of two nodes."""
+        """How many nodes forwarded it beside the sender's and the receiver's own; for pods of two nodes."""
         return self.forwarded - 2
 
 
 def sweep(machines: Mapping[str, Endpoint]) -> dict[tuple[str, str], Heard | None]:
-    """Per ordered pair of names what arrived; None for nothing."""
+    """What arrived for each ordered pair of names; None for nothing."""
     names = sorted(machines)
     found: dict[tuple[str, str], Heard | None] = dict.fromkeys(itertools.permutations(names, 2))
     with contextlib.ExitStack() as stack:
@@ -48,7 +49,7 @@ def sweep(machines: Mapping[str, Endpoint]) -> dict[tuple[str, str], Heard | Non
         listener = _Listener(names, {sockets[name]: number for number, name in enumerate(names)}, found)
         for count, (source, target) in enumerate(found, start=1):
             number = NUMBER.pack(names.index(source), names.index(target))
-            with contextlib.suppress(OSError):  # unreachable, or word of an earlier packet that was
+            with contextlib.suppress(OSError):  # unreachable, or an earlier packet was
                 sockets[source].sendto(number, sockets[target].getsockname())
             if count % BURST == 0:
                 listener.listen(0)

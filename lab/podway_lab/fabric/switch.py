@@ -1,7 +1,8 @@
 """The wires of the VPC: a bridge per subnet, a port per network interface, and the VPC's own filter.
 
-Frames that AWS would drop are dropped at the port, before the host or the router sees them: packets that are
-neither from nor to the interface's own address while its source/destination check is on.
+The fabric and its hosts use it. While an interface's source/destination check is on, its port drops packets
+that are neither from nor to the interface's own address, as AWS does, before the host or the router sees
+them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ ROUTER_MAC = "02:00:0a:00:00:01"
 """One for all bridges: they are separate segments."""
 
 FILTER = "table netdev vpc"
-"""A pair of chains for each port that is not open: what enters it from the host, and what leaves it."""
+"""Holds two chains for each port that is not open: for what enters from the host, and what leaves."""
 
 
 ADDRESS_FIELD = {"ingress": "saddr", "egress": "daddr"}
-"""Which address must be the interface's own, by the hook at its port."""
+"""The address that must be the interface's own, for each hook at its port."""
 
 
 class Guard(Enum):

@@ -1,4 +1,7 @@
-"""Continuous UDP traffic between pods or hosts, and how much of it was lost."""
+"""Continuous UDP traffic between pods or hosts, and how much of it was lost.
+
+Scenarios and the longer tests keep it running while something else happens.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ class Flow:
 class Traffic:
     """All flows, sent and counted by one process of low cost (see `flow_engine`).
 
-    Sockets are opened inside the machines' namespaces and handed to it. Ends with `close`, or with us.
+    We open sockets inside the ends' namespaces and hand them to it. It ends with `close`, or with us.
     """
 
     def __init__(self) -> None:

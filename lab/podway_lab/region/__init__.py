@@ -1,1 +1,1 @@
-"""The region: a strict model of EC2, served through moto's server."""
+"""The region: a strict model of EC2, and moto for everything around it, on HTTP."""

@@ -1,7 +1,8 @@
 """Watches moto's CloudWatch alarms, and gives them the states that CloudWatch gives them.
 
-moto starts an alarm as OK and tells nobody when a state changes. A new alarm has INSUFFICIENT_DATA; one
-that is put again keeps its state (PutMetricAlarm); a change of state is told, setting the same is none.
+The server wraps every request to CloudWatch in it. moto starts an alarm as OK and tells nobody when a state
+changes. On AWS a new alarm has INSUFFICIENT_DATA, and an alarm that is put again keeps its state
+(PutMetricAlarm). A change of state is told; setting the same state is none.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class AlarmWatch:
 
     @contextmanager
     def around(self, caller: str) -> Iterator[None]:
-        """The block is the request; changes of state that it made are told afterwards."""
+        """Run one request in the block; tell afterwards which states it changed."""
         with self._lock:
             before = self._seen()
             yield

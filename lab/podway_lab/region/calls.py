@@ -1,4 +1,7 @@
-"""Every call that reached the region: who, what, when, how it ended. Tests count calls and waves here."""
+"""The log of every call that reached the region: who, what, when, and how it ended.
+
+The model writes it, and the server for other services. Scenarios and tests count calls and waves here.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class CallLog:
 
     @contextmanager
     def entry(self, caller: str, action: str, given: Mapping[str, Any]) -> Iterator[Ending]:
-        """Records the call that the block makes, however it ends; the block may name its error."""
+        """Record the call that the block makes, however it ends; the block may name its error."""
         at, began, ending = self.clock(), self._tick(), Ending()
         try:
             yield ending
@@ -89,7 +92,7 @@ class CallLog:
 
 
 def waves(calls: Iterable[Made]) -> int:
-    """The longest chain of *calls* of which each began after the one before had ended.
+    """The longest chain of *calls* in which each began after the one before had ended.
 
     Concurrent calls only overlap if they last: measure with some latency (`faults.Kind.SLOW`).
     """

@@ -1,4 +1,8 @@
-"""What happened in the region, as values: told to every listener, in order, as it happens."""
+"""What happened in the region, as values.
+
+The model tells every listener of each, in order, within the call that makes it: mirror, pump and referee
+listen.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +102,7 @@ class TableAssociated:
 
 @dataclass(frozen=True, slots=True)
 class TableDisassociated:
-    """A table steers that subnet, gateway or rest of the VPC no more."""
+    """A table no longer steers that subnet, that gateway, or the VPC's other subnets."""
 
     table: str
     association: str

@@ -1,7 +1,8 @@
-"""A FIFO queue takes no message twice within five minutes, whatever became of the first one.
+"""Lets a FIFO queue take no message twice within five minutes, whatever became of the first one.
 
-moto forgets a deduplication id with its message; SQS does not ("Using the message deduplication ID in
-Amazon SQS"), so a hint with a constant body would be lost on AWS and pass here.
+The server asks it before each SendMessage. moto forgets a deduplication id with its message; SQS does not
+("Using the message deduplication ID in Amazon SQS"). So a hint with a constant body would be lost on AWS
+and pass here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ REMEMBERED = timedelta(minutes=5)
 
 
 class Deduplication:
-    """What FIFO queues were sent lately, and what the senders were told."""
+    """The messages that FIFO queues were sent lately, each with the answer that its sender got."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -26,7 +27,7 @@ class Deduplication:
         self._lock = threading.Lock()
 
     def once(self, action: str, given: Mapping[str, Any], send: Callable[[], Reply]) -> Reply:
-        """The answer of *send*, or for a message that a FIFO queue has had, the one given then."""
+        """The answer of *send*; for a message that a FIFO queue has had already, the first answer."""
         queue = str(given.get("QueueUrl", ""))
         if action != "sqs:SendMessage" or not queue.endswith(".fifo"):
             return send()

@@ -1,6 +1,7 @@
-"""How EC2 says no: a ClientError as botocore would have built it from the answer.
+"""EC2's errors: a ClientError as botocore would have built it from the answer.
 
-Codes and messages are those of EC2's error list ("Error codes for the Amazon EC2 API").
+The model, the faults and the server raise them. Codes and messages are those of EC2's error list ("Error
+codes for the Amazon EC2 API").
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The JSON that AWS documents for the events Podway listens to, built from plain values.
 
-Called by the lab's event pump and by tests; nothing here delivers anything. Shapes and spellings follow
-the EC2 user guide (state change, Spot, rebalance), the Auto Scaling and AWS Health user guides, "Alarm
-events and EventBridge" of the CloudWatch user guide, and CloudTrail's record contents.
+The lab's pump, scenarios, the schedule and tests call it; nothing here delivers anything. Shapes and
+spellings follow the EC2 user guide (state change, Spot, rebalance), the Auto Scaling and AWS Health user
+guides, "Alarm events and EventBridge" of the CloudWatch user guide, and CloudTrail's record contents.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def state_change(stamp: Stamp, instance: str, state: str) -> Event:
 def spot_interruption(
     stamp: Stamp, instance: str, *, availability_zone: str, action: str = "terminate"
 ) -> Event:
-    """Two minutes' notice; the ARN names the zone and no account, unlike all others (EC2 user guide)."""
+    """EC2 takes a Spot instance in two minutes. The ARN names the zone, but no account (user guide)."""
     return _envelope(
         stamp,
         "aws.ec2",

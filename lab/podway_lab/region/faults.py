@@ -1,4 +1,8 @@
-"""Faults on demand: what can go wrong between a caller and AWS, seeded, and counted when it happens."""
+"""Faults on demand: what can go wrong between a caller and AWS.
+
+The model and the server ask it around every call; scenarios and tests arm it. Chances follow a seed, and
+what fires is counted.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ class _Rule:
 
 
 class Faults:
-    """Consulted once around every call. *pause* is told how long a slow call takes."""
+    """The faults that are armed. *pause* is called with the seconds that a slow call takes longer."""
 
     def __init__(self, *, seed: int = 0, pause: Callable[[float], None] = time.sleep) -> None:
         self.fired: Counter[Kind] = Counter()
@@ -64,12 +68,12 @@ class Faults:
         times: int | None = None,
         seconds: float = 0.0,
     ) -> None:
-        """Lets *kind* happen to calls of *action* (``ec2:*Route``) by *caller*, at most *times* times."""
+        """Let *kind* happen to calls of *action* (``ec2:*Route``) by *caller*, at most *times* times."""
         with self._lock:
             self._rules.append(_Rule(kind, action, caller, chance, times, seconds))
 
     def disarm(self, kind: Kind | None = None) -> None:
-        """Ends faults of that kind, or all of them; what has fired stays counted."""
+        """End faults of that kind, or all of them; what has fired stays counted."""
         with self._lock:
             self._rules = [rule for rule in self._rules if kind is not None and rule.kind != kind]
 
@@ -79,7 +83,7 @@ class Faults:
 
     @contextmanager
     def around(self, action: str, caller: str) -> Iterator[float]:
-        """The block is the call; it is told how many seconds old its view shall be (0 for none).
+        """Run one call in the block, which gets the age in seconds of the view that it shall show (0: now).
 
         Raises ClientError or ConnectionClosedError in place of the call, or after it.
         """

@@ -1,7 +1,7 @@
-"""Filters and pages of the Describe operations.
+"""Filters and pages of the Describe operations, which call it.
 
-Values may hold ``*`` and ``?``; values of one filter are alternatives, filters add up ("Filtering
-using the CLI or API", EC2 user guide).
+Values may hold ``*`` and ``?``. The values of one filter are alternatives, and a thing must pass every filter
+("Filtering using the CLI or API", EC2 user guide).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Described(Protocol):
 
 _Thing = TypeVar("_Thing", bound=Described)
 Values = Callable[[Any], Iterable[str]]
-"""What a thing shows to a filter; the filter holds if one of its values matches one of these."""
+"""A thing's values for a filter. The thing passes if one of them matches one of the filter's."""
 
 
 def select(request: Request, things: Iterable[_Thing], known: Mapping[str, Values]) -> list[_Thing]:

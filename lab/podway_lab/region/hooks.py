@@ -1,6 +1,7 @@
 """Auto Scaling's lifecycle actions: what a group waits for, until somebody completes it.
 
-moto stores hooks and answers CompleteLifecycleAction with a 500; groups themselves play no part here.
+The server answers CompleteLifecycleAction and RecordLifecycleActionHeartbeat by it; scenarios begin
+actions. moto stores hooks and answers CompleteLifecycleAction with a 500; the lab has no groups.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from podway_lab.region.errors import refusal
 
 @dataclass(slots=True)
 class Action:
-    """A group waits with one instance."""
+    """One instance that a group keeps waiting, under one hook."""
 
     group: str
     hook: str
     token: str
     instance: str
     then: Callable[[str], None]
-    """Told the result when it is complete."""
+    """Called with the result when the action is complete."""
     heartbeats: int = 0
 
 
@@ -34,7 +35,7 @@ class LifecycleActions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, action: Action) -> None:
-        """The group waits from now on."""
+        """Let the group wait from now on."""
         with self._lock:
             self._active[action.token] = action
 

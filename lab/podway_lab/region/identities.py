@@ -1,6 +1,7 @@
-"""Who calls: an access key per instance and per function, and what an instance may do.
+"""Who calls: an access key for each instance and each function, and what an instance may do.
 
-The lab checks no signatures; the access key id alone says who calls. An unknown key is the operator.
+The server asks it about every request; the lab and its machines take keys from it. The lab checks no
+signatures: the access key id alone says who calls, and an unknown key is the operator's.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Identities:
         return self._session("function", role or f"{name}-role", name, name)
 
     def of(self, access_key: str) -> Identity:
-        """Whose key it is."""
+        """The identity that *access_key* belongs to."""
         return self._by_key.get(access_key) or Identity(
             kind="operator",
             name="operator",

@@ -1,6 +1,7 @@
 """DescribeInstanceTypes for a handful of types: what Podway ranks forwarders by.
 
-Baseline and peak bandwidth (Gbit/s) are those of the EC2 instance type tables; vCPU and memory beside.
+The model calls it. Baseline and peak bandwidth (Gbit/s), vCPU and memory are those of the EC2 instance type
+tables.
 """
 
 from __future__ import annotations

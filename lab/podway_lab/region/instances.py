@@ -1,7 +1,7 @@
-"""Instances: their life, and what the API shows of them.
+"""The operations on instances: their life, and what the API shows of them.
 
-States and what may follow what: "Amazon EC2 instance state changes" of the EC2 user guide. Every state
-is told to the listeners, also those that last no time at all.
+The model calls them. States and their order: "Amazon EC2 instance state changes" of the EC2 user guide.
+Listeners are told of every state, also of those that last no time at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEXT = {"pending": "running", "stopping": "stopped", "shutting-down": "terminat
 
 
 def change_state(request: Request, identity: str, state: str, *, reason: str = "") -> Instance:
-    """Puts an instance into *state*, plans the next one, and tells it."""
+    """Put an instance into *state*, plan its next one, and tell the listeners."""
     before = request.state.instances[identity]
     after = replace(before, state=state, due=None, reason=reason or before.reason)
     if state == "pending" and before.state == "stopped":
@@ -62,7 +62,7 @@ def _is_due(request: Request, identity: str) -> bool:
 
 
 def settle(request: Request, identities: Iterable[str]) -> None:
-    """Moves each of these on to its next state, if it has one; forgets the terminated."""
+    """Move each of these on to its next state, if it has one; forget the terminated."""
     state = request.state
     for identity in identities:
         instance = request.find(state.instances, "InvalidInstanceID", identity)
@@ -299,7 +299,7 @@ def _shown(instance: Instance, request: Request) -> dict[str, Any]:
 
 
 def _shown_place(instance: Instance, request: Request) -> dict[str, Any]:
-    """What a terminated instance has lost: addresses, interfaces, subnet and VPC."""
+    """Where an instance is: addresses, interfaces, subnet and VPC. A terminated one has lost them."""
     interfaces = [request.state.interfaces[identity] for identity in instance.interfaces]
     primary = interfaces[0]
     host = f"ip-{primary.address.replace('.', '-')}.{request.settings.name}.compute.internal"

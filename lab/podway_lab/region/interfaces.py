@@ -1,4 +1,7 @@
-"""Network interfaces, and the source/dest check that an instance and its interface share."""
+"""The operations on network interfaces, and on the source/dest check that they share with their instances.
+
+The model calls them; running and terminating instances make and delete interfaces.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _FIRST_FREE = 4
 
 
 def create_interface(request: Request, subnet: Subnet, instance: str, address: str) -> Interface:
-    """An interface of a new instance, with an address that is the subnet's to give."""
+    """Make the interface of a new instance, with a free address of the subnet."""
     state = request.state
     identity = state.new_id("eni")
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -79,13 +82,13 @@ def _taken(request: Request, subnet: Subnet) -> set[str]:
 
 
 def delete_interface(request: Request, identity: str) -> None:
-    """Its routes become black holes; its address may be given away again."""
+    """Delete an interface: its routes become black holes, and its address is free again."""
     interface = request.state.interfaces.pop(identity)
     request.tell(InterfaceDeleted(identity, interface.instance, request.at, request.caller))
 
 
 def set_source_dest_check(request: Request, interface: Interface) -> None:
-    """Sets what the request says. Raises MissingParameter when it says nothing about the check."""
+    """Set what the request says. Raises MissingParameter when it says nothing about the check."""
     try:
         enabled = bool(request.given["SourceDestCheck"]["Value"])
     except KeyError:

@@ -1,7 +1,7 @@
 """The instance metadata service, version 2 only, of one instance.
 
-Sources: "Use IMDSv2" and "Instance metadata categories" of the EC2 user guide. A PUT gets a session token,
-every GET needs it, and a PUT that came through a proxy (X-Forwarded-For) is refused.
+Each machine of the lab has one. A PUT gets a session token, every GET needs it, and a PUT that came through
+a proxy (X-Forwarded-For) is refused: "Use IMDSv2" and "Instance metadata categories" of the EC2 user guide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def serve_metadata(
 
 
 class Metadata:
-    """What one instance is told about itself; always as the region has it now."""
+    """What one instance is told about itself, as the region has it at each request."""
 
     def __init__(self, instance: str, *, ec2: StrictEC2, identities: Identities) -> None:
         self._instance = instance

@@ -1,9 +1,9 @@
 """A strict model of EC2, in the words of its API, on an injected clock.
 
-`StrictEC2.client` gives what a boto3 EC2 client gives: methods, paginators, dictionaries, ClientError.
-Tests and simulation call it in-process, `server` serves it over HTTP. What it does not model it refuses.
-Sources of what AWS does are named beside the operations; moto, which answers for every other service of
-the lab, is too kind here (it ignores quotas, DryRun, black holes, pages and more).
+Tests and simulation call it in-process; `server` serves it over HTTP. `StrictEC2.client` gives what a boto3
+EC2 client gives: methods, paginators, dictionaries, ClientError. It refuses what it does not model. The
+sources of what AWS does are named beside the operations. moto answers for every other service of the lab,
+but is too kind here: it ignores quotas, DryRun, black holes, pages and more.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StrictEC2:
         return Client(self, caller)
 
     def subscribe(self, listener: Listener) -> None:
-        """Tells *listener* of every change, as it happens, in order, within the call that makes it.
+        """Tell *listener* of every change, as it happens, in order, within the call that makes it.
 
         It may read `state`. It must be quick, must not raise, and must not wait for another thread that
         calls the region: whoever reacts with calls puts the change on a queue.
@@ -90,7 +90,7 @@ class StrictEC2:
             yield self.state
 
     def call(self, operation: str, given: Mapping[str, Any], caller: str) -> Answer:
-        """Answers one call whose parameters have the types of botocore's model. Raises ClientError."""
+        """Answer one call whose parameters have the types of botocore's model. Raises ClientError."""
         action = f"ec2:{operation}"
         with self.calls.entry(caller, action, given), self.faults.around(action, caller) as age:
             known = _OPERATIONS.get(operation)
@@ -120,7 +120,7 @@ class StrictEC2:
         return answer
 
     def _once(self, operation: Operation, given: Mapping[str, Any], caller: str) -> Answer:
-        """The same ClientToken gives the same answer and no second effect."""
+        """Answer the call. The same ClientToken gets the same answer, and has no second effect."""
         token = given.get("ClientToken")
         if token and (operation.name, token) in self._answers:
             before, answer = self._answers[operation.name, token]
@@ -137,9 +137,9 @@ class StrictEC2:
         return answer
 
     def settle(self, instance: str | None = None) -> None:
-        """Moves on the instances whose state has lasted long enough; *instance* at once.
+        """Move on the instances whose state has lasted long enough; *instance* at once.
 
-        Every call does this first; whoever waits for a state by the clock calls it now and then.
+        Every call does this first. Call it now and then while you wait for a state by the clock.
         """
         with self._lock:
             request = self._request("", {}, AWS, self.state)
@@ -148,7 +148,7 @@ class StrictEC2:
                 instances.settle(request, due)
 
     def plant(self, table: str, route: Route) -> None:
-        """Puts a route into a table as AWS does by itself: propagated, advertised, a prefix list's."""
+        """Put a route into a table as AWS does by itself: propagated, advertised, or of a prefix list."""
         with self._lock:
             self._remember()
             request = self._request("", {}, AWS, self.state)
@@ -156,7 +156,7 @@ class StrictEC2:
             routes.write(request, stands, before=stands.routes.get(route.destination), after=route)
 
     def tell(self, change: Change) -> None:
-        """Hands *change* to the listeners."""
+        """Hand *change* to the listeners."""
         with self._lock:
             for listener in self._listeners:
                 listener(change)
@@ -165,7 +165,7 @@ class StrictEC2:
         return Request(operation, given, caller, self.clock(), state, self.settings, self.tell)
 
     def _remember(self) -> None:
-        """Keeps the state before a change, while somebody may still be shown it."""
+        """Keep the state before a change, as long as a stale read may show it."""
         if not self.faults.armed(Kind.STALE):
             self._past.clear()
             return
@@ -174,7 +174,7 @@ class StrictEC2:
         self._past.append((now, self.state.snapshot()))
 
     def _as_of(self, age: float) -> State:
-        """The state *age* seconds ago: what stood before the first change since."""
+        """The state *age* seconds ago: the one before the first change since."""
         then = self.clock() - timedelta(seconds=age)
         return next((state for at, state in self._past if at > then), self.state) if age else self.state
 

@@ -1,4 +1,4 @@
-"""VPCs, subnets, internet gateways and tags."""
+"""The operations on VPCs, subnets, internet gateways and tags. The model calls them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """An operation of the API: a function of a `Request`, and the parameters that it models.
 
-Each module of operations fills its own `Operations`; `model` merges them and calls them.
+Each module of operations fills an `Operations` of its own; `model` merges them and calls them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Thing = TypeVar("_Thing")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an account can have changed about its region, and how long transitions last."""
+    """What an account can change about its region, and how long instances change state."""
 
     route_quota: int = 500
     """Routes per table and family; separately for IPv4 and IPv6."""
@@ -92,7 +92,7 @@ class Operations(dict[str, Operation]):
     def models(
         self, name: str, *parameters: str
     ) -> Callable[[Callable[[Request], Answer]], Callable[[Request], Answer]]:
-        """Registers the function as operation *name* with those parameters, and ``DryRun``."""
+        """Register the function as operation *name* with those parameters, and ``DryRun``."""
 
         def register(answer: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
             self[name] = Operation(name, answer, frozenset(parameters) | {"DryRun"})

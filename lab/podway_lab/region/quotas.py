@@ -1,4 +1,4 @@
-"""Service Quotas, as far as the region has a quota of its own."""
+"""Service Quotas, as far as the region has a quota of its own. The server answers GetServiceQuota by it."""
 
 from __future__ import annotations
 

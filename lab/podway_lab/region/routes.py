@@ -1,7 +1,7 @@
-"""CreateRoute, ReplaceRoute, DeleteRoute, with what EC2 refuses.
+"""CreateRoute, ReplaceRoute and DeleteRoute, with what EC2 refuses.
 
-Sources: the API reference of the three operations and botocore's text of them; "Route tables" and
-"Route priority" of the VPC user guide; Amazon VPC quotas.
+The model calls them. Sources: the API reference of the three operations and botocore's text of them; "Route
+tables" and "Route priority" of the VPC user guide; Amazon VPC quotas.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def create_route(request: Request) -> Answer:
 
 @ROUTE_OPERATIONS.models("ReplaceRoute", "RouteTableId", *_DESTINATIONS, *_TARGETS)
 def replace_route(request: Request) -> Answer:
-    """The destination must be spelt as it stands in the table: nothing is made canonical here."""
+    """Replace the route of exactly the destination given: EC2 makes nothing canonical here."""
     table = find_table(request)
     before = _existing(request, table)
     if before is None:
@@ -91,7 +91,7 @@ def delete_route(request: Request) -> Answer:
 
 
 def write(request: Request, table: Table, *, before: Route | None, after: Route | None) -> None:
-    """Puts *after* in the place of *before*, and tells it."""
+    """Put *after* in the place of *before*, and tell the listeners."""
     routes = dict(table.routes)
     if after is not None:
         routes[after.destination] = after
@@ -193,7 +193,7 @@ def _interface(request: Request, kind: str, identity: str) -> Interface:
 
 
 def _check_destination(request: Request, table: Table, destination: Prefix | str, target: Target) -> None:
-    """More specific than a local route is allowed for a whole subnet of the VPC to an interface only."""
+    """Refuse a destination inside a local route, unless it is a whole subnet and leads to an interface."""
     if isinstance(destination, str):
         return
     if any(forbidden.contains(destination) for forbidden in _FORBIDDEN):

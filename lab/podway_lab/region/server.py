@@ -1,8 +1,8 @@
 """The region on HTTP: the strict model for EC2, moto for everything around it.
 
-In front of moto's own application stands one that knows the callers, logs every call, lets faults happen,
-checks the policy of the nodes' role, and answers EC2, Service Quotas and GetCallerIdentity itself, so that
-there are never two truths.
+The lab starts one; agents, functions, pollers and operators call it. In front of moto's own application
+stands one that knows the callers, logs every call, lets faults happen and checks the policy of the nodes'
+role. It answers EC2, Service Quotas and GetCallerIdentity itself, so that there are never two truths.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class RegionServer:
         self._front = Front(self.ec2, self.identities, self.actions)
 
     def serve(self, ec2: StrictEC2) -> None:
-        """From now on answers for *ec2*; what moto holds stays."""
+        """Answer for *ec2* from now on; what moto holds stays."""
         self.ec2 = ec2
         self._front = Front(ec2, self.identities, self.actions)
 
     def start(self) -> str:
-        """Binds in the caller's network namespace, forgets what moto held, and returns the endpoint's URL."""
+        """Listen in the caller's network namespace, and forget what moto held; the endpoint's URL."""
         sock = socket.create_server(self._where)
         moto_api_backend.reset()
         self._http = WsgiServer(self._answer, sock)
@@ -72,7 +72,7 @@ class RegionServer:
         return f"http://{host}:{port}"
 
     def stop(self) -> None:
-        """Drops every connection; what the region holds stays."""
+        """Drop every connection; what the region holds stays."""
         if self._http is not None:
             self._http.stop()
             self._http = None

@@ -1,7 +1,7 @@
 """What exists in the region: frozen values in the dictionaries of a `State`.
 
-A change replaces a value, so a shallow copy of the dictionaries is a snapshot: that is how the
-region answers a stale read, and how a listener may keep what it saw.
+The operations read and replace them. A change replaces a value, so a shallow copy of the dictionaries is a
+snapshot: the region answers a stale read from one, and a listener may keep what it saw.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class State:
     tables: dict[str, Table] = field(default_factory=dict)
     associations: dict[str, Association] = field(default_factory=dict)
     restless: frozenset[str] = frozenset()
-    """Instances that will change by themselves."""
+    """Instances whose state will change by itself."""
     made: int = 0
 
     def snapshot(self) -> State:

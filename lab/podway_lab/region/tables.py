@@ -1,4 +1,4 @@
-"""Route tables and what they steer."""
+"""The operations on route tables and on what they steer. The model calls them."""
 
 from __future__ import annotations
 

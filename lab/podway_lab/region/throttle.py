@@ -1,6 +1,7 @@
-"""EC2's own request limits: a token bucket per operation ("Request throttling for the Amazon EC2 API").
+"""EC2's own request limits: a token bucket for each operation ("Request throttling for the Amazon EC2 API").
 
-Bursts and refills per second as that page lists them, per account and Region.
+The model asks for a token before each call. Bursts and refills per second are that page's, per account and
+Region.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class _Bucket:
 
 
 class Buckets:
-    """Hands out one token per call, by the clock."""
+    """Gives one token per call, by the clock."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

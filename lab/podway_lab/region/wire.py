@@ -1,4 +1,7 @@
-"""Requests and answers on AWS's wire, by botocore's service models and moto's parsers and serialisers."""
+"""Reads requests and writes answers as AWS does on the wire, by botocore's service models and moto's parsers.
+
+The server uses it for the calls that it answers itself, and to read the errors of moto's answers.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _BOTO_NAMES = {
     "monitoring": "cloudwatch",
     "streams.dynamodb": "dynamodbstreams",
 }
-"""botocore's names of services that sign under another one."""
+"""Services that sign under another name than botocore's, and botocore's name of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Asked:
 
 
 class _Refused(Exception):
-    """What moto's serialisers take for an error. Not moto's own: that would be looked up by its module."""
+    """What moto's serialisers take for an error. They would look moto's own class up by its module."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -103,12 +106,12 @@ def given(asked: Asked) -> dict[str, Any]:
 
 
 def answer(asked: Asked, result: Mapping[str, Any]) -> Reply:
-    """*result* as that service would send it."""
+    """*result* as the service asked would send it."""
     return _serialised(asked, dict(result), HTTPStatus.OK)
 
 
 def refuse(asked: Asked, error: ClientError) -> Reply:
-    """*error* as that service would send it."""
+    """*error* as the service asked would send it."""
     problem = error.response["Error"]
     status = HTTPStatus(error.response["ResponseMetadata"]["HTTPStatusCode"])
     return _serialised(asked, _Refused(problem["Code"], problem["Message"]), status)

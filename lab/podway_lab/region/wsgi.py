@@ -1,7 +1,8 @@
-"""A WSGI application on a socket that already listens, in daemon threads, until it is stopped.
+"""Serves a WSGI application on a socket that already listens, in daemon threads, until it is stopped.
 
-werkzeug's own handler closes each connection after one request; AWS's endpoints and its clients keep
-them open, and a call then costs a third less. So the body is read and the answer built before it is sent.
+The region's server and the metadata services use it. werkzeug's own handler closes each connection after
+one request; AWS's endpoints and its clients keep them open, and a call then costs a third less. To keep
+them open, it reads the whole body, and builds the whole answer before it sends any of it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class WsgiServer:
         return str(host), int(port)
 
     def stop(self) -> None:
-        """Stops listening and drops what is connected."""
+        """Stop listening and drop all connections."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -66,7 +67,7 @@ class _Server(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away without a word (a killed agent) is nothing to speak of."""
+        """Report nothing for a client that went away (a killed agent)."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -84,7 +85,7 @@ class _Handler(MotoRequestHandler):
     disable_nagle_algorithm = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Says nothing: the call log knows."""
+        """Print nothing: the call log has it."""
 
     def run_wsgi(self) -> None:
         if self.headers.get("Expect", "").strip().lower() == "100-continue":

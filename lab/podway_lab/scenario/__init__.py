@@ -1,1 +1,1 @@
-"""Scenarios: the language, its verbs, and who plays them."""
+"""Scenarios: their language, the stage they play on, the sentences, and the player."""

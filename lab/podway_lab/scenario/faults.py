@@ -98,7 +98,7 @@ def _store_back(stage: Stage, _: re.Match[str]) -> str:
 
 @FAULTS.says(r"no agent asked the store more than (?P<most>\d+) times")
 def _patience(stage: Stage, match: re.Match[str]) -> str:
-    """Since it went away."""
+    """Counted since the store went away."""
     calls = stage.lab.ec2.calls.made("dynamodb:*", caller="i-*", since=stage.store_away)
     asked = Counter(stage.lab.names[call.caller] for call in calls)
     if not asked:

@@ -1,5 +1,7 @@
 """The language of scenarios: what an operator does and expects, a sentence a line.
 
+The command reads a file with `parse` before it starts a lab.
+
 A scenario is text that a person can read aloud::
 
     cluster demo   pods 100.64.0.0/16   blocks /26
@@ -13,8 +15,9 @@ A scenario is text that a person can read aloud::
     within 30s pods reach pods
     expect the referee found nothing
 
-The first three verbs describe the cluster, with ``tick`` and ``delivery`` (how often the schedule ticks, what
-happens to events on their way); they come before ``start``; ``play`` carries out the rest.
+Lines that begin with ``cluster``, ``quota``, ``subnet``, ``tick`` (how often the schedule ticks) or
+``delivery`` (what happens to events on their way) describe the cluster, and come first. The player carries
+out the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the player of a scenario shows: progress, tables, and a summary a newcomer can read."""
+"""What a scenario shows on the terminal: progress, tables, and a summary for a newcomer.
+
+The player and the sentences write to it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from podway_lab.referee import Breach
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """How an event was handled: by the failover function, up to its last ReplaceRoute."""
+    """How the failover function handled an event, up to its last ReplaceRoute."""
 
     what: str
     routes: int
@@ -26,16 +29,16 @@ class Handled:
     calls: int
     """AWS calls of the failover function up to then."""
     waves: int
-    """The longest chain of them of which each had to wait for the one before."""
+    """The longest chain of these calls in which each had to wait for the one before."""
     lost: int | None = None
-    """Packets lost around it, of all flows; None without packets."""
+    """Packets that all flows lost around the event; None without packets."""
     carrying: int = 0
     """Routes that led through the node and carried blocks of others when it happened, over all tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a flow lost in a time."""
+    """What a flow lost from its start to its stop."""
 
     source: str
     target: str
@@ -45,7 +48,7 @@ class Loss:
 
 
 class Report:
-    """Writes for people; *console* decides about colours and width."""
+    """Writes to *console*, which decides about colours and width."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -76,7 +79,7 @@ class Report:
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Shows that something takes its time."""
+        """Show that the sentence *text* is being waited for, on a terminal."""
         if not self._console.is_terminal:
             yield
             return
@@ -100,7 +103,7 @@ class Report:
         self._console.print(table)
 
     def paths(self, rows: Iterable[tuple[str, str, str, str]]) -> None:
-        """Ways between pods: from, to, the way, the round-trip time."""
+        """Paths between pods: from, to, the path, the round-trip time."""
         table = Table("from", "to", "way", "round trip", box=SIMPLE_HEAD)
         for row in rows:
             table.add_row(*row)

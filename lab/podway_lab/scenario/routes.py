@@ -70,7 +70,7 @@ def _relays_nothing(stage: Stage, match: re.Match[str]) -> str:
 
 @ROUTES.says(r"each of its routes moved once")
 def _moved_once(stage: Stage, _: re.Match[str]) -> str:
-    """Of those that carried blocks of others when something happened to the node.
+    """Its routes are those that carried blocks of others when something happened to the node.
 
     A ReplaceRoute that names the present target moves nothing. A reconcile that was on its way may send one.
     """

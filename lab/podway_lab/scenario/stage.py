@@ -40,11 +40,11 @@ class NeedsPackets(Exception):
 
 @dataclass
 class Noted:
-    """What was so when something happened to a node, for the sentences that come after."""
+    """What was so when something happened to a node; later sentences compare with it."""
 
     node: str = ""
     routes: tuple[tuple[str, str], ...] = ()
-    """Table and destination of what led through the node and carried blocks of others."""
+    """Table and destination of the routes that led through the node and carried blocks of others."""
     moved: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often the functions have given a route another next hop since."""
     relayed_at_completion: dict[str, int] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Stage:
     # Looking
 
     def need_packets(self) -> None:
-        """Let packets go as the tables say now. Raises NeedsPackets where there are none."""
+        """Wait until packets go as the route tables say. Raises NeedsPackets where there are none."""
         if self.lab.fabric is None:
             raise NeedsPackets
         self.lab.mirror.settle_network()
@@ -104,7 +104,7 @@ class Stage:
         return [names.get(host.instance_id, "?") if host else str(address) for address, host in hosts]
 
     def carried(self) -> Iterator[tuple[str, str | None]]:
-        """Per block and table of another subnet: the block's owner, and its next hop there."""
+        """For each block and each table of another subnet: the block's owner, and its next hop there."""
         blocks = self.lab.blocks()
         for subnet in self.lab.plan.subnets:
             routes = dict(self.lab.managed(subnet.name))

@@ -18,7 +18,10 @@ _RATE = 1000
 
 
 def _far_end(stage: Stage, subnet: str) -> str:
-    """A node of *subnet* that relays little, reached through a forwarder if any is: what faults hit."""
+    """The end of a flow in *subnet*: the node that relays least, then the one with fewest direct routes.
+
+    Packets to such a node go through a forwarder, which faults can then hit.
+    """
     direct = Counter(owner for owner, hop in stage.carried() if owner == hop)
     return min((load, direct[node], node) for load, node in stage.by_load(subnet))[2]
 

@@ -1,1 +1,1 @@
-"""The deployed stack in the lab: what ``template.yaml`` declares, stood up and driven by its own rules."""
+"""The stack in the lab: installs what ``template.yaml`` declares, and drives it by its own rules."""

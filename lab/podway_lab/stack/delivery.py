@@ -1,7 +1,7 @@
-"""EventBridge, Lambda and its pollers for the lab: events go where the template's own rules send them.
+"""EventBridge, Lambda and its pollers for the lab: sends events where the template's own rules say.
 
-``put`` is what the region calls with each event; it never waits for a handler. Delivery is at least
-once, and on request doubled, late, out of order or lost, repeatably by seed.
+The lab makes one; the pump calls ``put`` with each event, which never waits for a handler. Delivery is at
+least once. On request events are doubled, late, out of order or lost, the same ones for the same seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from podway_lab.stack.template import FunctionSpec, Rule, RuleTarget, SourceMapp
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFaults:
-    """What the bus does to events beyond delivering them. Chances are per event and target."""
+    """Faults of the bus: what it does to events beyond delivering them. Chances are per event and target."""
 
     seed: int = 0
     duplicate: float = 0.0
@@ -41,20 +41,20 @@ class DeliveryFaults:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the lab's clockwork turns, in seconds. AWS's own figures are named where they differ."""
+    """How long the lab waits for what, in seconds. AWS's own figures are named where they differ."""
 
     tick: float | None = None
     """Between two ticks of a schedule; None keeps the template's."""
     queue: float = 0.1
-    """Between two looks into an empty queue."""
+    """Between two polls of an empty queue."""
     stream: float = 0.25
-    """Between two looks at a quiet stream (as Lambda: four a second)."""
+    """Between two polls of a quiet stream (as Lambda: four a second)."""
     retry: tuple[float, ...] = (1.0, 2.0)
     """Before each repetition of a failed event (Lambda: one minute, then two)."""
 
 
 class Delivery:
-    """Runs a deployed stack: a context manager, and the place where events go in."""
+    """Runs an installed stack while its context is open, and takes its events."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Delivery:
     ) -> None:
         self.log = InvocationLog()
         self.fired: Counter[str] = Counter()
-        """How often each kind of faults happened."""
+        """How often each kind of fault happened."""
         self.dead: list[tuple[Payload, Invocation]] = []
-        """What failed for good, with its last run; it also lies in the failure queue."""
+        """Events that failed for good, each with its last run; the failure queue has them too."""
         self.stack = stack
         self._hosting = hosting
         self._pace = pace or Pace()
@@ -125,7 +125,7 @@ class Delivery:
     # ---- events --------------------------------------------------------------------------------------
 
     def put(self, event: Mapping[str, Any]) -> int:
-        """Sends *event* to the targets of every rule that matches it; the number of those targets."""
+        """Send *event* to the targets of every rule that matches it; returns how many those are."""
         known: Payload = json.loads(json.dumps(event))
         targets = [
             target for rule, pattern in self._rules if pattern.matches(known) for target in rule.targets
@@ -139,7 +139,7 @@ class Delivery:
         return self.log.entries(function)
 
     def invoke(self, function: str, event: Payload) -> Invocation:
-        """Runs one function on *event*, past all rules, and waits for it."""
+        """Run one function on *event*, past all rules, and wait for it."""
         return self._functions[function].invoke(event)
 
     def is_idle(self, function: str) -> bool:
@@ -147,7 +147,7 @@ class Delivery:
         return self._functions[function].idle
 
     def chill(self, function: str) -> None:
-        """Ends the idle environments of *function*: its next events start cold."""
+        """End the idle environments of *function*: its next events start cold."""
         self._functions[function].forget()
 
     def tick(self) -> None:
@@ -185,7 +185,7 @@ class Delivery:
         return rule.every if self._pace.tick is None else self._pace.tick
 
     def _bury(self, queue: str, event: Payload, last: Invocation) -> None:
-        """Keeps what failed for good, in the shape of Lambda's destination records."""
+        """Keep what failed for good, in the shape of Lambda's destination records."""
         self.dead.append((event, last))
         if not queue:
             return
@@ -201,7 +201,7 @@ class Delivery:
     # ---- quiet ---------------------------------------------------------------------------------------
 
     def settle(self, timeout: float = 30) -> bool:
-        """Waits until nothing runs, waits or lies unread; False if *timeout* seconds were not enough."""
+        """Wait until no event runs, waits or lies unread; False if *timeout* seconds were not enough."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             before = self._progress()
@@ -221,7 +221,7 @@ class Delivery:
         return idle and not working
 
     def _all_asked_again(self, end: float) -> bool:
-        """Waits until every poller has asked twice more: once may have begun before the last write."""
+        """Wait until every poller has polled twice more: the first may have begun before the last write."""
         wanted = [(poller, poller.rounds + 2) for poller in self._pollers]
         while any(poller.rounds < rounds for poller, rounds in wanted):
             if time.monotonic() > end:

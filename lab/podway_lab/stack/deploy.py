@@ -1,7 +1,7 @@
 """Creates the stack's table and queues in the region, from the template's own properties.
 
-What CloudFormation would do for these two services, through their APIs; functions, rules and
-mappings are run by ``delivery``.
+The lab calls it where nothing is deployed by SAM. It does what CloudFormation would do for these two
+services, through their APIs; ``delivery`` runs functions, rules and mappings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from podway_lab.stack.template import FunctionSpec, Place, Properties, Rule, Sou
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Whose calls they are; the region tells callers apart by the access key."""
+    """A caller's credentials; the region tells callers apart by the access key."""
 
     access_key: str
     secret_key: str = "secret"  # noqa: S105  (nobody checks it in the lab)
@@ -29,11 +29,11 @@ class Credentials:
 
 
 CLOUD = Credentials("podway-cloud")
-"""What AWS does by itself: CloudFormation, EventBridge, Lambda's pollers."""
+"""The caller of what AWS does by itself: CloudFormation, EventBridge, Lambda's pollers."""
 
 
 class Stack(Protocol):
-    """A stack that stands: what `Delivery` must know of it, wherever it is read from."""
+    """An installed stack: what `Delivery` must know of it, from wherever it is read."""
 
     @property
     def place(self) -> Place: ...
@@ -59,7 +59,7 @@ class Stack(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TemplateStack:
-    """A stack made by `deploy_stack`: the template, and what only the region could name."""
+    """A stack that `deploy_stack` has made: the template, and what only the region could name."""
 
     template: Template
     stream_arns: Mapping[str, str]
@@ -91,7 +91,7 @@ class TemplateStack:
 
 
 def client(stack: Template | Stack, service: str, credentials: Credentials = CLOUD) -> Any:
-    """A client of the region that the stack stands in."""
+    """A client of the region that the stack is in."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # the stubs want a literal
         endpoint_url=stack.place.endpoint,
@@ -103,7 +103,7 @@ def client(stack: Template | Stack, service: str, credentials: Credentials = CLO
 
 
 def deploy_stack(template: Template) -> TemplateStack:
-    """Creates tables and queues, dead-letter queues first. Raises ClientError if one stands already."""
+    """Create tables and queues, dead-letter queues first. Raises ClientError if one is there already."""
     sqs = client(template, "sqs")
     queues = template.names("AWS::SQS::Queue")
     for name in sorted(queues, key=lambda one: "RedrivePolicy" in template.properties(one)):

@@ -1,7 +1,8 @@
-"""Lambda's side of the lab: events wait, run in an environment that is free, and are tried again.
+"""Lambda's side of the lab: queues the events of a function, runs them in free environments, and tries again.
 
-Asynchronous events are retried, failures kept, everything goes on record. An environment works on one
-event at a time; what it is (this process, or the real runtime under its emulator) is up to `Environment`.
+Delivery has a `FunctionHost` per function. It retries asynchronous events, keeps failures, and records
+every run. An environment has one event at a time; `Hosting` decides what it is: this process, or the real
+runtime under its emulator.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ class Invocation:
     event: Payload = field(default_factory=dict, repr=False)
     printed: str = field(default="", repr=False)
     caller: str = ""
-    """Whose calls its calls are, in the region's call log; nobody else calls so while it runs."""
+    """The name of its calls in the region's call log; nobody else has it while it runs."""
 
 
 class InvocationLog:
-    """What ran, oldest first; of a long run the newest part."""
+    """What ran, oldest first; the newest part only if there was much."""
 
     def __init__(self, limit: int = 20_000) -> None:
         self.count = 0
-        """How many there have been in all."""
+        """How many have run in all."""
         self._entries: deque[Invocation] = deque(maxlen=limit)
         self._lock = threading.Lock()
 
@@ -73,11 +74,11 @@ class Environment(Protocol):
 
     @property
     def caller(self) -> str:
-        """Whose calls those of the handler are, in the region's call log."""
+        """The name of the handler's calls in the region's call log."""
         ...
 
     def start(self) -> None:
-        """Whatever can be done before the first event."""
+        """Do what can be done before the first event."""
 
     def stop(self) -> None:
         """End it; the next event starts it anew."""
@@ -91,13 +92,13 @@ class Hosting(Protocol):
     """Where a stack's functions run."""
 
     def enter(self) -> None:
-        """Before any environment is started."""
+        """Called before any environment is started."""
 
     def leave(self) -> None:
-        """After all have been stopped, or when one could not be started."""
+        """Called after all have been stopped, or when one could not be started."""
 
     def environments(self, spec: FunctionSpec) -> Sequence[Environment]:
-        """As many as may run the function at once."""
+        """The environments of a function: as many as may run it at once."""
         ...
 
 
@@ -141,14 +142,14 @@ class FunctionHost:
         ]
 
     def start(self) -> None:
-        """Begins to work. Raises whatever starting an environment raises."""
+        """Start the environments and their threads. Raises what an environment's `start` raises."""
         for environment in self._environments:
             environment.start()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends after the present invocations; what still waits is forgotten."""
+        """End after the present invocations; what still waits is forgotten."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
@@ -165,17 +166,17 @@ class FunctionHost:
             return len(self._free) == len(self._environments) and not self._jobs
 
     def forget(self) -> None:
-        """Ends every environment that is free: the next events start cold."""
+        """End every environment that is free: the next events start cold."""
         with self._wake:
             for environment in self._free:
                 environment.stop()
 
     def invoke_later(self, event: Payload, *, delay: float = 0, attempt: int = 1) -> None:
-        """Runs *event* once *delay* seconds have passed; again after an error, as often as Lambda would."""
+        """Run *event* once *delay* seconds have passed, and again after an error as often as Lambda would."""
         self._add(_Job(time.monotonic() + delay, next(self._numbers), event, attempt))
 
     def invoke(self, event: Payload) -> Invocation:
-        """Runs *event* when its turn comes, and waits for it. Retrying is up to the caller."""
+        """Run *event* when its turn comes, and wait for it. The caller retries."""
         finished = threading.Event()
         outcome: list[Invocation] = []
 

@@ -1,6 +1,7 @@
-"""Runs a handler of ``functions/`` in this process, as Lambda would: the lab's default.
+"""Runs the handlers of ``functions/`` in this process, as Lambda would.
 
-All functions share this process' environment variables, so theirs must agree.
+The lab uses it unless the stack is deployed by SAM. All functions share this process's environment
+variables, so theirs must agree.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from podway_lab.stack.template import FunctionSpec, Place
 Handler = Callable[[Any, Any], Any]
 
 NOBODY = "nobody"
-"""The caller, among the functions, of what no invocation asks for."""
+"""The function name under which calls are logged that no invocation makes."""
 
 _COLD_START = threading.Lock()
 """Handlers build their clients when they first run, and boto3's default session is not made to be
@@ -73,7 +74,7 @@ class InProcess:
         self._handler = load_handler(self._host.sources, self._spec)
 
     def stop(self) -> None:
-        """Everything that was built is built anew by the next event; the process is the lab's."""
+        """Forget what was built: the next event builds it anew. The process is the lab's and goes on."""
         self._host.forget()
 
     def run(self, event: Payload) -> Ran:
@@ -90,7 +91,7 @@ class InProcess:
         try:
             with signing.by(self._credentials), nullcontext() if self.warm else _COLD_START:
                 result = self._handler(event, context)
-        except Exception as failure:  # noqa: BLE001  (Lambda survives whatever a handler raises)
+        except Exception as failure:  # noqa: BLE001  (Lambda survives all that a handler raises)
             return "".join(traceback.format_exception_only(failure)).strip(), None
         self.warm = True
         return "", result
@@ -190,7 +191,7 @@ class InThisProcess:
         return (environment,)
 
     def forget(self) -> None:
-        """Let all start cold: they share what `bootstrap` has built."""
+        """Let all functions start cold: they share what `bootstrap` has built."""
         with _COLD_START:
             bootstrap.forget()
             for environment in self._environments:
@@ -198,7 +199,7 @@ class InThisProcess:
 
 
 def surroundings(place: Place, credentials: Credentials) -> dict[str, str]:
-    """What Lambda itself puts into a function's environment, and the way to the lab's region."""
+    """The variables that Lambda itself sets for a function, and the endpoint of the lab's region."""
     return {
         "AWS_ENDPOINT_URL": place.endpoint,
         "AWS_REGION": place.region,

@@ -1,4 +1,7 @@
-"""Keeps what handlers print (logs, metrics) apart from what the lab prints, invocation by invocation."""
+"""Collects what handlers print (logs, metrics) for each invocation, apart from what the lab prints.
+
+The environments of ``inprocess`` use it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,16 @@ from contextvars import ContextVar
 from typing import Any
 
 _PAGE: ContextVar[io.StringIO | None] = ContextVar("page", default=None)
-"""What an invocation writes on, also from threads that make its calls: they have its context (``Threads``).
-Shared, because a logger made in one lab's time writes on in the next one's."""
+"""Where an invocation's output goes. Threads that make its calls have its context, so theirs goes there too.
+
+Shared by all labs of a process, because a logger that one lab made is still used in the next.
+"""
 
 
 class InvocationOutput:
     """Stands in for ``sys.stdout``: an invocation that has begun to collect writes to a page of its own.
 
-    Handlers must be imported while it stands there, since their loggers keep the stream they find.
+    Handlers must be imported while it stands in, since their loggers keep the stream they find.
     """
 
     def __init__(self) -> None:
@@ -30,7 +35,7 @@ class InvocationOutput:
             sys.stdout = self._outside
 
     def begin(self) -> None:
-        """From now on the output of this thread, and of the calls that it starts, is collected."""
+        """Collect from now on what this thread prints, and the calls that it starts."""
         _PAGE.set(io.StringIO())
 
     def end(self) -> str:

@@ -1,4 +1,7 @@
-"""Event patterns, which EventBridge's rules and Lambda's filters have in common."""
+"""Event patterns, which EventBridge's rules and Lambda's filters share.
+
+Delivery and the pollers match events by them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lambda's event source mappings: the queue and the table's stream, polled for the functions."""
+"""Lambda's event source mappings: poll the queue and the table's stream for the functions.
+
+Delivery starts one poller for each mapping of the stack.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +21,26 @@ from podway_lab.stack.template import Place, SourceMapping
 GiveUp = Callable[[str, Payload, Invocation], None]
 """Told the ARN of the failure queue, the batch that failed for good, and its last run."""
 
-_PATIENCE = 0.5
-"""Seconds before the region is asked again after it did not answer."""
+_RETRY_SECONDS = 0.5
+"""Before the region is asked again after it did not answer."""
 
 
 class Poller(ABC):
-    """A thread that asks the region for news and waits for the functions that they are for."""
+    """A thread that polls the region for records, hands them to a function and waits for it."""
 
     def __init__(self, name: str) -> None:
         self.stopping = threading.Event()
         self.busy = False
-        """Whether news have been taken and not been handled yet."""
+        """Whether it has taken records that are not handled yet."""
         self.rounds = 0
-        """How often it has asked; who wants to know that it saw something waits for two more."""
+        """How often it has polled. After two more it has certainly seen what is there now."""
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks no more. Call it before the functions are stopped."""
+        """Poll no more. Call it before the functions are stopped."""
         self.stopping.set()
 
     def join(self) -> None:
@@ -50,13 +53,15 @@ class Poller(ABC):
                 self.poll()
                 self.rounds += 1
             except (BotoCoreError, ClientError):
-                self.stopping.wait(_PATIENCE)  # the region is away or unwilling: ask again, as Lambda does
+                self.stopping.wait(
+                    _RETRY_SECONDS
+                )  # the region is away or unwilling: ask again, as Lambda does
             finally:
                 self.busy = False
 
     @abstractmethod
     def poll(self) -> None:
-        """Takes what is there and hands it on; waits a little if there is nothing."""
+        """Take what is there and hand it on; wait a little if there is nothing."""
 
 
 class QueuePoller(Poller):
@@ -146,8 +151,8 @@ class StreamPoller(Poller):
         self.busy = True
         records = [stream_record(one, self._stream, self._place.region) for one in answer["Records"]]
         self._deliver([one for one in records if self._wanted(one)])
-        # Only a batch that was dealt with moves us on, and an empty answer keeps the place: every
-        # iterator that moto gives out stays in its memory.
+        # Take the next iterator only after a batch was dealt with. An empty answer keeps the present one:
+        # every iterator that moto gives out stays in its memory.
         self._iterator = answer["NextShardIterator"]
 
     def _first_iterator(self) -> str:
@@ -157,7 +162,7 @@ class StreamPoller(Poller):
             self._streams.get_shard_iterator(
                 StreamArn=self._stream,
                 ShardId=shard["ShardId"],
-                # The stack has just been made: what stands in the stream came after this mapping.
+                # The stack has just been made: all that the stream holds came after this mapping.
                 ShardIteratorType="TRIM_HORIZON",
             )["ShardIterator"]
         )
@@ -184,7 +189,7 @@ def failed_records(invocation: Invocation) -> set[str]:
 
 
 def still_to_do(records: list[dict[str, Any]], invocation: Invocation) -> list[dict[str, Any]]:
-    """From the first failed record on: a stream is not handled out of its order."""
+    """The records from the first failed one on: a stream must be handled in its order."""
     if invocation.error:
         return records
     failed = failed_records(invocation)

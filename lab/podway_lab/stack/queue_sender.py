@@ -1,4 +1,7 @@
-"""Carries events to queues, late if told so, and keeps at it while the region is away."""
+"""Sends events to queues, late if told so, and tries again while the region does not answer.
+
+Delivery has one for the rules' queue targets and for the failure queues.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-_AGAIN = 0.5
-"""Seconds before a message that was not taken is offered again."""
+_RETRY_SECONDS = 0.5
+"""Before a message that was not taken is sent again."""
 
 _Waiting = tuple[float, int, dict[str, str]]
-"""When, in which order, and the message."""
+"""When to send it, its number in order, and the message."""
 
 
 class QueueSender:
-    """A thread with messages to deliver; whoever hands it one does not wait."""
+    """A thread that sends messages; `send` does not wait for it."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
@@ -33,7 +36,7 @@ class QueueSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends; what still waits is forgotten."""
+        """End the thread; what still waits is forgotten."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
@@ -46,7 +49,7 @@ class QueueSender:
             return not self._busy and not self._waiting
 
     def send(self, *, url: str, body: str, group: str = "", delay: float = 0) -> None:
-        """Sends *body* to the queue at *url* once *delay* seconds have passed."""
+        """Send *body* to the queue at *url* once *delay* seconds have passed."""
         message = {"QueueUrl": url, "MessageBody": body} | ({"MessageGroupId": group} if group else {})
         with self._wake:
             heapq.heappush(self._waiting, (time.monotonic() + delay, next(self._numbers), message))
@@ -58,7 +61,7 @@ class QueueSender:
                 self._sqs.send_message(**message)
             except (BotoCoreError, ClientError):
                 with self._wake:
-                    waiting = (time.monotonic() + _AGAIN, next(self._numbers), message)
+                    waiting = (time.monotonic() + _RETRY_SECONDS, next(self._numbers), message)
                     heapq.heappush(self._waiting, waiting)
             finally:
                 with self._wake:

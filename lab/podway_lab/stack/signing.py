@@ -1,6 +1,7 @@
-"""Signs every call as whoever makes it: here all functions share a process, its variables and its clients.
+"""Signs every call with the credentials of the function that makes it.
 
-In Lambda each environment has clients and credentials of its own.
+``inprocess`` needs it: there all functions share a process, its variables and its clients. In Lambda each
+environment has clients and credentials of its own.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 _SIGNER: ContextVar[Credentials | None] = ContextVar("signer", default=None)
-"""Whose calls the context's are, also in threads that make them for it (``Threads``)."""
+"""Who makes the context's calls. Threads that make calls for it have its context."""
 
 
 @contextmanager
 def by(credentials: Credentials) -> Iterator[None]:
-    """The block's calls are those of *credentials*, whatever their client was made with."""
+    """Sign the block's calls with *credentials*, whatever their client was made with."""
     before = _SIGNER.set(credentials)
     try:
         yield
@@ -33,12 +34,12 @@ def by(credentials: Credentials) -> Iterator[None]:
 
 
 def stand_by() -> None:
-    """Have the clients of all sessions that are opened from now on ask who calls."""
+    """Let the clients of all sessions opened from now on sign so."""
     botocore.register_initializer(_teach)
 
 
 def step_back() -> None:
-    """Leave sessions alone that are opened from now on."""
+    """Let sessions opened from now on sign as they were made."""
     botocore.unregister_initializer(_teach)
 
 

@@ -1,7 +1,7 @@
 """Reads ``template.yaml`` as CloudFormation will: transformed by SAM, with parameters put in.
 
-Names of resources are those that the lab gives them, so everything can be resolved before anything
-is created. Called by ``deploy`` and ``delivery``; tests read the template's promises through it.
+``deploy`` and ``delivery`` read it; tests read the template's promises through it. The lab chooses the
+names of resources itself, so everything can be resolved before anything is created.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the stack stands: the names around those of its resources."""
+    """Where the stack is: account, region and stack, which are part of its resources' names."""
 
     stack: str = "podway"
     account: str = "123456789012"
@@ -65,7 +65,7 @@ class RuleTarget:
     group: str = ""
     """MessageGroupId, for a FIFO queue."""
     input: str = ""
-    """Sent in the event's stead, if the target says so."""
+    """A constant that is sent in place of the event, if the target has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,7 @@ def _check(name: str, parameter: Properties, value: str) -> None:
 
 
 def _transformed(source: Properties, parameters: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """The resources after SAM's transform, which needs the code to lie in S3 and a region to be in."""
+    """The resources after SAM's transform, which needs the code to be in S3 and a region to be set."""
     for resource in source["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://lab/code"

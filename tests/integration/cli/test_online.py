@@ -88,7 +88,7 @@ def desk(
     }.items():
         monkeypatch.setenv(name, value)
     yield Desk(plane, client, queue, lambda: tuple(capsys.readouterr()))  # type: ignore[arg-type,return-value]  # it is a pair
-    plane.referee.rest()
+    plane.referee.settle()
     client("sqs").delete_queue(QueueUrl=queue)
     dynamodb.delete_table(TableName="podway")
 

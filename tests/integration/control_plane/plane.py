@@ -46,7 +46,7 @@ _REFEREES: WeakSet[Referee] = WeakSet()
 def let_referees_rest() -> None:
     """Whoever takes a plane's table away calls this first: a referee would go on reading it, or AWS's."""
     for referee in tuple(_REFEREES):
-        referee.rest()
+        referee.settle()
 
 
 class KilledError(BaseException):
