@@ -9,7 +9,7 @@ from typing import Any
 
 from podway_agent.host.disk import StateDirectory
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds until a thing that must happen is given up; never what a test measures."""
 
 

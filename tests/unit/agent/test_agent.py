@@ -20,7 +20,7 @@ from tests.unit.agent.snapshots import CLUSTER, HERE, SUBNET, snapshot
 
 SELF = Identity(HERE, SUBNET, "192.0.2.1", "", "us-west-2", f"AROAX:{HERE}")
 SETTINGS = Settings(cluster=CLUSTER, table="podway", listen="")
-SHORT = 2.0
+SHORT = 20.0
 """Seconds in which what waits for nothing is done, on a machine under load; the disk takes longer."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
+import podway_agent
 import pytest
 
 MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
@@ -15,6 +18,7 @@ OF_THE_LIBRARY = {
     "podway.wire.snapshot",
     "podway.wire.values",
 }
+ONLY_IF_WANTED = {"http.server", "podway_agent.kubernetes.api", "podway_agent.doctor.look", "yaml"}
 HEAVY = {"asyncio", "boto3", "multiprocessing", "netaddr", "unittest", "moto"}
 
 LIST = "; import sys; print(*sys.modules)"
@@ -44,6 +48,16 @@ def test_the_agent_starts_without_the_sdk() -> None:
     assert of_others(modules) == MODELS
     assert of_the_library(modules) == OF_THE_LIBRARY
     assert not modules & HEAVY
+    assert not modules & ONLY_IF_WANTED
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(podway_agent.__path__[0]).rglob("__init__.py")), ids=lambda path: path.parent.name
+)
+def test_a_room_loads_nothing_by_itself(path: Path) -> None:
+    (said,) = ast.parse(path.read_text(encoding="utf-8")).body
+
+    assert isinstance(said, ast.Expr)
 
 
 def test_the_store_loads_of_the_sdk_what_signs_and_sends() -> None:

@@ -101,8 +101,8 @@ class Prober:
     fault: str = ""
     """Why probes could not be sent last time; empty when they could."""
     _targets: ProbeTargets = field(default_factory=ProbeTargets)
-    told: ProbeTargets = field(default_factory=ProbeTargets)
-    """The newest targets, to be taken up at once."""
+    newest_targets: ProbeTargets = field(default_factory=ProbeTargets)
+    """To be taken up at once."""
     _stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Prober:
 
     def take(self, targets: ProbeTargets) -> None:
         """Probe *targets* from the next round on; from any thread."""
-        self.told = targets
+        self.newest_targets = targets
         os.eventfd_write(self._bell, 1)
 
     def stop(self) -> None:
@@ -162,7 +162,7 @@ class Prober:
 
     def change_targets(self) -> None:
         """Take up the newest targets, if they differ."""
-        targets = self.told
+        targets = self.newest_targets
         if targets == self._targets:
             return
         if not self._targets.watched:  # probers must not march in step

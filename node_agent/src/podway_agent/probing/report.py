@@ -40,7 +40,8 @@ def status(prober: Prober) -> dict[str, Any]:
     """What ``podway-agent status`` prints of probing."""
     return {
         "forwarders": {
-            one.node: _said(prober.standings.get(one.node, Standing())) for one in prober.told.watched
+            one.node: _said(prober.standings.get(one.node, Standing()))
+            for one in prober.newest_targets.watched
         },
         "suspects": sorted(prober.suspects),
         "doubts_itself": prober.doubtful,
