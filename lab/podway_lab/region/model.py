@@ -79,7 +79,7 @@ class StrictEC2:
         """Tell *listener* of every change, as it happens, in order, within the call that makes it.
 
         It may read `state`. It must be quick, must not raise, and must not wait for another thread that
-        calls the region: whoever reacts with calls puts the change on a queue.
+        calls the region: a listener that reacts with calls must put the change on a queue.
         """
         self._listeners.append(listener)
 
@@ -152,8 +152,8 @@ class StrictEC2:
         with self._lock:
             self._remember()
             request = self._request("", {}, AWS, self.state)
-            stands = self.state.tables[table]
-            routes.write(request, stands, before=stands.routes.get(route.destination), after=route)
+            found = self.state.tables[table]
+            routes.write(request, found, before=found.routes.get(route.destination), after=route)
 
     def tell(self, change: Change) -> None:
         """Hand *change* to the listeners."""

@@ -178,7 +178,7 @@ def _gateway(request: Request, table: Table, identity: str) -> Target:
 
 
 def _interface(request: Request, kind: str, identity: str) -> Interface:
-    """An instance as a target stands for its one interface: "fails unless exactly one is attached"."""
+    """The one interface of an instance that is a target: "fails unless exactly one is attached"."""
     state = request.state
     if kind == "NetworkInterfaceId":
         return request.find(state.interfaces, "InvalidNetworkInterfaceID", identity)

@@ -59,7 +59,7 @@ class Report:
         self._console.rule(f"[bold]{escape(text)}", align="left")
 
     def line(self, text: str) -> None:
-        """A remark."""
+        """A line of text."""
         self._console.print(f"  {escape(text)}", highlight=False)
 
     def held(self, text: str, detail: str = "") -> None:

@@ -131,10 +131,10 @@ def shared_environment(specs: Iterable[FunctionSpec]) -> dict[str, str]:
 
 
 class ProcessEnvironment:
-    """Variables put into this process for a time; what stood there before comes back.
+    """Puts variables into this process for a time; the values of before come back.
 
-    A function has no variables but its own: Podway's that stand here already, such as the operator's
-    ``PODWAY_TABLE``, are put aside.
+    It puts aside what is set of Podway's already, such as the operator's ``PODWAY_TABLE``: a function has no
+    variables but its own.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
