@@ -1,1 +1,1 @@
-"""The world: the only place that knows AWS's spelling and error codes."""
+"""The ports over AWS: the only room that knows AWS's spelling and error codes. `bootstrap` builds them."""

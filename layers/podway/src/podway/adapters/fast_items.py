@@ -17,7 +17,8 @@ from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict
 from podway.domain.signals import LifecycleHook
 
-Item = Mapping[str, Any]
+StoredItem = Mapping[str, Any]
+"""An item in plain Python values, before `table` spells it as DynamoDB does."""
 
 INVENTORY, ROUTES, CARDS, VERDICTS = "inventory", "routes", "cards", "verdicts"
 BUCKET, HOOKS = "bucket", "hooks"
@@ -45,7 +46,7 @@ def card_item(card: Card) -> dict[str, Any]:
     }
 
 
-def card_route_item(route: CardRoute) -> Item:
+def card_route_item(route: CardRoute) -> StoredItem:
     return {
         "table": route.table,
         "destination": str(route.destination),
@@ -54,7 +55,7 @@ def card_route_item(route: CardRoute) -> Item:
     }
 
 
-def read_card(item: Item) -> Card:
+def read_card(item: StoredItem) -> Card:
     claim = item.get("claim")
     return Card(
         node=item["sk"],
@@ -78,7 +79,7 @@ def read_card(item: Item) -> Card:
     )
 
 
-def claim_item(claim: Claim) -> Item:
+def claim_item(claim: Claim) -> StoredItem:
     return {
         "event": claim.event,
         "severity": int(claim.severity),
@@ -87,7 +88,7 @@ def claim_item(claim: Claim) -> Item:
     }
 
 
-def read_claim(item: Item) -> Claim:
+def read_claim(item: StoredItem) -> Claim:
     return Claim(
         item["event"],
         Severity(int(item["severity"])),
@@ -96,7 +97,7 @@ def read_claim(item: Item) -> Claim:
     )
 
 
-def read_hook(item: Item) -> PendingHook:
+def read_hook(item: StoredItem) -> PendingHook:
     hook = LifecycleHook(item["group"], item["name"], item["token"], item["sk"])
     return PendingHook(hook, datetime.fromisoformat(item["since"]))
 
@@ -116,7 +117,7 @@ def verdict_item(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def read_verdict(item: Item) -> Verdict:
+def read_verdict(item: StoredItem) -> Verdict:
     return Verdict(
         instance=item["sk"],
         subnet=item["subnet"],
@@ -133,7 +134,7 @@ def read_verdict(item: Item) -> Verdict:
     )
 
 
-def history_item(entry: HistoryEntry, *, number: int, keep_until: int) -> Item:
+def history_item(entry: HistoryEntry, *, number: int, keep_until: int) -> StoredItem:
     return {
         **key(f"history#{entry.at:%Y-%m-%d}", f"{entry.at.isoformat()}#{entry.event}#{number:04}"),
         "actor": entry.actor,
@@ -145,7 +146,7 @@ def history_item(entry: HistoryEntry, *, number: int, keep_until: int) -> Item:
     }
 
 
-def read_history(item: Item) -> HistoryEntry:
+def read_history(item: StoredItem) -> HistoryEntry:
     return HistoryEntry(
         at=datetime.fromisoformat(item["sk"].partition("#")[0]),
         actor=item["actor"],

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from podway.adapters.fast_items import INVENTORY, Item, key, moment_text, read_moment
+from podway.adapters.fast_items import INVENTORY, StoredItem, key, moment_text, read_moment
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
@@ -37,7 +37,7 @@ def snapshot_key(subnet: str, part: str) -> dict[str, str]:
     return key(f"snapshot#{subnet}", part)
 
 
-def member_item(member: Member) -> Item:
+def member_item(member: Member) -> StoredItem:
     return {
         **node_key(member.id),
         "node": member.id,
@@ -52,7 +52,7 @@ def member_item(member: Member) -> Item:
     }
 
 
-def read_member(item: Item) -> Member:
+def read_member(item: StoredItem) -> Member:
     return Member(
         id=item["node"],
         subnet=item["subnet"],
@@ -67,11 +67,11 @@ def read_member(item: Item) -> Member:
     )
 
 
-def supernets_item(subnet: str, supernets: tuple[Prefix, ...]) -> Item:
+def supernets_item(subnet: str, supernets: tuple[Prefix, ...]) -> StoredItem:
     return {**subnet_key(subnet), "subnet": subnet, "supernets": [str(one) for one in supernets]}
 
 
-def leaving_item(one: ReleasedSpace) -> Item:
+def leaving_item(one: ReleasedSpace) -> StoredItem:
     return {
         **leaving_key(one.prefix),
         "leaving": str(one.prefix),
@@ -81,21 +81,21 @@ def leaving_item(one: ReleasedSpace) -> Item:
     }
 
 
-def read_leaving(item: Item) -> ReleasedSpace:
+def read_leaving(item: StoredItem) -> ReleasedSpace:
     return ReleasedSpace(
         Prefix.parse(item["leaving"]), item["subnet"], read_moment(item["gone_at"]), int(item["generation"])
     )
 
 
-def given_back_item(moment: datetime) -> Item:
+def given_back_item(moment: datetime) -> StoredItem:
     return {**key(INVENTORY, "given_back"), "given_back": moment.isoformat()}
 
 
-def read_given_back(item: Item) -> datetime:
+def read_given_back(item: StoredItem) -> datetime:
     return datetime.fromisoformat(item["given_back"])
 
 
-def read_report(item: Item) -> AgentReport:
+def read_report(item: StoredItem) -> AgentReport:
     """An agent's report. Raises pydantic's ValidationError, and ValueError if it names another instance."""
     said = AgentItem.model_validate({name: _plain(value) for name, value in item.items()})
     if said.instance != said.speaker:  # IAM vouches for the key alone

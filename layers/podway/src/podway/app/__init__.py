@@ -1,1 +1,1 @@
-"""Use cases: the order of work. What they need of the world is in ports.py."""
+"""Use cases: the order of work. The handlers and the command call them; they call the ports in ports.py."""

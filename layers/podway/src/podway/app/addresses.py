@@ -1,4 +1,4 @@
-"""What reconcile asks of the agents' reports, and writes down, when it gives out addresses."""
+"""What reconcile reads from the agents' reports before it allocates addresses, and writes afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podway.domain.signals import InstanceState
 
 
 def acknowledged_by(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
-    """What each member's kernel holds; a report from another subnet's time says nothing about this one."""
+    """The generation that each member's kernel holds. Reports of a member's former subnet do not count."""
     return {
         member.id: report.generation
         for member in members
@@ -24,7 +24,7 @@ def acknowledged_by(memory: Memory, members: Iterable[Member]) -> dict[str, int]
 
 
 def blocks_wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
-    """How many blocks each member's pods need, as its agent says; of another subnet's time: not said."""
+    """How many blocks each member's pods need, as its agent says. Reports of a former subnet do not count."""
     return {
         member.id: report.blocks_wanted
         for member in members
@@ -35,7 +35,7 @@ def blocks_wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
 def reclaim_space(
     survey: Survey, memory: Memory, membership: Membership, owned: Owned, *, now: datetime, rest: timedelta
 ) -> Reclaim:
-    """What was given back and nobody else may have yet, by the tables, maps and kernels as they are."""
+    """What subnets have released and no other subnet may have yet, by the tables, maps and kernels."""
     running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
     held = acknowledged_by(memory, membership.present)
     return reclaim(
@@ -58,7 +58,7 @@ def save_addresses(
     *,
     now: datetime,
 ) -> None:
-    """Write what changed before anybody hears of it, and a daily round together with what it gave back."""
+    """Write what changed, before agents read of it. A daily round's time goes with what it released."""
     before = {member.id: member for member in memory.members}
     supernets = {
         subnet: allocation.supernets.get(subnet, ())

@@ -1,10 +1,11 @@
 """The fast path: one node fails, or will; the routes on its card move.
 
-Called by the failover function, and by lifecycle with a lesser severity for planned hand-overs.
-From event to last ReplaceRoute there are two waves of calls: (1) claim the card, and beside it read
-the verdicts and look at the tables (EC2 has no conditional write: look, then replace only what still
-points at the dead node); (2) all replacements side by side, heaviest first, and the evidence stored
-beside them. A standby that turns out to be gone costs one more wave.
+Called by the failover function, by lifecycle for planned hand-overs (with a lesser severity), and by the
+operator. From event to last ReplaceRoute there are two waves of calls:
+(1) claim the card, read the verdicts, and read the route tables;
+(2) make all replacements, heaviest first, and store the evidence.
+EC2 has no conditional write. So (2) replaces only what still points at the failed node in (1). A standby that
+turns out to be gone costs one more wave.
 """
 
 from __future__ import annotations
@@ -43,16 +44,18 @@ from podway.domain.model import RouteTable, StayReason
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
 ROUNDS = 3
-"""How often a move is tried when standbys turn out to be dead too."""
+"""How often a move is tried when standbys turn out to be gone or failed too."""
 
 MOST_NAMED = 64
-"""Nodes of which one report may speak: a watcher has a handful of them, and each costs a read."""
+"""Nodes that one report may name. A watcher has a handful of them, and each costs a read."""
 
 LONGEST_WAIT = timedelta(seconds=15)
 """How long a call may wait for its turn: half of what the function may run."""
 
 Change = Callable[[Verdict], Verdict]
+"""What becomes of a verdict."""
 Targets = dict[tuple[str, Prefix], str]
+"""The target of each route, by table and destination."""
 
 
 class Failover:
@@ -72,9 +75,9 @@ class Failover:
         self._clock, self._parallel, self._hold_down = clock, parallel, hold_down
 
     def react(self, signal: Signal) -> tuple[FailoverOutcome, ...]:
-        """What *signal* asks for; an outcome for every node that it says has failed.
+        """Do what *signal* asks for. Returns an outcome for every node that failed by it.
 
-        Every instance of an alarm is dealt with before the first error is raised.
+        All instances of an alarm are handled before the first error is raised.
         """
         match signal:
             case StateChanged() if signal.state in GONE:
@@ -93,7 +96,7 @@ class Failover:
     def fail_over_all(
         self, instances: Iterable[str], evidence: Evidence, *, event: str
     ) -> tuple[FailoverOutcome, ...]:
-        """The same for several nodes; one node's error is raised after the others were served."""
+        """Fail over several nodes. One node's error is raised after the others were handled."""
         outcomes: list[FailoverOutcome] = []
         errors: list[PodwayError] = []
         for instance in instances:
@@ -104,7 +107,7 @@ class Failover:
         return all_done(outcomes, errors)
 
     def count_votes(self, report: AgentReported) -> tuple[FailoverOutcome, ...]:
-        """What an agent says of the nodes that it was told to watch; a quorum of such words is evidence."""
+        """Count an agent's votes about the nodes that it was told to watch. A quorum of votes is evidence."""
         cards = {
             node: self._parallel.start(partial(self._store.card, node))
             for node in (*report.suspects, *report.cleared)[:MOST_NAMED]
@@ -126,15 +129,15 @@ class Failover:
     def _count_vote(
         self, report: AgentReported, card: Card, verdicts: Mapping[str, Verdict], *, fresh: bool
     ) -> list[FailoverOutcome]:
-        """One vote about one node; the failover that it makes due, if it does.
+        """Count one vote about one node, and fail the node over if that makes a quorum.
 
-        It decides by the same *verdicts*, which saves a call, unless they changed since they were read
-        (then they are not *fresh*): the freeze rule counts every node that fails.
+        The failover decides by *verdicts*, which saves a read, if they are *fresh*. They are not if this run
+        has changed one since they were read: the freeze rule counts every node that fails.
         """
         now, node = self._clock.now(), card.node
         change = self._vote(report, card, now)
         seen = verdicts.get(node) or Verdict(node, card.subnet)
-        if PEERS not in change(seen).evidence:  # nothing to do but to keep the word
+        if PEERS not in change(seen).evidence:  # no quorum: keep the vote
             after = self._store.change_verdict(node, card.subnet, change, seen=seen)
             if PEERS in seen.evidence:
                 self._hints.hint(f"its watchers no longer suspect {node}")
@@ -168,10 +171,10 @@ class Failover:
     ) -> FailoverOutcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
-        *change* is what becomes of its verdict, by default that the evidence is added; *verdicts* are all
-        of them where the caller has just read them.
-        Raises TryAgain when the card could not be claimed or a route could not be moved just now;
-        the event's retry resumes where this stopped.
+        *change* is what becomes of its verdict: by default, *evidence* is added. Pass *verdicts* if you have
+        just read them all; it saves one read.
+        Raises TryAgain when the card could not be claimed, or a route not moved, just now. The event's retry
+        goes on where this stopped.
         """
         now = self._clock.now()
         change = change or partial(accuse, evidence=evidence)
@@ -182,7 +185,7 @@ class Failover:
         answer, card = claimed.result()
         outcome = FailoverOutcome(answer)
         if card is None:
-            return outcome  # not ours: nothing is stored, nobody is woken
+            return outcome  # no member: nothing is stored, reconcile is not hinted
         if answer is not ClaimAnswer.CLAIMED:
             self._store.change_verdict(card.node, card.subnet, change)
             return outcome
@@ -208,7 +211,7 @@ class Failover:
         return outcome
 
     def withdraw(self, instance: str, source: str, *, as_of: datetime) -> bool:
-        """Take back what *source* said against *instance* until *as_of*; whether there was anything."""
+        """Withdraw the evidence of *source* against *instance* until *as_of*. False if there is none."""
         verdict = self._store.verdicts().get(instance)
         if verdict is None or source not in verdict.evidence:
             return False
@@ -247,11 +250,11 @@ class Failover:
             outcome.stayed[StayReason.NOBODY] += len(pending.routes)
 
     def _replace(self, outcome: FailoverOutcome, moves: tuple[Move, ...]) -> list[Move]:
-        """One wave of replacements; returns those whose new target does not exist.
+        """Make one wave of replacements. Returns those whose new target does not exist.
 
-        The first go out at once, heaviest first: they are what reconcile leaves to failovers, and are
-        debited when they are out. Of more, what goes beyond EC2's burst waits for its turn, and is left to
-        a retry when that is too far off.
+        The first RESERVE of them, the heaviest, go out at once and are debited afterwards: reconcile leaves
+        that many to failovers. The others wait for their turn in EC2's limit, or are left to a retry if that
+        is more than LONGEST_WAIT away.
         """
         under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves[:RESERVE]]
         if len(moves) > RESERVE:
@@ -264,7 +267,7 @@ class Failover:
 
     @staticmethod
     def _collect(outcome: FailoverOutcome, under_way: Iterable[tuple[Move, Future[None]]]) -> list[Move]:
-        """What became of the replacements; returns those whose new target does not exist."""
+        """Note what became of the replacements. Returns those whose new target does not exist."""
         again = []
         for move, future in under_way:
             try:
@@ -280,7 +283,7 @@ class Failover:
         return again
 
     def _debit(self, count: int) -> tuple[datetime, ...]:
-        """When each call may be made; all of them now where the store does not answer: EC2 will say."""
+        """When each call may be made. Now, if the store does not answer: EC2 refuses too many."""
         now = self._clock.now()
         try:
             return starts(self._store.take_tokens("ReplaceRoute", count, now=now), count)
@@ -301,7 +304,7 @@ class Failover:
     def _record(
         self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str
     ) -> list[PodwayError]:
-        """After the routes: the new next hops' cards, the history, and a hint; what failed of it all."""
+        """Write the new next hops' cards and the history, and hint reconcile. Returns all errors so far."""
         errors = [error for _, error in outcome.failed]
         taken: dict[str, list[CardRoute]] = {}
         for move in outcome.moved:
@@ -322,14 +325,14 @@ class Failover:
         try:
             self._store.extend_card(node, routes)
         except Superseded:
-            return  # a member no more: the hint that follows has it replaced
+            return  # it is no member any more: the run that the hint starts replaces it
 
     def _follow_up(
         self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, depth: int
     ) -> None:
-        """Fail over from new next hops that fell meanwhile, and close the claim if there is no more to do.
+        """Fail over new next hops that failed meanwhile, then close the claim if nothing is left to move.
 
-        Their own events saw a card without these routes, so nobody else will.
+        Their own events saw cards without these routes, so no other failover moves them.
         """
         if depth < ROUNDS:
             verdicts = self._store.verdicts() if outcome.moved else {}
@@ -340,7 +343,7 @@ class Failover:
         if any(
             outcome.stayed[why] for why in (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
         ):
-            return  # whoever comes after the claim's expiry may try again
+            return  # the claim stays open: another event may try again after it expires
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1)
 

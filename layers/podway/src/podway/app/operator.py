@@ -1,8 +1,9 @@
-"""What an operator asks and orders: the use cases behind the commands over AWS or the lab.
+"""What an operator asks and orders. Called by the commands over AWS, and by the lab.
 
-Reading changes nothing. What changes something goes the ways that are there already: a drain is an
-event or the lifecycle's own hand-over, records are written under the one writer's lease, and a cluster
-is released by keeping that lease for good, so that no run of reconcile makes anew what was removed.
+Commands that change something use the ways that exist already:
+- a drain is an event for the lifecycle function, or its hand-over in this process;
+- adopted routes are recorded under the one writer's lease;
+- a release keeps that lease for good, so that no run of reconcile makes anew what was removed.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from podway.domain.operator.overview import Heard, Overview, OverviewFacts, over
 from podway.domain.planner.plan import plan
 
 RELEASED = "released"
-"""Who holds the lease of a cluster that was given back."""
+"""Who holds the lease of a cluster that was released."""
 FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
+"""When that lease ends."""
 PASSES = 5
-"""How often a release looks again: EC2's reads may be older than our routes."""
+"""How often a release reads the tables again: what EC2 shows may be older than our routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,14 @@ class Ledger(Protocol):
         ...
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Take the lease without being a run of reconcile; False while somebody else has it."""
+        """Take the lease without being a run of reconcile. False while somebody else has it.
+
+        Repeat: safe. Cut off: *owner* may hold the lease until *until*. Raises TryAgain, NeedsOperator.
+        """
         ...
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
-        """Remarks of that time, oldest first."""
+        """The entries of that time, oldest first."""
         ...
 
 
@@ -70,21 +75,24 @@ class Bus(Protocol):
     """The event bus."""
 
     def ask_drain(self, instances: Iterable[str]) -> None:
-        """Have the lifecycle function hand over what these instances relay."""
+        """Have the lifecycle function hand over what these instances relay.
+
+        Repeat: safe, the function may run once more. Cut off: asked or not. Raises TryAgain, NeedsOperator.
+        """
         ...
 
 
 class Identities(Protocol):
-    """Whom the nodes speak as."""
+    """The roles that nodes run under, and how their IMDS answers."""
 
     def of_members(self) -> tuple[NodeIdentity, ...]:
-        """Every instance with the cluster's tag."""
+        """One for every instance with the cluster's tag."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Which cluster, and what reconcile would count with."""
+    """Which cluster, and the settings of reconcile that an overview needs."""
 
     name: str
     pod_cidrs: tuple[Prefix, ...]
@@ -164,7 +172,7 @@ class Operator:
         return tuple(self._ledger.history(since, self._clock.now()))
 
     def check(self) -> tuple[Doubt, ...]:
-        """By what another than a node may speak as the node."""
+        """Ways in which somebody else than a node may act under the node's identity."""
         return doubts(self._identities.of_members())
 
     def _membership(self, survey: Survey, memory: Memory) -> Membership:
@@ -240,13 +248,13 @@ class Operator:
         self._failover.fail_over(node, evidence, event=f"operator at {now.isoformat()}")
 
     def is_drained(self, node: str) -> bool:
-        """Whether the drain was heard, and no route carries blocks of others through *node*."""
+        """Whether the drain was recorded, and no route leads to blocks of others through *node*."""
         if DRAINED not in self._evidence(node):
             return False
         return node not in self.overview().forwarders()
 
     def undrain(self, node: str, *, every: bool = False) -> tuple[str, ...]:
-        """Withdraw the drain, or *every* planned hand-over; the sources withdrawn. Raises NoSuchNode."""
+        """Withdraw the drain, or *every* planned hand-over. Returns their sources. Raises NoSuchNode."""
         self._member(node)
         sources = [
             source
@@ -258,7 +266,7 @@ class Operator:
         return tuple(sorted(sources))
 
     def adopt(self, table: str, destination: Prefix, *, patience: timedelta) -> Adopted | NotAdopted:
-        """Record a route that is there as ours. Raises TryAgain when the writer's lease stays taken."""
+        """Record an existing route as ours. Raises TryAgain when the lease stays taken for *patience*."""
         owner = f"operator at {self._clock.now().isoformat()}"
         self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
         try:
@@ -282,7 +290,7 @@ class Operator:
         return decided
 
     def plan_release(self) -> Released:
-        """What a release would remove; changes nothing."""
+        """What a release would remove. Changes nothing."""
         survey, memory = self._cloud.survey(), self._store.recall()
         interfaces = _interfaces(self._membership(survey, memory))
         found = release(survey.route_tables, memory.records, interfaces)
@@ -291,8 +299,8 @@ class Operator:
     def release(self, *, patience: timedelta) -> Released:
         """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.
 
-        Whoever calls it again goes on where it stopped. Raises TryAgain while a run of reconcile holds
-        the lease, NeedsOperator when a call is refused.
+        Repeat: goes on where the last call stopped. Raises TryAgain when a run of reconcile holds the lease
+        for *patience*, NeedsOperator when a call is refused.
         """
         self._take_lease(RELEASED, FOR_GOOD, patience)
         done = self.plan_release()
@@ -310,7 +318,7 @@ class Operator:
         return done
 
     def resume(self) -> bool:
-        """Let reconcile manage the cluster again; whether it had been released."""
+        """Let reconcile manage the cluster again. False if it had not been released."""
         if self._ledger.lease().owner != RELEASED:
             return False
         self._store.release_lease(RELEASED)
@@ -322,7 +330,7 @@ class Operator:
         done.failed, deleted = [], []
         for table, step in deletes:
             try:
-                self._patiently(table, step)
+                self._delete(table, step)
             except PodwayError as error:
                 done.failed.append((table, step, error))
             else:
@@ -330,8 +338,8 @@ class Operator:
         done.deleted += deleted
         self._remember("release", *(f"{describe(step)} in {table}" for table, step in deleted))
 
-    def _patiently(self, table: str, step: Delete) -> None:
-        """EC2 allows some five deletions a second: wait and try again while it is busy."""
+    def _delete(self, table: str, step: Delete) -> None:
+        """Delete one route. Wait and try again while EC2 is busy: it allows some five deletions a second."""
         for wait in (1.0, 2.0, 4.0, 8.0):
             try:
                 self._cloud.apply(table, step)
@@ -342,7 +350,7 @@ class Operator:
         self._cloud.apply(table, step)
 
     def _forget_records(self, done: Released) -> None:
-        """Records of what is gone; what failed stays recorded, for the next attempt."""
+        """Remove the records of deleted routes. What failed stays recorded for the next attempt."""
         failed: dict[str, set[Prefix]] = {}
         for table, step, _ in done.failed:
             failed.setdefault(table, set()).add(step.destination)

@@ -56,7 +56,7 @@ class Rules:
     quarantine: timedelta
     hold_down: timedelta
     lease: timedelta
-    """How long a killed run keeps others out: just longer than the function may run."""
+    """How long a killed run keeps others out: a little longer than the function may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _World:
 
 
 class Reconcile:
-    """Makes what is there what should be there."""
+    """Makes routes, blocks, maps, cards and alarms what they should be."""
 
     def __init__(
         self,
@@ -87,10 +87,10 @@ class Reconcile:
         self._rules = rules
 
     def run(self, owner: str, *, deadline: datetime | None = None) -> ReconcileOutcome:
-        """One complete run under the lease of *owner*; stops before *deadline* and hints itself.
+        """Make one complete run under the lease. It stops before *deadline*, and then hints the next run.
 
-        Raises TryAgain when the world could not be read; failures of single steps are in the
-        outcome, because the other tables do not depend on them.
+        Raises TryAgain when EC2 or the store could not be read. Failures of single steps are in the outcome,
+        because the other tables do not depend on them.
         """
         store, now = self._world.store, self._world.clock.now()
         if not store.acquire_lease(owner, now=now, until=now + self._rules.lease):
@@ -152,7 +152,7 @@ class _Run:
     def _judge(
         self, survey: Survey, memory: Memory, now: datetime
     ) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
-        """Verdicts by what can be seen now, and our alarms as they stand."""
+        """The verdicts by what can be observed now, and our alarms."""
         alarms, warnings = read_alarms(self.world.alarms)
         self.outcome.warnings += warnings
         verdicts = keep_verdicts(
@@ -179,7 +179,7 @@ class _Run:
     def _allocate(
         self, survey: Survey, memory: Memory, membership: Membership, owned: Owned, now: datetime
     ) -> MemberAllocation:
-        """Who has what; written before anybody hears of it."""
+        """Decide who has which supernets and blocks, and write it before agents read of it."""
         rules = self.rules
         space = reclaim_space(survey, memory, membership, owned, now=now, rest=rules.quarantine)
         self.outcome.warnings += space.warnings
@@ -243,7 +243,7 @@ class _Run:
         members: Iterable[Member],
         cards: Iterable[Card],
     ) -> dict[str, SubnetMap]:
-        """Tell the agents of every subnet whose map has changed; the maps as they now stand."""
+        """Publish the map of every subnet where it has changed. Returns all maps as they are now."""
         maps = dict(before)
         cidrs = {subnet.id: subnet.cidrs for subnet in survey.subnets}
         watches = {card.node: card.watchers for card in cards}
@@ -338,7 +338,7 @@ class _Run:
         cards: Iterable[Card],
         barred: frozenset[str],
     ) -> None:
-        """Blocks that may be used now: written, then told to the agents."""
+        """Write which blocks are ready now, and then publish it to the agents."""
         acknowledged = acknowledged_by(memory, members)
         after = mark_ready(members, cluster, planned, tables=tables, acknowledged=acknowledged, barred=barred)
         changed = [new for new, old in zip(after, members, strict=True) if new != old]
@@ -356,7 +356,7 @@ class _Run:
         cluster: Cluster,
         tables: tuple[RouteTable, ...],
     ) -> None:
-        """Alarms on who relays, and hooks of who is to go."""
+        """Keep alarms on the nodes that relay, and the hooks of nodes that will go."""
         present = {node.id for node in cluster.nodes}
         if alarms is not None:
             wanted = wanted_alarms(self.rules.cluster, forwarders(cards), present, memory.verdicts)
@@ -371,7 +371,7 @@ class _Run:
         )
 
     def _report(self, cluster: Cluster, planned: Plan, *, late: bool) -> None:
-        """The history, and a hint where there is more to do."""
+        """Write the history, and hint the next run if something is left to do."""
         outcome, now = self.outcome, self.world.clock.now()
         found = diversion_history(outcome, owner=self.owner, at=now)
         self.store.add_history((*found, *route_history(outcome.applied, planned, owner=self.owner, at=now)))
@@ -381,7 +381,7 @@ class _Run:
             self.world.hints.hint("the last run left something to do")
 
     def _fallen_next_hops(self, cluster: Cluster) -> set[str]:
-        """Nodes against which something was said while routes were moved to them."""
+        """Nodes that got routes in this run, and against which there is evidence now."""
         new_hops = _new_next_hops(step for _, step in self.outcome.applied)
         if not new_hops:
             return set()
@@ -394,5 +394,5 @@ class _Run:
 
 
 def _new_next_hops(steps: Iterable[Step]) -> set[str]:
-    """Interfaces to which routes are given."""
+    """Interfaces to which the steps give routes."""
     return {step.network_interface for step in steps if not isinstance(step, Delete)}

@@ -1,4 +1,7 @@
-"""Keep the verdicts true: what events told, and what they failed to tell. Called by reconcile."""
+"""Keeps the verdicts true although events get lost, by EC2, alarms and agents' reports.
+
+Called by reconcile.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ def keep_verdicts(
     now: datetime,
     hold_down: timedelta,
 ) -> dict[str, Verdict]:
-    """The verdicts as they should be, written where they are not; nothing is written twice.
+    """The verdicts as they should be. Only those that change are written.
 
-    A verdict that says nothing any more is forgotten, and so is one on who is no member.
+    A verdict is forgotten if it says nothing any more, or if its node is no member.
     """
     instances = {one.id: one for one in survey.instances}
     known = instances.keys() | {one.id for one in memory.members}
@@ -46,7 +49,7 @@ def keep_verdicts(
 def _observations(
     memory: Memory, instances: Mapping[str, Instance], alarms: Mapping[str, AlarmSeen], *, now: datetime
 ) -> dict[str, Observed]:
-    """What can be seen of the nodes of which somebody may have said something."""
+    """What can be observed of the nodes that have a verdict, watchers or an alarm."""
     said = {
         node: (report.heartbeat, report.suspects)
         for node, report in memory.reports.items()

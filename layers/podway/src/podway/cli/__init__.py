@@ -1,1 +1,1 @@
-"""The operator's command, over the same use cases."""
+"""The operator's command ``podway``, over the same use cases as the functions."""

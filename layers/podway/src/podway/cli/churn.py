@@ -1,8 +1,11 @@
-"""A year of autoscaling on paper: nodes come and go, and two ways of giving them addresses are compared.
+"""A simulated year of autoscaling: nodes come and go, and two ways of allocating blocks are compared.
 
-The model: every zone's size follows the hour of the day (± DAILY), zones drift against each other
-(± DRIFT), a zone fails for some hours a few times a year and the others take over its load, and a
-share of all nodes is replaced every hour. Chance is an argument; the same seed, the same year.
+Called by `podway simulate` and the soak tests. The model:
+- every zone's size follows the hour of the day (± DAILY);
+- zones drift against each other (± DRIFT);
+- a zone fails for OUTAGE_HOURS, OUTAGES_A_YEAR times a year, and the others take over its load;
+- a share TURNOVER of all nodes is replaced every hour.
+Chance is an argument: the same seed gives the same year.
 """
 
 from __future__ import annotations
@@ -16,17 +19,19 @@ from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.ipam.pool import ALWAYS, Pool
 
 DAILY = 0.25
+"""Share of the mean size by which the cluster grows by day and shrinks by night."""
 DRIFT = 0.45
+"""Share of its size by which a zone grows and shrinks against the others."""
 OUTAGES_A_YEAR = 4
 OUTAGE_HOURS = 6
 TURNOVER = 0.04
 """Share of the nodes replaced every hour (Spot, deployments)."""
 
 _ROUNDS = 6
-"""An hour goes by in rounds of ten minutes, as long as a freed block rests by default."""
+"""Rounds in an hour, of ten minutes each: a freed block is quarantined as long by default."""
 
 COUNT_EVERY = 3
-"""Hours between counts of the routes needed; noon, when there are most nodes, is one of them."""
+"""Hours between counts of the routes needed. Noon, when there are most nodes, is counted."""
 
 HOURS_A_YEAR = 8766
 
@@ -64,7 +69,7 @@ def sizes(scene: Scene, hours: int, random: Random) -> Iterator[list[int]]:
 
 
 class Buddies:
-    """Podway's own allocator, at work."""
+    """The policy of Podway's own allocator."""
 
     def __init__(self, scene: Scene) -> None:
         self._length = scene.block_length
@@ -106,7 +111,7 @@ class Buddies:
 
 
 class NextFit:
-    """Every zone takes the next free block, as kube-controller-manager hands out pod CIDRs."""
+    """The policy of kube-controller-manager: every node takes the next free block."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -115,7 +120,7 @@ class NextFit:
         self._size = 1 << (WIDTH[scene.pod_cidr.version] - scene.block_length)
 
     def join(self, zone: int) -> Prefix | None:
-        """A block for a node of whatever zone."""
+        """A block for a node of any zone."""
         del zone
         at = self._taken.find(0, self._next)
         if at < 0:
@@ -138,15 +143,15 @@ class NextFit:
         """Nothing to do: nothing is given back."""
 
     def supernets(self) -> set[tuple[Prefix, str]]:
-        """None: there is nothing to aggregate by."""
+        """None: there are no supernets to aggregate by."""
         return set()
 
 
 def fewest_routes(blocks: Sequence[tuple[Prefix, int]], own: int) -> int:
-    """The fewest routes that take every block of the other zones to its zone; free space does not matter.
+    """The fewest routes that take every block of the other zones to its zone. Free space may go anywhere.
 
-    The friendliest count there is: minimum cuts of the trie into parts of one zone (ORTC, Draves et al.
-    1999, with don't-cares; by sets of cheapest zones as in Fitch's algorithm). *blocks* are sorted.
+    No policy can need fewer. It cuts the trie into the fewest parts of one zone (ORTC, Draves et al. 1999,
+    with don't-cares, by sets of cheapest zones as in Fitch's algorithm). *blocks* must be sorted.
     """
     stack: list[int] = []
     commons: list[int] = []
@@ -177,7 +182,7 @@ def fewest_routes(blocks: Sequence[tuple[Prefix, int]], own: int) -> int:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a policy needed: routes in the worst table over time, failures, changes of supernets."""
+    """What a policy needed over the time."""
 
     routes: list[int] = field(default_factory=list)
     failed: int = 0
@@ -185,10 +190,10 @@ class Outcome:
     peak: int = 0
     moves: int = 0
     most_supernets: int = 0
-    """Of all zones together: with anchors, the routes of a table that serves them all."""
+    """The most supernets of all zones together: a table that serves them all has as many anchors."""
 
     def percentile(self, share: float) -> int:
-        """Of the routes needed."""
+        """That percentile of the routes needed, by *share* from 0 to 1."""
         ordered = sorted(self.routes)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
 
@@ -201,7 +206,7 @@ def live(
     *,
     tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Let the zones live for so many hours under an allocation policy."""
+    """Simulate so many hours under an allocation policy."""
     outcome = Outcome()
     members: list[list[Prefix]] = [[] for _ in range(scene.zones)]
     before: set[tuple[Prefix, str]] = set()
@@ -224,7 +229,7 @@ def live(
 
 
 def _routes_needed(members: Sequence[Sequence[Prefix]]) -> int:
-    """In the worst table; with a single zone there is no own one to leave out."""
+    """Routes in the worst table. A table leaves out its own zone, except where there is one zone only."""
     blocks = sorted((block, zone) for zone, several in enumerate(members) for block in several)
     tables = range(len(members)) if len(members) > 1 else (-1,)
     return max(fewest_routes(blocks, own) for own in tables)
@@ -233,7 +238,7 @@ def _routes_needed(members: Sequence[Sequence[Prefix]]) -> int:
 def _rounds(
     members: Sequence[Sequence[Prefix]], wanted: Sequence[int], random: Random
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """An hour in rounds: the zones of the nodes that leave in each, and of those that join, in any order.
+    """An hour in rounds. Each gives the zones of the nodes that leave and of those that join, shuffled.
 
     All zones scale at the same time, so their nodes come and go mixed.
     """

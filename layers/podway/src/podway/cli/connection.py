@@ -1,4 +1,7 @@
-"""How the commands over AWS find their cluster, and what becomes of AWS's refusals."""
+"""How the commands over AWS find their cluster, and which exit code each of AWS's refusals gets.
+
+Called by `reading` and `steering`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ STACK = f"{PREFIX}STACK"
 
 
 class _NotDoneError(click.ClickException):
-    """The world did not let us; the exit code, one of sysexits', says whether to try again."""
+    """AWS did not let the command through. The exit code, one of sysexits', says whether to try again."""
 
     def show(self, file: object = None) -> None:
         """One line on standard error."""
@@ -31,13 +34,13 @@ class _NotDoneError(click.ClickException):
 
 
 class BusyError(_NotDoneError):
-    """Busy or out of reach just now: the same command may succeed later."""
+    """AWS is busy or out of reach just now. The same command may succeed later."""
 
     exit_code = 75
 
 
 class DeniedError(_NotDoneError):
-    """AWS refuses, and will again."""
+    """AWS refuses, and will refuse again."""
 
     exit_code = 77
 
@@ -61,7 +64,7 @@ _OPTIONS = (
 
 
 def over_aws(command: Callable[..., int]) -> Callable[..., int]:
-    """Gives a command the options above, and the operator's use cases as its first argument."""
+    """Give a command the options above, and the operator's use cases as its first argument."""
 
     @functools.wraps(command)
     def connected(
@@ -109,7 +112,7 @@ def _connect(
 
 @contextmanager
 def _answers() -> Iterator[None]:
-    """Every failure that an operator can do something about, with an exit code that says what."""
+    """Turn every failure that an operator can do something about into one with an exit code."""
     try:
         yield
     except BadSettings as error:
@@ -129,7 +132,7 @@ def _answers() -> Iterator[None]:
 
 
 def _botocore_s(error: Exception) -> click.ClickException:
-    """What botocore says before or instead of AWS."""
+    """The command's error for one of botocore's, raised before or instead of an answer of AWS's."""
     from botocore import exceptions as botocore  # noqa: PLC0415  (it is loaded: the error comes from there)
 
     if isinstance(error, (botocore.ConnectionError, botocore.HTTPClientError)):

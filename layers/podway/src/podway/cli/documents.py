@@ -1,4 +1,7 @@
-"""Reading cluster documents; any fault ends the command with exit code 2 and a line per fault."""
+"""Reads cluster documents for the offline commands. A fault ends the command with exit code 2.
+
+Documents may be hostile, so their size, nesting, keys and aliases are limited.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ from podway.domain.model import Cluster
 from podway.wire.cluster import DocumentRefusedError, parse_cluster
 
 MOST_BYTES = 128 * 1024 * 1024
-"""A document of 100,000 nodes has some 30 MB."""
+"""The largest document. One of 100,000 nodes has some 30 MB."""
 MOST_VALUES = 20_000_000
-"""Values that a document may have once its aliases are written out; a few lines can make billions."""
+"""The most values once aliases are written out. A few lines of YAML can make billions."""
 DEEPEST = 100
-"""Levels of nesting; a cluster document has five."""
+"""The most levels of nesting. A cluster document has five."""
 MOST_KEYS = 1000
-"""Keys of a mapping, merged ones included; merging what merges can make billions."""
+"""The most keys of a mapping, merged ones included. Merges of merges can make billions."""
 
 
 class RefusedError(click.ClickException):
-    """Unusable input: its message is printed as it is, without a traceback."""
+    """Unusable input. Its message is printed as it is, without a traceback."""
 
     exit_code = 2
 
@@ -66,7 +69,7 @@ def _read(name: str) -> bytes:
 
 
 def _parsed(name: str, text: str) -> Any:
-    """JSON is read as JSON, which is faster and allows tabs; anything else, and its faults, as YAML."""
+    """The document. JSON is read as JSON, which is faster and allows tabs. Anything else is read as YAML."""
     problem = ""
     if text.lstrip().startswith("{"):
         try:
@@ -100,9 +103,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _values(document: Any) -> int:
-    """How many values there are with every alias written out; counted by what is shared, so it ends soon.
+    """How many values there are with every alias written out. It looks at each shared part once.
 
-    A mapping or list inside itself counts as more than enough.
+    A mapping or list inside itself counts as too many.
     """
     counts: dict[int, int] = {}
     under_way: set[int] = set()
@@ -130,7 +133,7 @@ def _load_yaml(text: str) -> Any:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's is ten times faster
-    """Refuses a key that stands twice, of which YAML would silently take the last, and too deep nesting."""
+    """Refuses too deep nesting, and a key that is there twice: YAML would silently take the last."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -138,19 +141,19 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         self._looked_at: set[int] = set()
 
     def descend_resolver(self, *where: object) -> None:
-        """Called for every value before those inside it; libyaml would go on until the stack is full."""
+        """PyYAML calls it for every value before those inside it. libyaml has no limit but the stack."""
         self._depth += 1
         if self._depth > DEEPEST:
             raise yaml.YAMLError(f"nested deeper than {DEEPEST}")
         super().descend_resolver(*where)
 
     def ascend_resolver(self) -> None:
-        """Called after them."""
+        """PyYAML calls it after the values inside."""
         self._depth -= 1
         super().ascend_resolver()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Called for every mapping, before what it merges in (``<<``) stands among its own keys."""
+        """PyYAML calls it for every mapping, before the keys that it merges in (``<<``) are among its own."""
         if id(node) not in self._looked_at:
             self._looked_at.add(id(node))
             _refuse_key_twice(node)

@@ -1,4 +1,4 @@
-"""The operator's command line: ``podway``.
+"""The operator's command line. The script ``podway`` calls `main`.
 
 Exit codes of the offline commands: 0 answered or nothing to change, 1 there are steps (``plan``),
 2 unusable input, 3 a hole or no feasible plan (``plan``), 70 an internal error. The commands over
@@ -27,11 +27,13 @@ from podway.cli.simulate import simulate_command
 from podway.cli.steering import adopt_command, drain_command, release_command, undrain_command
 
 UNUSABLE = 2
+"""Exit code for unusable input."""
 INTERNAL = 70
+"""Exit code for an internal error."""
 STOPPED = 130
-"""As a shell reports a command that SIGINT ended."""
+"""Exit code that a shell gives a command that SIGINT ended."""
 NOBODY_READS = 141
-"""As a shell reports a command that SIGPIPE ended."""
+"""Exit code that a shell gives a command that SIGPIPE ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +64,7 @@ for _command in (
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """The command's exit code; never a traceback, unless --debug asks for it."""
+    """Run the command and return its exit code. A traceback is printed only with --debug."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = podway.main(args=given, prog_name="podway", standalone_mode=False)
@@ -74,7 +76,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("stopped", err=True)
         return STOPPED
     except (BrokenPipeError, SystemExit):  # outside its standalone mode click exits for a closed pipe alone
-        _hush()
+        _discard_output()
         return NOBODY_READS
     except Exception as error:  # noqa: BLE001  (the last line of defence: exit code 70, not Python's 1)
         if "--debug" in given:
@@ -85,8 +87,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _hush() -> None:
-    """Python flushes standard output once more when it ends; nobody reads it any more."""
+def _discard_output() -> None:
+    """Lead standard output nowhere: Python flushes it once more when it ends, and the pipe is closed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,7 @@
-"""The commands that need no AWS: they read a cluster document and answer."""
+"""The commands ``validate``, ``plan`` and ``explain``: they read a cluster document and need no AWS.
+
+Registered by `main`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from podway.domain.planner.plan import plan
 from podway.wire.plan import plan_document
 
 NOTHING_TO_CHANGE, STEPS, HOLES = 0, 1, 3
+"""Exit codes of ``plan``."""
 
 document = click.option(
     "-f",

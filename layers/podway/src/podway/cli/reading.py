@@ -1,4 +1,7 @@
-"""The commands that read a running cluster: ``status``, ``check``, ``nodes``, ``routes``, ``history``."""
+"""The commands that read a running cluster: ``status``, ``check``, ``nodes``, ``routes``, ``history``.
+
+Registered by `main`.
+"""
 
 from __future__ import annotations
 
@@ -155,7 +158,7 @@ def routes_command(operator: Operator, route_table: str | None, output: str) -> 
 
 
 class _Since(click.ParamType[datetime]):
-    """``90s``, ``15m``, ``6h``, ``7d``, or a time as ISO 8601 writes it."""
+    """``90s``, ``15m``, ``6h``, ``7d``, or a time in ISO 8601."""
 
     name = "since"
 

@@ -1,4 +1,4 @@
-"""Where tables for people are printed."""
+"""The console on which the commands print tables for people."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 from rich.console import Console
 
-WIDE = 200
-"""Columns when nobody's terminal says how many: a file or a pipe needs no narrow cells."""
+WIDE_COLUMNS = 200
+"""The width where no terminal says one: a file or a pipe needs no narrow cells."""
 
 
 def console() -> Console:
-    """Standard output; colours and width are a terminal's, NO_COLOR and COLUMNS are obeyed."""
+    """Standard output. Colours and width are the terminal's. NO_COLOR and COLUMNS are obeyed."""
     screen = Console()
     if screen.is_terminal or "COLUMNS" in os.environ:
         return screen
-    return Console(width=WIDE)
+    return Console(width=WIDE_COLUMNS)

@@ -1,4 +1,4 @@
-"""``podway simulate``: what a year of autoscaling would ask of the route tables."""
+"""``podway simulate``: how many routes a year of autoscaling would need. Registered by `main`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from podway.domain.routing import Facts, TableFacts
 
 POLICIES: dict[str, type[Buddies | NextFit]] = {"podway": Buddies, "next-fit": NextFit}
 MOST_BITS = 18
-"""Most places for blocks that are simulated: a quarter of a million; more only takes longer."""
+"""The most places for blocks that are simulated, as a power of two. More only takes longer."""
 
 
 def scene_of(cluster: Cluster, nodes: int | None) -> Scene:
-    """The document's own cluster: its first pod CIDR, its usual block, its subnets, its nodes."""
+    """What to simulate: the document's first pod CIDR, most frequent block length, subnets and nodes."""
     pod = min(cluster.pod_cidrs)
     lengths = Counter(b.length for node in cluster.nodes for b in node.blocks if b.version == pod.version)
     length = lengths.most_common(1)[0][0] if lengths else min(pod.length + 10, 26 if pod.version == 4 else 80)  # noqa: PLR2004  (the defaults of the two families)

@@ -1,4 +1,7 @@
-"""The commands that change something in a running cluster: ``drain``, ``undrain``, ``adopt``, ``release``."""
+"""The commands that change a running cluster: ``drain``, ``undrain``, ``adopt``, ``release``.
+
+Registered by `main`.
+"""
 
 from __future__ import annotations
 

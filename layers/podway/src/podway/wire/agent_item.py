@@ -1,7 +1,7 @@
-"""The one item that an agent writes: its own, under its own identity.
+"""The one item that an agent writes. The agent makes it, `batches` and `adapters.items` read it.
 
-IAM binds the item's key to the caller (``dynamodb:LeadingKeys`` = ``aws:userid``), so the key,
-not a field, says who speaks.
+IAM binds the item's key to the caller (``dynamodb:LeadingKeys`` = ``aws:userid``). So the key, and not a
+field, says who wrote it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Cause = Literal["joined", "acknowledged", "addresses", "suspicion", "heartbeat"]
 
 
 class AgentItem(BaseModel):
-    """What an agent says of itself and of the forwarders it watches."""
+    """What an agent reports of itself and of the forwarders that it watches."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -36,10 +36,10 @@ class AgentItem(BaseModel):
     suspecting: bool = False
     suspects: tuple[str, ...] = ()
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
-    """How many blocks of each family its pods need; no more than it has: it is content."""
+    """How many blocks of each family its pods need. It gets more only if it has fewer."""
     version: str = ""
 
     @property
     def speaker(self) -> str:
-        """The instance that IAM says wrote the item."""
+        """The instance that wrote the item, by the key that IAM binds."""
         return self.pk.partition(":")[2]

@@ -1,8 +1,8 @@
 """DynamoDB's spelling of values (``{"S": "text"}``), read and written without boto3.
 
-Streams deliver it to the handlers as it is, and importing boto3 for it (which loads its S3 transfers and
-multiprocessing) would cost the agent and a cold start more than these lines. Numbers become int where they
-are whole, else Decimal.
+Called by the store's adapters, by `batches` (streams deliver items in this spelling), and by the agent.
+To import boto3 for it would load its S3 transfers and multiprocessing, and cost the agent and a cold start
+more than these lines. Whole numbers become int, others Decimal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class BadAttribute(ValueError):
-    """It is not a DynamoDB attribute value; the message says what was found instead."""
+    """Not a DynamoDB attribute value. The message says what was found instead."""
 
 
 def plain_item(image: object) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def spelt_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spelt_value(value: object) -> dict[str, Any]:
-    """*value* with its type. Raises TypeError; floats are none of DynamoDB's, they would lose digits."""
+    """*value* with its type. Raises TypeError, also for a float: it would lose digits."""
     if value is None:
         return {"NULL": True}
     for kind, letter, write in _SPELT:
@@ -69,7 +69,7 @@ def _number(value: object) -> int | Decimal:
 
 
 _LARGEST = 38
-"""DynamoDB's numbers have 38 digits; a larger exponent would only fill memory."""
+"""Exponent from which on a number stays Decimal: DynamoDB's have 38 digits, an int would only fill memory."""
 
 
 def _binary(value: object) -> bytes:
@@ -111,4 +111,4 @@ _SPELT: tuple[tuple[type[Any] | tuple[type[Any], ...], str, Callable[[Any], Any]
     ((list, tuple), "L", lambda value: [spelt_value(one) for one in value]),
     ((set, frozenset), "SS", sorted),
 )
-"""The first kind that fits; sets are of text here."""
+"""The first kind that fits is taken. All our sets are of text."""

@@ -1,7 +1,8 @@
-"""What Lambda's pollers hand over in batches: changes of the store's table, and hints of the queue.
+"""Reads what Lambda's pollers hand over in batches: changes of the store's table, and hints of the queue.
 
-Each record keeps the name by which Lambda wants to hear of its failure (``batchItemFailures``).
-Like events, records that say nothing to us are answered with ``Dropped``, never with an exception.
+Called by `handling` and the reconcile function. Each record keeps the name by which Lambda expects to be told
+of its failure (``batchItemFailures``). A record that says nothing to us becomes ``Dropped``, never an
+exception.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Received(Generic[Said]):
 
 class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
-    """Built with the first event that needs it: a cold failover needs one or two shapes of many."""
+    """A shape is built with the first event that needs it: a cold failover needs one or two of many."""
 
 
 class _Change(_Shape):
@@ -56,8 +57,8 @@ class _Message(_Shape):
 class HintBody(BaseModel):
     """A hint as we put it into the queue.
 
-    Its id is new for every hint: the queue drops a body that it has seen in the last five minutes,
-    and a change that happened after the first hint was read would be lost with the second.
+    Every hint has a new id. The queue drops a body that it has seen in the last five minutes, and a change
+    that came after the first hint was read would be lost with the second.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -80,7 +81,7 @@ def signals_of(event: Mapping[str, object], *, account: str | None) -> tuple[Sig
 
 
 def agent_reports(event: Mapping[str, object]) -> tuple[Received[AgentReported], ...]:
-    """What agents said, one per record of a batch of the table's stream, in its order. Never raises."""
+    """The agents' reports, one per record of a batch of the table's stream, in its order. Never raises."""
     return tuple(
         Received(_text_at(record, "dynamodb", "SequenceNumber"), _agent_report(record))
         for record in records_of(event)
@@ -90,7 +91,7 @@ def agent_reports(event: Mapping[str, object]) -> tuple[Received[AgentReported],
 def hints(event: Mapping[str, object], *, account: str | None) -> tuple[Received[Hint], ...]:
     """The hints of a batch of the queue, in its order. Never raises.
 
-    Messages are our own hints, ticks of the schedule, and CloudTrail's news of route changes.
+    Messages are our own hints, ticks of the schedule, and CloudTrail's records of route changes.
     """
     return tuple(
         Received(_text_at(record, "messageId"), _hint(record, account)) for record in records_of(event)
@@ -98,7 +99,7 @@ def hints(event: Mapping[str, object], *, account: str | None) -> tuple[Received
 
 
 def records_of(event: Mapping[str, object]) -> tuple[object, ...]:
-    """The records of a batch; empty for anything that is not one, such as an EventBridge event."""
+    """The records of a batch. Empty for anything else, such as an EventBridge event."""
     records = event.get("Records")
     return tuple(records) if isinstance(records, list | tuple) else ()
 
@@ -136,7 +137,7 @@ def _agent_report(record: object) -> AgentReported | Dropped:
 
 
 def _suspects(image: Mapping[str, object] | None) -> set[str]:
-    """Whom the item named before; an old image of another shape named nobody."""
+    """The nodes that the item named before. None for an old image of another shape."""
     listed = plain_item(image or {}).get("suspects", ())
     return {one for one in listed if isinstance(one, str)} if isinstance(listed, list) else set()
 
@@ -160,7 +161,7 @@ def _hint(record: object, account: str | None) -> Hint | Dropped:
 
 
 def _json_object(text: str) -> Mapping[str, object]:
-    """The object that *text* spells; an empty one, which no event looks like, for anything else."""
+    """The object that *text* spells. An empty one for anything else: no event is empty."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
 """The cluster document: what an operator writes for the offline commands (contract: cluster/v1).
 
-:func:`parse_cluster` refuses a bad document as a whole and names the field of every fault.
+Called by `cli.documents`. `parse_cluster` refuses a bad document as a whole, and names the field of every
+fault.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PREFIX_LIST = "pl-"
 
 
 class DocumentRefusedError(ValueError):
-    """A document with faults; one line each, ``field: what is wrong``."""
+    """A document with faults, each a line ``field: what is wrong``."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -182,7 +183,7 @@ WORDS = {
     "bool_type": "must be true or false",
     "finite_number": "must be a finite number",
 }
-"""Ours for pydantic's kinds of fault; its own message for the others."""
+"""Our words for pydantic's kinds of fault. The others keep pydantic's message."""
 
 
 def _fault(error: Any) -> Fault:

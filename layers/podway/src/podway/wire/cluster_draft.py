@@ -1,6 +1,7 @@
 """What can be read of a cluster document, faulty or not: every value with its place.
 
-The rules beyond the schema look at this, so that one faulty field hides no fault elsewhere.
+Called by `cluster` and `cluster_rules`. The rules read this and not the parsed document, so that one faulty
+field hides no fault elsewhere.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def canonical(text: str) -> Prefix:
 
 @dataclass(frozen=True)
 class ClusterDraft:
-    """A parsed document whose shape nobody has vouched for."""
+    """A parsed document whose shape has not been checked."""
 
     document: Any
 
@@ -119,7 +120,7 @@ def readable(value: object) -> Prefix | None:
 
 
 def field_path(place: Sequence[int | str]) -> str:
-    """``nodes[3].blocks[0]`` for its steps; a key that is not a plain name is quoted."""
+    """A place as text, such as ``nodes[3].blocks[0]``. A key that is not a plain name is quoted."""
     path = ""
     for step in place:
         if isinstance(step, int):
@@ -131,5 +132,5 @@ def field_path(place: Sequence[int | str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Whatever an operator wrote into an id, a fault stays one line of printable text."""
+    """*text* as one line of printable text, whatever an operator wrote into an id."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

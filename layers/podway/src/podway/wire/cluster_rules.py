@@ -1,7 +1,7 @@
-"""What a cluster document must hold to beyond its schema (contract/README.md); every fault names its field.
+"""The rules for a cluster document beyond its schema (docs/contract/README.md). Called by `cluster`.
 
-A rule that needs a section of the document is left out while that section itself is faulty:
-what it would say might not be true.
+Every fault names its field. A rule is left out while a section that it needs is faulty itself: what the rule
+would say might not be true.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from podway.domain.addressing import Prefix
 from podway.wire.cluster_draft import ClusterDraft, DraftCidr, Fault, Name, Place, field_path, text_of
 
 HEAVIEST_LOAD = 1e300
-"""Total weight over the smallest capacity: beyond it figures would no longer be numbers."""
+"""The largest total weight, also divided by the smallest capacity. Beyond it sums would overflow."""
 
 Inside = dict[Prefix, list[Prefix]]
-"""The supernets inside a prefix, themselves left out."""
+"""The supernets inside each prefix, without the prefix itself."""
 
 
 def rule_faults(draft: ClusterDraft, broken: Container[str]) -> Iterator[Fault]:
-    """Every breach, in no particular order; *broken* are the sections that break the schema."""
+    """Every breach, in no particular order. *broken*: the sections that break the schema."""
     yield from _pod_cidrs(draft)
     yield from _unique_ids(draft)
     yield from _supernets(draft, broken)
@@ -106,7 +106,7 @@ def _blocks(draft: ClusterDraft, broken: Container[str]) -> Iterator[Fault]:
 
 
 def _homeless(block: DraftCidr, subnet: str, owner: dict[Prefix, str], inside: Inside) -> Iterator[Fault]:
-    """A block lies where its own subnet's supernet is the innermost, from its first address to its last."""
+    """A fault unless the innermost supernet around every address of the block is its own subnet's."""
     if _owner_around(block.prefix, owner) != subnet:
         yield Fault(block.place, f"{block.prefix} is inside no supernet of {subnet}")
         return
@@ -159,7 +159,7 @@ def _destinations(draft: ClusterDraft, place: Place, entry: Any) -> Iterator[Nam
 
 
 def _loads(draft: ClusterDraft) -> Iterator[Fault]:
-    """Weights and capacities whose sums and ratios are still numbers."""
+    """Faults of weights and capacities whose sums or ratios would overflow."""
     total, smallest = 0.0, math.inf
     for place, entry in draft.entries("nodes"):
         weight, capacity = float(entry.get("weight", 1)), float(entry.get("capacity", 1))

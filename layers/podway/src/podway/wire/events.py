@@ -1,11 +1,11 @@
-"""What AWS tells us about nodes, alarms and routes, as values of ``domain.signals``.
+"""Reads AWS's events about nodes, alarms and routes, as values of ``domain.signals``.
 
-Called by the handlers with the JSON that Lambda hands them. Field names are AWS's own: the EC2
-user guide (state change, Spot, rebalance), the Auto Scaling, CloudWatch and AWS Health user
-guides, and CloudTrail's record contents. ``tests/events`` holds one file per event.
+Called by `batches` with the JSON that Lambda hands to the functions. Field names are AWS's own: the EC2 user
+guide (state change, Spot, rebalance), the Auto Scaling, CloudWatch and AWS Health user guides, and
+CloudTrail's record contents. ``tests/events`` holds one file per event.
 
-Events are account-wide, carry no tags, and arrive late, doubled or out of order: whatever is not
-about an instance, or not ours, is answered with ``Dropped``, never with an exception.
+Events come from the whole account, carry no tags, and arrive late, doubled or out of order. What is not about
+an instance, or not ours, becomes ``Dropped``, never an exception.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from podway.domain.signals import (
 
 
 class DropReason(StrEnum):
-    """Why an event leads to nothing; a dimension of a metric, so there are few."""
+    """Why an event leads to nothing. It is in the log."""
 
     UNKNOWN = "unknown"
     MALFORMED = "malformed"
@@ -46,7 +46,7 @@ class DropReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An event that nothing follows from; ``detail`` says for the log what was wrong with it."""
+    """An event that leads to nothing. ``detail`` says in the log what was wrong with it."""
 
     reason: DropReason
     detail: str = ""
@@ -63,7 +63,7 @@ InstanceId = Annotated[str, StringConstraints(pattern=f"^{_INSTANCE.pattern}$")]
 
 class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
-    """Built with the first event that needs it: a cold failover needs one or two shapes of many."""
+    """A shape is built with the first event that needs it: a cold failover needs one or two of many."""
 
 
 class _Envelope(_Shape):
@@ -175,7 +175,7 @@ class _CallDetail(_Shape):
 def parse_event(event: Mapping[str, object], *, account: str | None) -> Understood:
     """The signal that *event* carries, or why it carries none. Never raises.
 
-    *account* is the function's own; events of another one are dropped, None accepts all.
+    *account* is the function's own: events of other accounts are dropped. None accepts all.
     """
     event_id = event.get("id")
     name = event_id if isinstance(event_id, str) else ""

@@ -1,4 +1,7 @@
-"""What the commands over AWS print with ``--output json``: plain values in a fixed order of keys."""
+"""What the commands over AWS print with ``--output json``. Called by `cli.reading`.
+
+Documents are plain values in a fixed order of keys.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from podway.domain.operator.overview import NodeView, Overview, RouteView, Table
 def status_document(
     seen: Overview, *, last_run: datetime | None, released: bool, at: datetime
 ) -> dict[str, Any]:
-    """The cluster in short: what is where, and what is wrong."""
+    """The cluster in short: nodes by state, forwarders, tables, and what is wrong."""
     states: dict[str, int] = {}
     for node in seen.nodes:
         states[str(node.state)] = states.get(str(node.state), 0) + 1

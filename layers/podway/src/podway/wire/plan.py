@@ -1,4 +1,4 @@
-"""The plan document: what ``podway plan --output json`` prints (contract: plan/v1)."""
+"""The plan document, which ``podway plan --output json`` prints (contract: plan/v1). Called by `offline`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _table(table: TablePlan) -> dict[str, Any]:
 
 
 def _tidy(number: float) -> float:
-    """Without the noise of adding fractions."""
+    """*number* without the rounding errors of added fractions."""
     return round(number, 9)
 
 

@@ -1,7 +1,7 @@
 """What the control plane tells the agents of one subnet, and how it is packed.
 
-Written by reconcile, read by every node agent of the subnet. Agents and stack may differ by
-a minor version: unknown fields are ignored, an unknown major is refused.
+Reconcile writes it through `adapters.dynamodb`, every agent of the subnet reads it. Agents and stack may
+differ by a minor version: unknown fields are ignored, an unknown major is refused.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from podway.wire.values import Cidr
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 2
 MAX_BODY_BYTES = 8 << 20
-"""Largest unpacked snapshot that is accepted; 5,000 nodes take about 1 MB."""
+"""The largest unpacked snapshot that is accepted. 5,000 nodes take about 1 MB."""
 
 
 class SnapshotRefused(ValueError):
-    """The bytes are no snapshot that may be obeyed: damaged, of another schema, or too big."""
+    """The bytes are no usable snapshot: damaged, of another schema, or too big."""
 
 
 class _Part(BaseModel):
@@ -30,7 +30,7 @@ class _Part(BaseModel):
 
 
 class SnapshotBlock(_Part):
-    """A block and the generation in which it first appeared (an acknowledgement of it or later counts)."""
+    """A block and the generation in which it first appeared. Who acknowledged that one or later knows it."""
 
     cidr: Cidr
     since: int = Field(ge=1)
@@ -69,19 +69,19 @@ class Snapshot(_Part):
     subnet_cidrs: tuple[Cidr, ...] = ()
     """The subnet's own VPC ranges: members' addresses lie in them."""
     reachable_here: tuple[Cidr, ...] = ()
-    """Every prefix whose managed route may point at this subnet; what of it is not allocated is
-    ``unreachable`` on every node, so that it cannot loop."""
+    """Every prefix whose managed route may point at this subnet. Nodes make what is not allocated of it
+    ``unreachable``, so that packets to it cannot loop."""
     led_here: tuple[Cidr, ...] = ()
-    """Since 1.2: of ``reachable_here`` what the subnet's own route table leads to a node of the subnet.
-    Here only what comes in from the VPC needs refusing; what a node itself sends to an address that it
-    does not know may leave by the VPC router."""
+    """Since 1.2: the part of ``reachable_here`` that the subnet's own route table leads to a node of the
+    subnet. Nodes refuse only packets to it that come in from the VPC. What a node itself sends to an address
+    that it does not know may leave by the VPC router."""
     elsewhere: tuple[Cidr, ...] = ()
-    """Space inside ``reachable_here`` that another subnet owns: leaves by the VPC router."""
+    """Space inside ``reachable_here`` that another subnet owns. Packets to it leave by the VPC router."""
     forwarders: tuple[str, ...] = ()
-    """Nodes of the subnet that relay for others, and who stands by for them: they poll fast."""
+    """Nodes of the subnet that relay for others, and their standbys. They poll fast."""
     members: tuple[SnapshotMember, ...] = ()
     watches: tuple[Watch, ...] = ()
-    """Since 1.1: who probes through whom. A suspicion counts only from an assigned watcher."""
+    """Since 1.1: who probes through whom. Only an assigned watcher's suspicion counts."""
 
 
 class PackedSnapshot(BaseModel):
@@ -103,10 +103,10 @@ def pack(snapshot: Snapshot) -> PackedSnapshot:
 
 
 def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | None = None) -> Snapshot:
-    """The snapshot in *packed*, checked against what the reader is.
+    """The snapshot in *packed*, if it is sound and for this reader.
 
-    Raises SnapshotRefused when it is damaged, too big, of another major schema, or of another
-    cluster or subnet than the one named.
+    Raises SnapshotRefused when it is damaged, too big, of another major schema, or of another cluster or
+    subnet than the one named.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -132,10 +132,10 @@ def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | 
 
 
 def _lighten(snapshot: Snapshot) -> None:
-    """Let all members share one set of the fields that were given, and all blocks another.
+    """Let all members share one ``__pydantic_fields_set__``, and all blocks another.
 
-    pydantic keeps such a set with every value: half of what a big snapshot takes of a node's memory,
-    and nobody asks (it serves ``exclude_unset`` only).
+    pydantic keeps such a set with every value. They take half of a big snapshot's memory on a node, and
+    serve only ``exclude_unset``, which nothing here uses.
     """
     given: dict[type[_Part], set[str]] = {
         kind: set(kind.model_fields) for kind in (SnapshotMember, SnapshotBlock)
@@ -151,7 +151,7 @@ class _Schema(_Part):
 
 
 def _other_schema(text: bytes) -> str:
-    """What is to be said of a snapshot of another major schema, whose shape nobody here knows."""
+    """Why a snapshot of another major schema is refused. Empty if it is of ours, or says no schema."""
     try:
         said = _Schema.model_validate_json(text)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""How values of ``domain`` are spelt in documents: CIDRs as canonical text."""
+"""How `cluster` and `snapshot` spell values of ``domain``: CIDRs as canonical text."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _prefix(value: Any) -> Prefix:
 
 
 Cidr = Annotated[Prefix, BeforeValidator(_prefix), PlainSerializer(str, return_type=str)]
-"""A canonical IPv4 or IPv6 CIDR; host bits are an error."""
+"""A canonical IPv4 or IPv6 CIDR. Host bits are an error."""
 
 
 class Document(BaseModel):
-    """A frozen document that refuses what it does not know."""
+    """A frozen document that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
