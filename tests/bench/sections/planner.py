@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podway.cli.churn import COUNT_EVERY
+from podway.cli.churn import COUNT_EVERY_HOURS
 from podway.cli.plot import line_plot
 
 from tests.bench.clusters import cluster, scattered
@@ -135,6 +135,6 @@ def _addresses(page: Page) -> None:
     lines = {}
     for one in addresses(DAYS):
         page.row(one.policy, f"{one.peak_use:.0%}", one.p50, one.p99, one.most, one.failed)
-        lines[one.policy] = [(at * COUNT_EVERY / 24, float(n)) for at, n in enumerate(one.routes)]
+        lines[one.policy] = [(at * COUNT_EVERY_HOURS / 24, float(n)) for at, n in enumerate(one.routes)]
     plot = line_plot("Routes needed per table", lines, across="day", up="routes")
     page.picture("routes", plot, "routes needed per table, day by day, by Podway's addresses and by next-fit")

@@ -75,7 +75,7 @@ def _client(service: str) -> Any:
 
 
 class _OnFirstCall:
-    """Stands for a client that is built with its first call."""
+    """A client that is built with its first call."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -33,7 +33,13 @@ def blocks_wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
 
 
 def reclaim_space(
-    survey: Survey, memory: Memory, membership: Membership, owned: Owned, *, now: datetime, rest: timedelta
+    survey: Survey,
+    memory: Memory,
+    membership: Membership,
+    owned: Owned,
+    *,
+    now: datetime,
+    quarantine: timedelta,
 ) -> Reclaim:
     """What subnets have released and no other subnet may have yet, by the tables, maps and kernels."""
     running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
@@ -45,7 +51,7 @@ def reclaim_space(
         maps=memory.maps,
         acknowledged={node: generation for node, generation in held.items() if node in running},
         now=now,
-        rest=rest,
+        rest=quarantine,
     )
 
 

@@ -56,7 +56,7 @@ class Ledger(Protocol):
     """What an operator needs of the store beyond the Store port."""
 
     def lease(self) -> Lease:
-        """The one writer's lease as it stands."""
+        """The one writer's lease."""
         ...
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:

@@ -181,7 +181,7 @@ class _Run:
     ) -> MemberAllocation:
         """Decide who has which supernets and blocks, and write it before agents read of it."""
         rules = self.rules
-        space = reclaim_space(survey, memory, membership, owned, now=now, rest=rules.quarantine)
+        space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
         self.outcome.warnings += space.warnings
         allocation = allocate_to_members(
             membership.present,

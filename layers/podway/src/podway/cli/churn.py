@@ -30,7 +30,7 @@ TURNOVER = 0.04
 _ROUNDS = 6
 """Rounds in an hour, of ten minutes each: a freed block is quarantined as long by default."""
 
-COUNT_EVERY = 3
+COUNT_EVERY_HOURS = 3
 """Hours between counts of the routes needed. Noon, when there are most nodes, is counted."""
 
 HOURS_A_YEAR = 8766
@@ -74,8 +74,8 @@ class Buddies:
     def __init__(self, scene: Scene) -> None:
         self._length = scene.block_length
         self._pool = Pool(scene.pod_cidr, scene.zones)
-        self._resting: list[Prefix] = []
-        self._leaving: list[tuple[str, Prefix]] = []
+        self._quarantined: list[Prefix] = []
+        self._released: list[tuple[str, Prefix]] = []
         self._crowded = False
 
     def join(self, zone: int) -> Prefix | None:
@@ -85,24 +85,24 @@ class Buddies:
         return block
 
     def leave(self, block: Prefix) -> None:
-        """The block rests until the round is over: the quarantine by default."""
+        """Put the block into quarantine until the round is over."""
         self._pool.quarantine(block)
-        self._resting.append(block)
+        self._quarantined.append(block)
 
-    def rest(self) -> None:
-        """A round is over."""
-        for block in self._resting:
+    def end_round(self) -> None:
+        """End a round: end its blocks' quarantine, and let others have what was released a round before."""
+        for block in self._quarantined:
             self._pool.end_quarantine(block)
-        self._resting.clear()
-        for subnet, prefix in self._leaving:
+        self._quarantined.clear()
+        for subnet, prefix in self._released:
             self._pool.reclaim(subnet, prefix)
-        self._leaving, self._pool.released = self._pool.released, []
+        self._released, self._pool.released = self._pool.released, []
         if self._crowded:
             self._pool.trim(below=ALWAYS)
         self._crowded = False
 
-    def day(self) -> None:
-        """A day is over: what is empty goes back. Its routes go in a round, and then it rests for one."""
+    def end_day(self) -> None:
+        """End a day: zones release empty space. Others may have it two rounds later."""
         self._pool.trim()
 
     def supernets(self) -> set[tuple[Prefix, str]]:
@@ -136,10 +136,10 @@ class NextFit:
         """The block is free."""
         self._taken[(block.value - self._scene.pod_cidr.value) // self._size] = 0
 
-    def rest(self) -> None:
-        """Nothing to do: nobody makes blocks rest."""
+    def end_round(self) -> None:
+        """Nothing to do: there is no quarantine."""
 
-    def day(self) -> None:
+    def end_day(self) -> None:
         """Nothing to do: nothing is given back."""
 
     def supernets(self) -> set[tuple[Prefix, str]]:
@@ -214,11 +214,11 @@ def live(
         for leaving, joining in _rounds(members, wanted, random):
             _leave(outcome, policy, members, leaving, random)
             _join(outcome, policy, members, joining)
-            policy.rest()
+            policy.end_round()
         if not hour % 24:
-            policy.day()
+            policy.end_day()
         outcome.peak = max(outcome.peak, sum(map(len, members)))
-        if not hour % COUNT_EVERY:
+        if not hour % COUNT_EVERY_HOURS:
             outcome.routes.append(_routes_needed(members))
         now = policy.supernets()
         outcome.changes += len(now ^ before) if before else 0

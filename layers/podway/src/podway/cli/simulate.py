@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from podway.cli.churn import COUNT_EVERY, Buddies, NextFit, Outcome, Scene, live
+from podway.cli.churn import COUNT_EVERY_HOURS, Buddies, NextFit, Outcome, Scene, live
 from podway.cli.documents import RefusedError, read_cluster
 from podway.cli.offline import document, output
 from podway.cli.plot import line_plot
@@ -70,7 +70,7 @@ def simulate_command(
     report = _report(scene, outcomes, days=days, budget=budget, tables=len(cluster.route_tables))
     if plot:
         lines = {
-            policy: [(at * COUNT_EVERY / 24, float(n)) for at, n in enumerate(o.routes)]
+            policy: [(at * COUNT_EVERY_HOURS / 24, float(n)) for at, n in enumerate(o.routes)]
             for policy, o in outcomes.items()
         }
         drawn = line_plot("Routes needed per table", lines, across="day", up="routes")

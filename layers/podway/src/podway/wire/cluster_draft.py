@@ -90,7 +90,7 @@ class ClusterDraft:
                 yield Name(where, item)
 
     def position(self, place: Place) -> tuple[int, ...]:
-        """Where a place stands in the document, for sorting; what is missing comes last in its mapping."""
+        """A place's position in the document, for sorting. What is missing comes last in its mapping."""
         here, found = self.document, []
         for step in place:
             if isinstance(here, dict):
