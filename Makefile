@@ -11,7 +11,7 @@ MACHINE ?= $(shell uname -m)
 STAMP := .venv/.complete
 REQUIREMENTS := $(wildcard requirements/*.txt layers/thirdparty/requirements.txt) .ci/setup pyproject.toml
 
-.PHONY: help setup check format test demo build wheel agent image bench simulate soak solver corpus clean
+.PHONY: help setup check format test demo build wheel agent image bench simulate soak rooms solver corpus clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ simulate: $(STAMP) ## Simulate the control plane under faults (SEEDS=200; FIRST=
 
 soak: $(STAMP) ## Play the long seeded tests, go on where a run was cut, write docs/soak (ONLY="name ...")
 	@$(PYTHON) -m tests.soak $(ONLY)
+
+rooms: $(STAMP) ## Draw the pictures of docs/architecture.md anew, from the imports
+	@$(PYTHON) -m tests.unit.architecture.rooms
 
 solver: $(STAMP) ## Install OR-tools too (270 MB), for `make corpus` and for the optimality gaps of `make bench`
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/solver.txt
