@@ -10,7 +10,7 @@ import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain
 from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, HOOK_PATIENCE, clear_checks, keep_alarms
 from podway.domain.failover.cards import forwarders
-from podway.domain.failover.pacing import BURST, REFILL, RESERVE
+from podway.domain.failover.pacing import BURST_CALLS, REFILL, RESERVED_CALLS
 from podway.domain.health.quorum import PEERS
 from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Create
@@ -253,8 +253,8 @@ def test_reconcile_keeps_to_ec2s_pace_and_leaves_a_reserve_for_failovers() -> No
     outcome = play.reconcile()
 
     creates = sum(isinstance(step, Create) for _, step in outcome.applied)
-    assert creates > BURST - RESERVE
-    assert play.clock.now() - began >= (creates - BURST + RESERVE) * REFILL
+    assert creates > BURST_CALLS - RESERVED_CALLS
+    assert play.clock.now() - began >= (creates - BURST_CALLS + RESERVED_CALLS) * REFILL
 
 
 def test_calls_that_ec2_refused_for_being_too_many_are_counted() -> None:

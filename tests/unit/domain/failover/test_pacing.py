@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 from podway.domain.addressing import Prefix
-from podway.domain.failover.pacing import BURST, RESERVE, debit, kind_of, starts
+from podway.domain.failover.pacing import BURST_CALLS, RESERVED_CALLS, debit, kind_of, starts
 from podway.domain.model import Create, Delete, Replace
 from podway_lab.region.throttle import Buckets
 
@@ -22,18 +22,18 @@ def test_every_kind_has_a_bucket_of_its_own() -> None:
 
 
 def test_a_burst_goes_at_once_and_the_rest_five_a_second() -> None:
-    due = starts(debit(None, BURST + 10, now=NOW), BURST + 10)
+    due = starts(debit(None, BURST_CALLS + 10, now=NOW), BURST_CALLS + 10)
 
-    assert all(at <= NOW for at in due[:BURST])
-    assert [(at - NOW).total_seconds() for at in due[BURST:]] == [
+    assert all(at <= NOW for at in due[:BURST_CALLS])
+    assert [(at - NOW).total_seconds() for at in due[BURST_CALLS:]] == [
         round(0.2 * number, 3) for number in range(1, 11)
     ]
 
 
 def test_reconcile_leaves_a_reserve() -> None:
-    due = starts(debit(None, BURST, now=NOW), BURST, reserve=RESERVE)
+    due = starts(debit(None, BURST_CALLS, now=NOW), BURST_CALLS, reserve=RESERVED_CALLS)
 
-    assert sum(at <= NOW for at in due) == BURST - RESERVE
+    assert sum(at <= NOW for at in due) == BURST_CALLS - RESERVED_CALLS
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5000)), min_size=1, max_size=30))

@@ -42,7 +42,7 @@ def looked(
         maps={"subnet-a": known},
         acknowledged=acknowledged,
         now=NOW,
-        rest=REST,
+        quarantine=REST,
     )
 
 

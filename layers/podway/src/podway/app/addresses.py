@@ -51,7 +51,7 @@ def reclaim_space(
         maps=memory.maps,
         acknowledged={node: generation for node, generation in held.items() if node in running},
         now=now,
-        rest=quarantine,
+        quarantine=quarantine,
     )
 
 

@@ -28,7 +28,7 @@ from podway.app.outcome import FailoverOutcome, Unfinished, all_done, failover_h
 from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
-from podway.domain.failover.pacing import RESERVE, starts
+from podway.domain.failover.pacing import RESERVED_CALLS, starts
 from podway.domain.health.quorum import PEERS, add_vote, withdraw_vote
 from podway.domain.health.verdict import (
     EC2_STATE,
@@ -256,12 +256,14 @@ class Failover:
         that many to failovers. The others wait for their turn in EC2's limit, or are left to a retry if that
         is more than LONGEST_WAIT away.
         """
-        under_way = [(move, self._parallel.start(partial(self._apply, move))) for move in moves[:RESERVE]]
-        if len(moves) > RESERVE:
-            due = zip(moves[RESERVE:], self._debit(len(moves))[RESERVE:], strict=True)
+        under_way = [
+            (move, self._parallel.start(partial(self._apply, move))) for move in moves[:RESERVED_CALLS]
+        ]
+        if len(moves) > RESERVED_CALLS:
+            due = zip(moves[RESERVED_CALLS:], self._debit(len(moves))[RESERVED_CALLS:], strict=True)
             under_way += [(move, self._parallel.start(partial(self._apply_at, move, at))) for move, at in due]
         again = self._collect(outcome, under_way)
-        if len(moves) <= RESERVE:
+        if len(moves) <= RESERVED_CALLS:
             self._debit(len(moves))
         return again
 

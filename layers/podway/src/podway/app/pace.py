@@ -10,7 +10,7 @@ from datetime import datetime
 
 from podway.app.errors import PodwayError
 from podway.app.ports import Clock, FailoverStore
-from podway.domain.failover.pacing import RESERVE, kind_of, starts
+from podway.domain.failover.pacing import RESERVED_CALLS, kind_of, starts
 from podway.domain.model import Step
 
 CALLS_DEBITED_TOGETHER = 5
@@ -36,6 +36,6 @@ class Pace:
         """When each of *count* calls may be made. Now, if the store does not answer: EC2 refuses too many."""
         now = self._clock.now()
         try:
-            return starts(self._store.take_tokens(kind, count, now=now), count, reserve=RESERVE)
+            return starts(self._store.take_tokens(kind, count, now=now), count, reserve=RESERVED_CALLS)
         except PodwayError:
             return (now,) * count

@@ -1,6 +1,6 @@
 """Prefixes of the address space, as immutable values that sort in trie order.
 
-Everything in ``domain`` computes on these; text is parsed and printed at the edges only.
+Every room of ``domain`` computes on them. Only ``wire`` and the adapters parse and print text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ipaddress
 from typing import NamedTuple
 
 WIDTH = {4: 32, 6: 128}
+"""Bits of an address, by family."""
 
 
 class Prefix(NamedTuple):

@@ -1,4 +1,7 @@
-"""What EC2 shows of instances, and what the store remembers of nodes and of space that was given back."""
+"""What EC2 shows of instances and their VPC, and what the store remembers of nodes and released space.
+
+The EC2 adapter and the store make these values; the use cases hand them to the rooms.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Survey:
 class HeldBlock:
     """A block of a node; ``since`` is the generation of the subnet's map in which it appeared.
 
-    ``ready`` means handed out: covered in every table and known to its forwarders.
+    ``ready``: every table covers it and its forwarders know it, so pods may use it.
     """
 
     prefix: Prefix
@@ -67,8 +70,8 @@ class HeldBlock:
 class Member:
     """What we remember of a node.
 
-    ``gone_at`` starts the rest (quarantine) of its blocks. ``former_interfaces`` are interfaces that it
-    had before and that routes of ours still lead to.
+    ``gone_at`` starts the quarantine of its blocks. ``former_interfaces`` are those that it had before and
+    that managed routes still lead to.
     """
 
     id: str
@@ -92,10 +95,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReleasedSpace:
-    """A prefix that *subnet* gave back. Nobody else may have it while anything may still lead there.
+    """A prefix that *subnet* released. Nobody else may have it until it is reclaimed (``ipam.reclaim``).
 
-    ``gone_at`` is when no route led there any more and the subnet's map did not name it: its
-    *generation*, which the kernels of the subnet must hold.
+    Its quarantine starts at ``gone_at``, when no route of the subnet led there any more and the subnet's
+    map did not name it. ``generation`` is that map's: the kernels of the subnet must hold it.
     """
 
     prefix: Prefix

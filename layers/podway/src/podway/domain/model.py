@@ -1,7 +1,7 @@
 """The facts a plan is made from, as frozen values.
 
-They mirror the cluster document field by field (DESIGN.md, section 9); reconcile builds
-the same values from EC2 and the store, so there is one planner for both.
+Reconcile builds them from EC2 and the store, ``wire.cluster`` from a cluster document, which they mirror
+field by field (DESIGN.md, section 9). So one planner serves both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from podway.domain.addressing import Prefix
 
 
 class NodeState(StrEnum):
-    """Where a node is in its life; its blocks are owed routes while ``ready`` or ``draining``."""
+    """Where a node is in its life. Its blocks must be reachable while it is ``ready`` or ``draining``."""
 
     JOINING = "joining"
     READY = "ready"
@@ -31,7 +31,7 @@ class Health(StrEnum):
 
 
 class ForwarderPreference(StrEnum):
-    """The operator's word on relaying for others (tag ``podway:forwarder``)."""
+    """Whether the operator lets the node relay for others (tag ``podway:forwarder``)."""
 
     ALLOW = "allow"
     PREFER = "prefer"
@@ -39,7 +39,7 @@ class ForwarderPreference(StrEnum):
 
 
 class RouteState(StrEnum):
-    """EC2's word on a route."""
+    """The state of a route, as EC2 shows it."""
 
     ACTIVE = "active"
     BLACKHOLE = "blackhole"
@@ -47,7 +47,7 @@ class RouteState(StrEnum):
 
 
 class RouteOrigin(StrEnum):
-    """Who made a route; propagated and advertised ones do not count against the quota."""
+    """Who made a route. Propagated and advertised ones do not count against the quota."""
 
     CREATE_ROUTE_TABLE = "CreateRouteTable"
     CREATE_ROUTE = "CreateRoute"
@@ -126,7 +126,7 @@ class Cluster:
     route_tables: tuple[RouteTable, ...]
     vpc_cidrs: tuple[Prefix, ...] = ()
     released: tuple[Prefix, ...] = ()
-    """Space that a subnet gave back and nobody owns yet: no route may cover it."""
+    """Released space that is not reclaimed yet: no route may cover it."""
 
 
 class RouteKind(StrEnum):
@@ -138,7 +138,7 @@ class RouteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoute:
-    """A desired managed route, its ranked standbys (node ids, best first) and why it is there."""
+    """A desired managed route, its standbys (node ids, best first) and why it is there."""
 
     destination: Prefix
     next_hop: str

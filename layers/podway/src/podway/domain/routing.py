@@ -1,4 +1,8 @@
-"""What planner and transition need to know of a cluster and of a table, per address family."""
+"""A cluster and its tables as one address family sees them, and which nodes may carry what.
+
+Planner and transition compute on ``Facts`` and ``TableFacts``; health, members and the operator's room ask
+for the rules on single nodes and routes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from podway.domain.model import (
 Made = TypeVar("Made")
 
 NOBODYS = ""
-"""Stands for a subnet as the owner of space that is released: it has no node, so no route may lead there."""
+"""Stands for the owner of released space: a subnet without a node, so no route may lead there."""
 
 LENGTH_BITS = 8
 """Bits that hold the length of a prefix of either family."""
@@ -41,7 +45,7 @@ _NEVER = ForwarderPreference.NEVER
 
 
 def is_in_service(node: Node) -> bool:
-    """Whether the node's blocks must be reachable, so that it may carry them itself."""
+    """Whether it is ready or draining, and not failed: its blocks must be reachable, at least by itself."""
     return (node.state is _READY or node.state is _DRAINING) and node.health is not _FAILED
 
 

@@ -1,6 +1,6 @@
-"""What events say, in our words. AWS's spelling of them is in ``wire.events``.
+"""What events say, in our words. ``wire.events`` reads them from AWS's; failover and lifecycle react.
 
-Signals are hints: late, doubled, out of order or about somebody else's instance are all normal.
+Signals are hints: it is normal that they come late, twice, out of order or about somebody else's instance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GONE = frozenset(
 
 
 class HandoverReason(StrEnum):
-    """Why a node's relayed routes should leave it before it dies."""
+    """Why a node should hand its relayed routes over before it dies."""
 
     SPOT_INTERRUPTION = "spot-interruption"
     REBALANCE = "rebalance"
@@ -75,7 +75,7 @@ class HandoverAsked:
     reason: HandoverReason
     hook: LifecycleHook | None = None
     is_over: bool = False
-    """It was asked for before, and will not happen any more: the nodes may relay again."""
+    """What was asked for before is called off: the nodes may relay again."""
 
 
 @dataclass(frozen=True, slots=True)

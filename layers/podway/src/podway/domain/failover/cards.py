@@ -1,4 +1,7 @@
-"""Failover cards from a plan: what must move at once when a node fails, and to whom."""
+"""Failover cards from a plan: what must move at once when a node fails, and to whom.
+
+Reconcile asks once a run, and writes the cards before it changes a route.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ def make_cards(
 ) -> tuple[Card, ...]:
     """A card for every node: the routes through it that carry blocks of others, and all anchors.
 
-    Both those that it should have and those that it still has: until a route has left, its node can
-    die with it. A direct route of a dead node leads to dead pods and is not urgent, so it is on no card.
-    Who relays has watchers, and who is *watched* although it relays nothing any more. Blocks wait for the
-    acknowledgement of next hops, of first standbys, and of the *joining* themselves.
+    A card names the routes that the plan gives the node and those that still lead to it: until a route is
+    moved, its node can die with it. It names no direct route: that of a dead node leads to dead pods.
+
+    Nodes with watchers: those that relay, and those of *watched*, which relay no more but are under vote.
+    Nodes whose acknowledgement blocks wait for: next hops, first standbys, and the *joining*.
     """
     nodes = {node.id: node for node in cluster.nodes}
     sizes = Counter(node.subnet for node in cluster.nodes)
@@ -30,14 +34,14 @@ def make_cards(
     for table in plan.route_tables:
         for route in table.routes:
             weight = weigh.relayed(route.destination, route.next_hop)
-            # a block that is not owed routes yet makes no route aggregated, and may be ready in a moment
+            # the block of a joining node makes no route aggregated yet, and may be ready in a moment
             if weight or route.kind is RouteKind.AGGREGATED or weigh.is_anchor(route.destination):
                 standbys = _standbys(route.standbys, nodes)
                 routes[route.next_hop].append(CardRoute(table.table, route.destination, standbys, weight))
-    for leaving, hop in _leaving(plan, cluster):
-        weight = weigh.relayed(leaving.destination, hop)
-        if weight or weigh.is_anchor(leaving.destination):
-            routes[hop].append(replace(leaving, weight=weight))
+    for present, hop in _moving_away(plan, cluster):
+        weight = weigh.relayed(present.destination, hop)
+        if weight or weigh.is_anchor(present.destination):
+            routes[hop].append(replace(present, weight=weight))
     standing_by = {one.standbys[0].node for held in routes.values() for one in held if one.standbys}
     relaying = {node for node, held in routes.items() if _relays(held)}
     watchers = assign_watchers(cluster, relaying.union(watched))
@@ -69,10 +73,10 @@ def _standbys(ranked: Iterable[str], nodes: Mapping[str, Node]) -> tuple[Standby
     return tuple(Standby(one, nodes[one].network_interface) for one in ranked)
 
 
-def _leaving(plan: Plan, cluster: Cluster) -> Iterator[tuple[CardRoute, str]]:
+def _moving_away(plan: Plan, cluster: Cluster) -> Iterator[tuple[CardRoute, str]]:
     """Present routes that the plan moves or removes, and the node that each still leads to.
 
-    Whoever takes its place stands by: the new next hop, or that of the route which takes over.
+    Their standbys are the new next hop and its standbys, or those of the wider route that takes over.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}

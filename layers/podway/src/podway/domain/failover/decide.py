@@ -1,6 +1,7 @@
 """What to do at once when a node fails: move the routes on its card, and nothing else.
 
-A card is written while all is well, so that the fast path needs no inventory and no plan.
+The failover use case asks. Reconcile writes cards while all is well, so failover needs no inventory and no
+plan.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from podway.domain.health.verdict import (
 from podway.domain.model import Health, Replace, StayReason
 
 CLAIM_LASTS = timedelta(seconds=60)
-"""After this a claim may be taken over: longer than the function may run."""
+"""After this anybody may take a claim over: it is longer than the function may run."""
 
 DONE_WITHIN = timedelta(seconds=10)
-"""A failover that is not done by then is throttled, or dead: reconcile no longer leaves its routes to it."""
+"""A failover that takes longer is throttled, or dead: reconcile no longer leaves the card's routes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Card:
     """A member's failover card. Every member has one; without routes there is nothing to move.
 
     ``subnet_size`` and ``cluster_size`` count present members, for the freeze rule. ``watchers`` are the
-    siblings whose suspicions count.
-    ``version`` grows with every rewrite and every claim: whoever read an older one must look again.
+    siblings whose votes count. ``version`` grows with every rewrite and every claim, so the store refuses
+    a write by a reader of an older one.
     """
 
     node: str
@@ -74,7 +75,7 @@ class Card:
     cluster_size: int = 0
     watchers: tuple[str, ...] = ()
     is_awaited: bool = True
-    """Whether some block waits, or will wait, for its agent's acknowledgement."""
+    """Whether a block waits, or will wait, for the acknowledgement of the node's agent."""
 
 
 def is_claimed(card: Card, *, now: datetime) -> bool:
@@ -85,7 +86,7 @@ def is_claimed(card: Card, *, now: datetime) -> bool:
 def moves_meanwhile(card: Card, *, since: datetime) -> bool:
     """Whether a failover may have moved the card's routes *since* then, or moves them still.
 
-    It may have begun before that, and be done.
+    True also for one that began before that and is done.
     """
     return card.claim is not None and since < card.claim.expires - CLAIM_LASTS + DONE_WITHIN
 
@@ -126,10 +127,10 @@ def decide(
 ) -> Decision:
     """Which routes move to whom.
 
-    *targets* maps (table, destination) to the interface that the route has now: only routes that
-    still point at the failed node are touched. Standbys that fail, hand over themselves, or whose
-    interface EC2 *refused* are passed over. A route that a card names twice, because it came back to the
-    node before the card was rewritten, moves once, as it was named last.
+    *targets* maps (table, destination) to the interface that the route has now: only routes that still
+    point at the failed node move. A standby is passed over if it fails, hands over itself, or has an
+    interface that EC2 *refused*. A card may name a route twice, if it came back to the node before the
+    card was rewritten: it moves once, as it was named last.
     """
     known = {verdict.instance: verdict for verdict in verdicts}
     frozen = _why_frozen(card, severity, known)

@@ -1,7 +1,8 @@
 """EC2's request limits, kept by ourselves: one bucket per kind of route call, shared through the store.
 
-An account may make 50 calls of a kind at once and 5 a second after that ("Request throttling for the
-Amazon EC2 API"). What is asked for beyond that is refused, and a failover must not be the one refused.
+Failover and reconcile ask when each of their calls may start; the store keeps the buckets. An account may
+make 50 calls of a kind at once and 5 a second after that ("Request throttling for the Amazon EC2 API").
+EC2 refuses what goes beyond, and the refused call must not be a failover's.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from datetime import datetime, timedelta
 
 from podway.domain.model import Create, Delete, Step
 
-BURST = 50
+BURST_CALLS = 50
 """Calls of one kind that may be made at once."""
 REFILL = timedelta(seconds=0.2)
 """Time in which one more call becomes possible."""
-RESERVE = 25
+RESERVED_CALLS = 25
 """Calls that reconcile leaves for failovers."""
 
 
@@ -35,5 +36,7 @@ def debit(full_at: datetime | None, count: int, *, now: datetime) -> datetime:
 
 
 def starts(full_at: datetime, count: int, *, reserve: int = 0) -> tuple[datetime, ...]:
-    """From when on each of the *count* calls may be made that were debited last; most lie in the past."""
-    return tuple(full_at - (count - number + BURST - reserve) * REFILL for number in range(1, count + 1))
+    """When each of the *count* calls debited last may start; most of these times lie in the past."""
+    return tuple(
+        full_at - (count - number + BURST_CALLS - reserve) * REFILL for number in range(1, count + 1)
+    )

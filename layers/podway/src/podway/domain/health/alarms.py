@@ -1,4 +1,7 @@
-"""Which nodes have an alarm of ours: cost follows forwarders, not nodes."""
+"""Which nodes have an alarm of ours: cost follows forwarders, not nodes.
+
+Reconcile asks once a run; the CloudWatch adapter takes the names from here.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def alarm_name(cluster: str, instance: str) -> str:
 def wanted_alarms(
     cluster: str, forwarders: Collection[str], present: Collection[str], verdicts: Mapping[str, Verdict]
 ) -> frozenset[str]:
-    """Present forwarders, and nodes held down by their alarm, until it is OK or they are gone."""
+    """Present forwarders, and present nodes against which their alarm is evidence, until it is OK."""
     held = {
         node for node, verdict in verdicts.items() if f"alarm:{alarm_name(cluster, node)}" in verdict.evidence
     }

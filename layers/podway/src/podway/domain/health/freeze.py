@@ -1,6 +1,6 @@
-"""When so much of a subnet fails that the monitor is the likelier fault, whoever relays goes on relaying.
+"""Freezes a subnet of which so much fails that the monitor is the likelier fault: forwarders go on relaying.
 
-Reconcile asks before it plans: a plan made of such news would take every route away (fail static, I6).
+Reconcile asks before it plans. A plan made of such news would take every route away (fail static, I6).
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ class Frozen:
 
 
 def freeze(cluster: Cluster) -> Frozen:
-    """The cluster in which, where a subnet is frozen, present forwarders count as eligible.
+    """The cluster in which the present forwarders of frozen subnets count as eligible.
 
-    A subnet is frozen while more than half of its nodes that EC2 lets live are suspect, while more than
-    half of the cluster's are and some of its own, and while it has nodes to reach and none is eligible.
-    What EC2 says is definitive: a node that it has stopped is not brought back. Where that leaves no
-    forwarder at all, any node that lives is better than none.
+    Frozen if any holds, of the nodes that have not failed: (1) more than half of the subnet's are suspect;
+    (2) more than half of the cluster's are, and one of the subnet's; (3) the subnet has nodes in service,
+    and none is eligible.
+
+    A failed node never counts as eligible: EC2's states are definitive. If no forwarder is left, and no
+    node is eligible, all nodes in service count: any of them is better than none.
     """
     everywhere = _is_mass(cluster.nodes)
     frozen = {
@@ -61,8 +63,8 @@ def freeze(cluster: Cluster) -> Frozen:
 def keep_suspects_routes(planned: Plan, frozen: Frozen) -> Plan:
     """The plan without the steps that take a route from a suspect whose subnet is frozen.
 
-    To the planner it is a node like others, which may be relieved because of its load; but nothing must
-    change that only hearsay could have brought about. What is left out stands as it is, and carries as well.
+    Reconcile asks after it has planned. The planner takes such a suspect for eligible, and may relieve it
+    because of its load; but indirect evidence alone must change nothing. The routes left out carry as well.
     """
     if not frozen.trusted:
         return planned
@@ -71,7 +73,7 @@ def keep_suspects_routes(planned: Plan, frozen: Frozen) -> Plan:
 
 
 def _without(steps: Iterable[Step], trusted: Container[str]) -> tuple[Step, ...]:
-    """The steps but those that relieve a *trusted* interface, and what would follow on the same route."""
+    """Without the steps that relieve a *trusted* interface, and what follows on the same route."""
     left: list[Step] = []
     held: set[Prefix] = set()
     for step in steps:

@@ -1,7 +1,8 @@
-"""Peers' suspicions: one voice each, and evidence only when enough of the assigned watchers agree.
+"""Votes of a node's watchers: one each, and evidence only when enough of them agree.
 
-A voice is evidence too weak to count by itself (``Severity.SUSPICION``), so that it is kept, outdated
-and withdrawn like any other; the quorum is evidence of its own, whose source is ``PEERS``.
+Failover calls ``add_vote`` and ``withdraw_vote`` when an agent's report changes, ``reassess`` calls
+``recount`` once a run. A vote is evidence too weak to count by itself (``Severity.SUSPICION``), so it is
+kept, outdated and withdrawn like any other. The quorum is evidence of its own, with the source ``PEERS``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from podway.domain.health.watchers import quorum
 PEERS = "peers"
 """Source of the evidence that a quorum of watchers gives."""
 VOTE = "peer:"
-"""What the source of one watcher's suspicion begins with."""
+"""What the source of one watcher's vote begins with; its node id follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def add_vote(
 ) -> Verdict:
     """The verdict after *peer* said at *at* that it suspects the node.
 
-    Who was not told to watch is not heard: a node has one voice, and only about its siblings.
+    A node that was not told to watch has no vote.
     """
     if peer not in watchers:
         return verdict
@@ -49,7 +50,7 @@ def withdraw_vote(
     now: datetime,
     hold_down: timedelta,
 ) -> Verdict:
-    """The verdict after *peer* took its word back; below the quorum the node is held down, then free."""
+    """The verdict after *peer* withdrew its vote. Below the quorum the node is held down, then free."""
     left = withdraw(verdict, VOTE + peer, as_of=as_of, now=now, hold_down=hold_down)
     return _count(left, watchers, now=now, hold_down=hold_down)
 
@@ -62,9 +63,9 @@ def recount(
     now: datetime,
     hold_down: timedelta,
 ) -> Verdict:
-    """The verdict by what the watchers' items say just now: an event of the stream may have got lost.
+    """The verdict by what the watchers' items say now: an event of the stream may have got lost.
 
-    Voices of those who watch no more, or have fallen silent (no word of theirs), are dropped.
+    Votes are dropped of those who watch no more, and of the silent, who have none in *votes*.
     """
     after = verdict
     for peer in votes_against(verdict):
@@ -87,7 +88,7 @@ def votes_against(verdict: Verdict) -> tuple[str, ...]:
 
 
 def is_watched(verdict: Verdict) -> bool:
-    """Whether peers have something to take back: the node stays watched although it relays no more."""
+    """Whether there are votes against the node: then it stays watched, though it relays no more."""
     return PEERS in verdict.evidence or bool(votes_against(verdict))
 
 

@@ -1,4 +1,7 @@
-"""What a node's verdict should be by what can be read just now, whatever events came or got lost."""
+"""What a node's verdict should be by what can be read now, whichever events came or got lost.
+
+Reconcile asks once a run, for each member with a verdict, with watchers or with an alarm.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from podway.domain.signals import AlarmValue, HandoverReason, InstanceState
 HANDOVER = "handover:"
 """What the source of a planned hand-over begins with; its reason follows."""
 DRAINED = f"{HANDOVER}{HandoverReason.DRAIN}"
-"""Source of the evidence that a drain leaves: only ``undrain`` withdraws it."""
+"""Source of a drain's evidence: only ``undrain`` withdraws it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,17 @@ class AlarmSeen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a run of reconcile can see of one node."""
+    """What a run of reconcile observes of one node."""
 
     instance: Instance | None
     alarm: AlarmSeen | None = None
     watchers: tuple[str, ...] = ()
     votes: Mapping[str, Vote] = field(default_factory=dict)
-    """What each of the watchers says, by watcher; the silent are missing."""
+    """By watcher; the silent have none."""
 
 
 def reassess(verdict: Verdict, observed: Observed, *, now: datetime, hold_down: timedelta) -> Verdict:
-    """The verdict with what is over withdrawn, and what nobody told us added."""
+    """The verdict without the evidence that is over, and with what no event has told."""
     after = _by_ec2(verdict, observed.instance, now=now, hold_down=hold_down)
     after = _by_alarm(after, observed.alarm, now=now, hold_down=hold_down)
     return recount(after, observed.votes, watchers=observed.watchers, now=now, hold_down=hold_down)
@@ -47,14 +50,14 @@ def reassess(verdict: Verdict, observed: Observed, *, now: datetime, hold_down: 
 def votes_about(
     node: str, watchers: Collection[str], said: Mapping[str, tuple[datetime, Collection[str]]]
 ) -> dict[str, Vote]:
-    """What *watchers* say of *node*; *said* holds each one's time of writing and whom it suspects."""
+    """The votes of *watchers* on *node*; *said* holds when each one wrote, and whom it suspects."""
     return {one: Vote(said[one][0], node in said[one][1]) for one in watchers if one in said}
 
 
 def _by_ec2(verdict: Verdict, instance: Instance | None, *, now: datetime, hold_down: timedelta) -> Verdict:
-    """EC2's evidence against a node that EC2 says runs again, and announcements of a death that it has died.
+    """Withdraws EC2's evidence from an instance that runs, and hand-overs from one started after them.
 
-    EC2's reads may be stale just after an event, so younger evidence than the hold-down stays, unless the
+    EC2's reads may be stale just after an event. So evidence younger than the hold-down stays, unless the
     instance was started after it.
     """
     if instance is None or instance.state is not InstanceState.RUNNING:
@@ -71,7 +74,7 @@ def _by_ec2(verdict: Verdict, instance: Instance | None, *, now: datetime, hold_
 
 
 def _by_alarm(verdict: Verdict, seen: AlarmSeen | None, *, now: datetime, hold_down: timedelta) -> Verdict:
-    """What our own alarm says as it stands; where it has no data it says nothing."""
+    """What our own alarm says now; without data it says nothing."""
     if seen is None or seen.value is AlarmValue.INSUFFICIENT_DATA:
         return verdict
     source = f"alarm:{seen.name}"

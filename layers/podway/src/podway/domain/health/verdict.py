@@ -1,8 +1,9 @@
 """Evidence becomes a verdict, with hysteresis.
 
-Evidence has a source; only its own source withdraws it. When the last one is withdrawn the
-node is held down for a while that doubles with each flap, so that a node that comes and goes
-does not take routes with it each time.
+Failover, lifecycle and the operator add evidence, reconcile reassesses it; failover and the planner's facts
+follow from the verdict. Evidence has a source, and only that source withdraws it. When the last evidence is
+withdrawn, the node is held down for a while that doubles with each flap: one that comes and goes must not
+take routes with it each time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import IntEnum
 from podway.domain.model import Health
 
 EC2_STATE = "ec2-state"
-"""Source of the evidence that EC2's own word gives; reconcile withdraws it when EC2 says otherwise."""
+"""Source of the evidence that an instance's state gives. Reconcile withdraws it when EC2 says otherwise."""
 
 LONGEST_HOLD_DOWN = timedelta(minutes=30)
 
@@ -24,7 +25,7 @@ class Severity(IntEnum):
     """How sure evidence is; a more severe reason takes a claim over from a lesser one."""
 
     SUSPICION = 0
-    """One peer says so: nothing follows before enough of them agree (``domain.peers``)."""
+    """One vote of a watcher. Nothing follows before enough of them agree (``health.quorum``)."""
     HANDOVER = 1
     """The node lives, but should relay no more (drain, Spot notice, maintenance)."""
     INDIRECT = 2
@@ -47,9 +48,9 @@ class Evidence:
 class Verdict:
     """All evidence against a node and what it amounts to.
 
-    ``flaps`` counts how often it fell, ``held_until`` ends the hold-down after the last
-    evidence was withdrawn. ``withdrawn`` says up to when each source has taken back its word:
-    events come late and doubled.
+    ``flaps`` counts how often the node fell; ``held_until`` ends the hold-down that begins when the last
+    evidence is withdrawn. ``withdrawn`` holds, by source, up to when its evidence is withdrawn: events come
+    late and doubled.
     """
 
     instance: str
@@ -118,7 +119,7 @@ def is_failing_indirectly(verdict: Verdict) -> bool:
 
 
 def health(verdict: Verdict | None, *, now: datetime) -> Health:
-    """Failed on EC2's word; suspect by what somebody measured, and while the hold-down lasts.
+    """Failed if EC2 says so; suspect if somebody measured it, and while the hold-down lasts.
 
     A suspect relays for nobody, but keeps what leads to its own blocks: the measurement may be wrong.
     """
@@ -138,7 +139,7 @@ def is_handing_over(verdict: Verdict | None) -> bool:
 
 
 def is_accused(verdict: Verdict | None) -> bool:
-    """Whether there is evidence that counts: a peer's word alone does not."""
+    """Whether there is evidence that counts: a vote alone does not."""
     return verdict is not None and any(
         item.severity > Severity.SUSPICION for item in verdict.evidence.values()
     )

@@ -1,6 +1,7 @@
 """Who watches whom: a few siblings probe through each forwarder, and several must agree before it counts.
 
-Reconcile tells the agents (the snapshot's ``watches``) and the fast path (the card's ``watchers``) the same.
+``make_cards`` asks. Reconcile tells the agents (the snapshot's ``watches``) and failover (the card's
+``watchers``) the same.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from podway.domain.routing import is_in_service
 WATCHERS = 3
 """Watchers of one forwarder (DESIGN.md, section 8)."""
 LEAST_QUORUM = 2
-"""One node alone convicts nobody: it may be the one that is broken, or in somebody else's hands."""
+"""Votes. One node alone convicts nobody: it may be the broken one, or in somebody else's hands."""
 
 
 def assign_watchers(cluster: Cluster, forwarders: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Up to three siblings for each forwarder, by rendezvous hash.
 
-    A join or a loss changes only the assignments that it must: no others move. A node that fails by
-    hearsay goes on watching, or each suspicion would send every agent of the subnet new orders.
+    A join or a loss changes only the assignments that it must. A suspect goes on watching; else each
+    suspicion would give every agent of the subnet a new map.
     """
     siblings: dict[str, list[str]] = {}
     for node in cluster.nodes:

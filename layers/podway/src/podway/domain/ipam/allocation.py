@@ -1,4 +1,7 @@
-"""Blocks for members: from what we remember of them to the address space, and back."""
+"""Blocks for members: from what we remember of them to the address space, and back.
+
+Reconcile asks once a run, and writes the answer before anybody hears of it.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ from podway.domain.ipam.space import (
 )
 
 MOST_BLOCKS = 8
-"""Of a family on one node. A /26 has room for 61 pods, and a node for a few hundred; one that asks
-for more is in error, and must not take the cluster's space."""
+"""Of a family on one node. A /26 has room for 61 pods, and a node for a few hundred. A node that asks for
+more is in error, and must not take the cluster's space."""
 
 CONTENT: Mapping[str, int] = MappingProxyType({})
 """Nobody asked for anything."""
@@ -30,7 +33,7 @@ CONTENT: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class MemberAllocation:
-    """Members with their blocks, the supernets afterwards, who got none, and what subnets gave back."""
+    """Members with their blocks, the supernets afterwards, the wants without room, and released space."""
 
     members: tuple[Member, ...]
     supernets: Mapping[str, tuple[Prefix, ...]]
@@ -55,16 +58,16 @@ def allocate_to_members(
 ) -> MemberAllocation:
     """A block of every family of *pod_cidrs* for each present member that lacks one.
 
-    Members whose agents say (*wanted*, blocks of each family) that they need more than they have get
-    one more, beside one of theirs where that is free, so that one route serves both. One at a time:
-    the next run gives the next.
+    A member whose agent says that it needs more than it has (*wanted*, blocks of each family) gets one
+    more, the buddy of one of its own if that is free: then one route serves both. The next run gives the
+    next one.
 
-    *block_length* is that of the first pod CIDR's family; another family's block holds as many
-    addresses. A new block first appears in the next generation of its subnet's map. What a gone
-    member held rests while we remember it.
+    *block_length* is that of the first pod CIDR's family; another family's block holds as many addresses.
+    A new block first appears in the next generation of its subnet's map. The blocks of *quarantined*
+    members stay taken.
 
-    Nobody gets what is *released* but the subnet that gave it back. With *release*, subnets then give back
-    what of their supernets is empty and more than they need.
+    Only the subnet that *released* space may get it back. With *release*, subnets then release what of
+    their supernets is empty and more than they need.
     """
     present = tuple(sorted(present, key=lambda member: member.id))
     space = _space(present, quarantined, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
@@ -101,7 +104,7 @@ def _space(
     now: datetime,
     quarantine: timedelta,
 ) -> AddressSpace:
-    """What is taken, by whom, and what rests until when."""
+    """What is taken, by whom, and what is quarantined until when."""
     return AddressSpace(
         pod_cidrs=pod_cidrs,
         supernets=tuple(sorted(Supernet(one, subnet) for subnet in supernets for one in supernets[subnet])),

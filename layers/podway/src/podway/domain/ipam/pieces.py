@@ -1,6 +1,6 @@
 """Free space of one aligned range, kept as the largest aligned pieces (a buddy system).
 
-Plain integers inside, because a year of churn takes millions of these operations.
+The pool asks. Inside are plain integers: a year of churn takes millions of these operations.
 """
 
 from __future__ import annotations

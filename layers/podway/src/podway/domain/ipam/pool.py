@@ -1,17 +1,20 @@
-"""The allocator's working state for one pod CIDR: who has which supernet, what is free in it.
+"""The allocator's working state for one pod CIDR: who has which supernet, and what is free in it.
 
-The policy (each step only when the one before found nothing):
+``space`` makes a pool for each call, and ``podway simulate`` plays one for a year. ``place`` tries in order:
 
-1. a node's further block is the buddy of one it has, so that one route serves both;
-2. the biggest supernet of its subnet, lowest address first: strays drain and upper halves empty;
-3. a supernet doubles in place, or the subnet gets another one where there is most room
-   (first supernets lie far apart: sparse allocation as in RFC 3531, so that they can double);
-4. space is borrowed at the top end of another subnet's supernet, at the price of one longer route;
-   borrowed space doubles in place too.
+1. the buddy of a block that the node has, so that one route serves both;
+2. the biggest supernet of the subnet, lowest address first, so that upper halves empty;
+3. more space for the subnet: a supernet doubles in place, else a new one is taken where most is free
+   (first supernets lie far apart, so that they can double: sparse allocation as in RFC 3531);
+4. space borrowed at the top end of another subnet's supernet, at the price of one longer route. It doubles
+   in place too.
 
-Once a day, and after somebody found no room, subnets give back empty supernets and halves, also halves in
-which only others borrow. What was given back is leaving: its subnet may take it back, and nobody else may
-have it before it has settled.
+Once a day, and when a want finds no room, subnets release empty supernets and halves, also halves in which
+only others borrow. The subnet may take released space back; nobody else may have it before it is reclaimed:
+
+    free ── place ──► block ── quarantine ──► quarantined ── end_quarantine ──► free (in its supernet)
+    free (in a supernet) ── trim ──► released ── reclaim ──► free (of the pod CIDR, or of the lender)
+                                        └─ place, for the same subnet ─► free (in a supernet)
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ SPREAD = 2
 """First supernets take at most 1/2**SPREAD of an even share, so that all can double twice."""
 
 LOW_USE = 3 / 8
-"""An empty half goes back in the daily round only below this use: hysteresis against growing again."""
+"""Share in use below which the daily round releases an empty half: hysteresis against growing again."""
 
 ALWAYS = 2.0
-"""No use is ever this high: as *below*, every empty half goes back."""
+"""No share is ever this high: as *below*, it releases every empty half."""
 
 FURTHER = 3
 """A further supernet is about 1/2**FURTHER to 1/2**(FURTHER-1) of what the subnet has."""
@@ -60,9 +63,9 @@ class Pool:
     free: Pieces = field(init=False)
     extents: dict[str, list[Extent]] = field(default_factory=dict)
     reclaiming: dict[str, Pieces] = field(default_factory=dict)
-    """What was given back and has not settled, by the subnet that had it."""
+    """What was released and is not reclaimed, by the subnet that had it."""
     released: list[tuple[str, Prefix]] = field(default_factory=list)
-    """What was given back since the pool was made, in order."""
+    """What was released since the pool was made, in order."""
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,14 +87,14 @@ class Pool:
         self._open(subnet, piece, lender)
 
     def adopt_released(self, subnet: str, prefix: Prefix) -> None:
-        """Enter what *subnet* gave back; after the supernets. Inside one of its own it was taken back."""
+        """Enter what *subnet* released; after the supernets. Inside one of its own it was taken back."""
         around = self.extent_around(prefix)
         if around is None or around.subnet != subnet:
             (around or self).free.exclude(prefix.value, prefix.length)
             self._reclaiming_of(subnet).give(prefix.value, prefix.length)
 
     def occupy(self, prefix: Prefix, *, used: bool) -> None:
-        """Mark an existing block (*used*) or a resting prefix as taken, wherever it lies."""
+        """Mark an existing block (*used*) or a quarantined prefix as taken, wherever it lies."""
         extent = self.extent_around(prefix)
         if extent is not None:
             extent.free.exclude(prefix.value, prefix.length)
@@ -126,7 +129,7 @@ class Pool:
     # -- joining and leaving ------------------------------------------------------------------
 
     def place(self, subnet: str, length: int, near: Sequence[Prefix] = ()) -> Prefix | None:
-        """A block for a node of *subnet* that has the blocks *near*; None when nothing helps."""
+        """Take a block for a node of *subnet* that has the blocks *near*; None when nothing helps."""
         return (
             self._take_buddy(subnet, length, near)
             or self._take_lowest(subnet, length)
@@ -135,13 +138,13 @@ class Pool:
         )
 
     def quarantine(self, prefix: Prefix) -> None:
-        """A block is no longer in use; it stays taken until :meth:`rested`."""
+        """A block is no longer in use; it stays taken until :meth:`end_quarantine`."""
         extent = self.extent_around(prefix)
         if extent is not None:
             extent.used -= prefix.size
 
     def end_quarantine(self, prefix: Prefix) -> None:
-        """A left block may be handed out again."""
+        """A quarantined block may be given again."""
         extent = self.extent_around(prefix)
         if extent is None:
             self.free.give(prefix.value, prefix.length)
@@ -191,7 +194,7 @@ class Pool:
         return False
 
     def _take_free_or_released(self, subnet: str, piece: Piece, lender: Extent | None) -> bool:
-        """Take a free piece of the lender or of the pod CIDR, or one that the subnet itself gave back."""
+        """Take a free piece of the lender or of the pod CIDR, or one that the subnet itself released."""
         if (lender or self).free.take(*piece):
             return True
         left = self.reclaiming.get(subnet)
@@ -228,7 +231,7 @@ class Pool:
     # -- shrinking ----------------------------------------------------------------------------
 
     def trim(self, *, below: float = LOW_USE) -> None:
-        """Give back empty supernets, but each subnet's last, and empty halves with use under *below*."""
+        """Release empty supernets, but each subnet's last, and empty halves of those used under *below*."""
         for extent in list(self._all()):
             if extent in self.extents[extent.subnet]:
                 self._close_if_empty(extent)
@@ -238,13 +241,13 @@ class Pool:
         self._unite()
 
     def reclaim(self, subnet: str, prefix: Prefix) -> None:
-        """Whatever of *prefix*, which *subnet* gave back, it has not taken back may be anybody's."""
+        """What of *prefix*, which *subnet* released, it has not taken back may be anybody's."""
         for part in self.still_released(subnet, prefix):
             self.reclaiming[subnet].take(part.value, part.length)
             (self.extent_around(part) or self).free.give(part.value, part.length)
 
     def still_released(self, subnet: str, prefix: Prefix) -> list[Prefix]:
-        """The parts of *prefix* that the subnet gave back, and that have not settled."""
+        """The parts of *prefix* that the subnet released, and that are not reclaimed."""
         left = self._reclaiming_of(subnet)
         if left.holder(prefix.value, prefix.length):
             return [prefix]
@@ -340,7 +343,7 @@ class Pool:
         self._release(extent.subnet, pieces)
 
     def _close_if_empty(self, extent: Extent) -> None:
-        """An empty supernet goes back, unless it is its subnet's last."""
+        """Release an empty supernet, unless it is its subnet's last."""
         siblings = self.extents[extent.subnet]
         if extent.used or len(siblings) == 1 or extent.free.holder(*extent.piece) is None:
             return
@@ -350,9 +353,9 @@ class Pool:
         self._release(extent.subnet, [extent.piece])
 
     def _take_by_borrowing(self, subnet: str, length: int) -> Prefix | None:
-        """Space in the supernet of another subnet; never in a borrowed one, so that routes nest once.
+        """Borrow in the supernet of another subnet; never in a borrowed one, so that routes nest once.
 
-        At its top end: the lender fills its own from the bottom, so the half may go one day.
+        At its top end: the lender fills its own from the bottom, so it may release that half one day.
         """
         if self._grow_borrowed(subnet, length):
             return self._take_lowest(subnet, length)

@@ -1,8 +1,9 @@
-"""Space that subnets gave back: withdraw its routes, wait, and only then let others have it.
+"""Reclaims the space that subnets released: others may have it only when nothing leads there any more.
 
-Reconcile asks once a run. Space is given back once a day; it waits until no route leads there, the
-subnet's map does not name it, it has rested, and the kernels of the subnet hold such a map: one that
-still calls the space unreachable would cut its pods off from whoever gets it.
+Reconcile asks once a run; subnets release space once a day. Reclaimed when all hold: (1) no route of the
+subnet leads there; (2) the subnet's map does not name it; (3) its quarantine since then is over; (4) the
+subnet's kernels hold such a map. One that still calls the space unreachable would cut its pods off from the
+nodes that get it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from podway.domain.members.maps import SubnetMap
 from podway.domain.model import RouteTable
 
 ROUND = timedelta(days=1)
-"""Empty space is given back so often: more often would cost calls, since subnets breathe with the day."""
+"""How often space is released. More often would cost calls, since subnets breathe with the day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reclaim:
-    """What is still leaving, and which nodes' kernels some of it waits for, although it has rested."""
+    """What is not reclaimed yet, and the nodes whose kernels some of it waits for after its quarantine."""
 
     pending: tuple[ReleasedSpace, ...]
     waits: Mapping[Prefix, tuple[str, ...]]
@@ -37,7 +38,7 @@ class Reclaim:
 
 
 def is_due(last: datetime | None, *, now: datetime) -> bool:
-    """Whether space may be given back again; not before the first day is over."""
+    """Whether subnets may release space again; not before the first day is over."""
     return last is not None and now - last >= ROUND
 
 
@@ -49,13 +50,13 @@ def reclaim(
     maps: Mapping[str, SubnetMap],
     acknowledged: Mapping[str, int],
     now: datetime,
-    rest: timedelta,
+    quarantine: timedelta,
 ) -> Reclaim:
-    """What nobody else may have yet; the rest may be anybody's.
+    """What of *released* nobody else may have yet; everything else of it may be anybody's.
 
-    *tables* as they stand with our routes marked; *members* are all whose interfaces routes may target;
-    *acknowledged* names the running ones that have ever said what their kernels hold. A route or a map
-    that comes back starts the rest anew.
+    *tables* are the present ones with our routes marked; *members* all whose interfaces routes may target;
+    *acknowledged* holds the running ones that have ever said what their kernels hold. If a route or a map
+    names the space again, its quarantine starts anew.
     """
     ways = _ways(tables, members)
     subnets = {member.id: member.subnet for member in members}
@@ -68,7 +69,7 @@ def reclaim(
             kept.append(replace(one, gone_at=None, generation=0))
         elif one.gone_at is None:
             kept.append(replace(one, gone_at=now, generation=known.generation if known else 0))
-        elif now - one.gone_at < rest:
+        elif now - one.gone_at < quarantine:
             kept.append(one)
         elif behind := [
             node

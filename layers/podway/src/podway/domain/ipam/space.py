@@ -1,4 +1,7 @@
-"""The address space as a value, and what may be done to it."""
+"""The address space as a value, and what may be done to it.
+
+Allocation asks for members; ``AddressSpace`` and its functions are also the library's interface.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,8 @@ def allocate(
     """A block for every want, where there is room for it.
 
     *subnets* are all subnets of the cluster: their number says how far apart first supernets lie.
-    Does not depend on the order of anything given. Quarantined prefixes whose time has come are free. When
-    somebody finds no room, the others give back what is empty, for whoever asks when that has left.
+    The order of what is given does not matter. Quarantined prefixes are free once their time is over. If a
+    want finds no room, all subnets release what is empty; it can be had once it is reclaimed.
     """
     space = replace(space, quarantined=tuple(rest for rest in space.quarantined if rest.until > now))
     expected = len(set(subnets) | {want.subnet for want in wants} | {net.subnet for net in space.supernets})
@@ -109,7 +112,7 @@ def allocate(
 
 
 def quarantine(space: AddressSpace, blocks: Collection[Prefix], *, until: datetime) -> AddressSpace:
-    """The space after these blocks were freed; they rest *until* then."""
+    """The space after these blocks were freed; they are quarantined *until* then."""
     gone = set(blocks)
     freed = [Quarantined(block.prefix, until) for block in space.blocks if block.prefix in gone]
     return replace(
@@ -122,10 +125,10 @@ def quarantine(space: AddressSpace, blocks: Collection[Prefix], *, until: dateti
 def trim(
     space: AddressSpace, *, now: datetime, below: float = LOW_USE, subnets: Collection[str] = ()
 ) -> AddressSpace:
-    """The space after empty supernets, and empty halves of little-used ones, were given back.
+    """The space after subnets released empty supernets, and empty halves of little-used ones.
 
-    A round a day is enough. A half with a block that still rests is not empty. What is given back is
-    released: its subnet may take it back, and nobody else may have it until the caller drops it from there.
+    A round a day is enough. A half with a quarantined block is not empty. The subnet may take released
+    space back; nobody else may have it until the caller reclaims it: drops it from ``released``.
     """
     space = replace(space, quarantined=tuple(rest for rest in space.quarantined if rest.until > now))
     pools = _pools(space, len(set(subnets) | {net.subnet for net in space.supernets}))
@@ -165,7 +168,7 @@ def _after(space: AddressSpace, pools: Sequence[Pool]) -> AddressSpace:
 
 
 def _released(space: AddressSpace, pools: Sequence[Pool]) -> tuple[ReleasedSpace, ...]:
-    """What was released before, as far as nobody took it back, and what the pools were given."""
+    """What was released before and not taken back, and what the pools have released."""
     found: dict[tuple[Prefix, str], ReleasedSpace] = {}
     for pool in pools:
         known = [one for one in space.released if pool.cidr.contains(one.prefix)]

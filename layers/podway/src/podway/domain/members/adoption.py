@@ -1,4 +1,7 @@
-"""Whether a route that is there already may become one of ours, and what is ours to give back."""
+"""Whether a present route may become ours, and which routes are ours to remove when Podway goes.
+
+The operator's commands ``podway adopt`` and ``podway release`` ask.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from podway.domain.model import Delete, RouteOrigin, RouteTable
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """The route is ours from now on; *target* is the interface that it leads to, *node* whose that is."""
+    """The route is ours from now on; *target* is the interface that it leads to, *node* its member."""
 
     table: str
     destination: Prefix
@@ -66,21 +69,21 @@ def _taken_over(
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What is given back: routes to delete, and what cannot be.
+    """The routes to delete, and the records for which there is nothing to delete.
 
-    ``lost`` are tables with records of ours that are not to be seen any more, and how many.
+    ``lost`` counts the records of tables that are not to be seen any more.
     """
 
     deletes: tuple[tuple[str, Delete], ...]
     left: tuple[tuple[str, Prefix, str], ...]
-    """Table, destination and target of recorded routes that lead to nobody of ours: not touched."""
+    """Table, destination and target of recorded routes that lead to no member: not touched."""
     lost: Mapping[str, int]
 
 
 def release(
     tables: Iterable[RouteTable], recorded: Mapping[str, frozenset[Prefix]], interfaces: Iterable[str]
 ) -> Release:
-    """Every managed route of *tables*, longest first: what falls back falls back to a route of ours."""
+    """Every managed route of *tables*, longest first: what it carried falls back to a wider one of ours."""
     tables, interfaces = tuple(tables), frozenset(interfaces)
     deletes, left = [], []
     for table in sorted(tables, key=lambda one: one.id):

@@ -1,4 +1,7 @@
-"""From what EC2 and the store say to the cluster that the planner sees."""
+"""From what EC2 and the store say to the cluster that the planner sees.
+
+Reconcile and the operator's commands ask, once the tables, the verdicts and the membership are known.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ from podway.domain.model import (
 from podway.domain.signals import InstanceState
 
 SILENCE = timedelta(minutes=12)
-"""An agent writes at least every five minutes; after so long without a word its node is suspect."""
+"""An agent writes at least every five minutes. After so long without a report its node is suspect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A destination that we recorded as ours, whose target is nobody of ours: left alone."""
+    """A destination recorded as ours whose target is no member's interface: we leave it alone."""
 
     table: str
     destination: Prefix
@@ -34,7 +37,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Route tables with our routes marked, and the destinations somebody took from us."""
+    """Route tables with our routes marked, and the recorded destinations that lead elsewhere."""
 
     tables: tuple[RouteTable, ...]
     conflicts: tuple[Conflict, ...]
@@ -43,10 +46,10 @@ class Owned:
 def mark_owned(
     tables: Iterable[RouteTable], records: Mapping[str, frozenset[Prefix]], interfaces: frozenset[str]
 ) -> Owned:
-    """Which routes are ours: recorded, and pointing at an interface of a node that we know.
+    """Which routes are ours: recorded, and pointing at one of the members' *interfaces*.
 
-    A recorded destination whose target is no member's interface is foreign until it is adopted
-    (DESIGN.md, section 3): somebody else put it there.
+    Any other recorded destination is foreign until it is adopted (DESIGN.md, section 3): somebody else put
+    that route there.
     """
     marked, conflicts = [], []
     for table in tables:
@@ -63,7 +66,7 @@ def mark_owned(
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What counts when a node is judged: EC2's word, our verdict, and what its agent acknowledged."""
+    """The observed facts by which a node is judged: its instance, our verdict, and its agent's report."""
 
     instance: Instance
     verdict: Verdict | None
@@ -85,7 +88,7 @@ def is_routable(member: Member, facts: NodeFacts) -> bool:
 
 
 def node_health(facts: NodeFacts, *, now: datetime) -> Health:
-    """Failed on EC2's word (it does not run) or on ours; suspect when its agent has fallen silent."""
+    """Failed if it does not run, else by the verdict; suspect also when its agent has fallen silent."""
     if facts.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
         return Health.FAILED
     judged = health(facts.verdict, now=now)
@@ -94,16 +97,16 @@ def node_health(facts: NodeFacts, *, now: datetime) -> Health:
 
 
 def node_state(member: Member, facts: NodeFacts) -> NodeState:
-    """Joining until its blocks were handed out once or packets for them would arrive, and while it boots."""
+    """Joining while it boots, and until a block of it is ready or packets for its blocks would arrive."""
     boots = facts.instance.state is InstanceState.PENDING
     if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, facts)):
         return NodeState.JOINING
     return NodeState.DRAINING if is_handing_over(facts.verdict) else NodeState.READY
 
 
-def make_node(member: Member, facts: NodeFacts, handed_out: Iterable[HeldBlock], *, now: datetime) -> Node:
-    """The planner's view of a member; *handed_out* are all ready blocks of its subnet."""
-    behind = {block.prefix for block in handed_out if block.since > facts.acknowledged}
+def make_node(member: Member, facts: NodeFacts, ready: Iterable[HeldBlock], *, now: datetime) -> Node:
+    """The planner's view of a member; *ready* are all ready blocks of its subnet."""
+    behind = {block.prefix for block in ready if block.since > facts.acknowledged}
     instance = facts.instance
     return Node(
         id=member.id,
@@ -131,14 +134,14 @@ def make_cluster(
     now: datetime,
     released: Iterable[Prefix] = (),
 ) -> Cluster:
-    """All facts as the planner wants them. Members without a facts (gone) have no node.
+    """All facts as the planner wants them. Members without *facts* are gone and have no node.
 
-    What is *released* out of borrowed space is its lender's, whose route may cover it.
+    Borrowed space that is *released* lies in its lender's supernet, whose route may cover it.
     """
     present = [member for member in members if member.id in facts]
-    handed_out: dict[str, list[HeldBlock]] = {}
+    ready: dict[str, list[HeldBlock]] = {}
     for member in present:
-        handed_out.setdefault(member.subnet, []).extend(block for block in member.blocks if block.ready)
+        ready.setdefault(member.subnet, []).extend(block for block in member.blocks if block.ready)
     subnets = {subnet.id: subnet.availability_zone for subnet in survey.subnets}
     owned = [prefix for several in supernets.values() for prefix in several]
     return Cluster(
@@ -150,7 +153,7 @@ def make_cluster(
             for identity, zone in sorted(subnets.items())
         ),
         nodes=tuple(
-            make_node(member, facts[member.id], handed_out[member.subnet], now=now)
+            make_node(member, facts[member.id], ready[member.subnet], now=now)
             for member in sorted(present, key=lambda member: member.id)
             if member.blocks
         ),

@@ -1,4 +1,7 @@
-"""What follows from a plan for the nodes: readiness of their blocks, and the maps that agents get."""
+"""The maps that agents get: who is in their subnet, and what they must program.
+
+Reconcile asks after it has planned, and publishes each map that differs as its subnet's snapshot.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def make_maps(
     subnet_cidrs: Mapping[str, tuple[Prefix, ...]],
     watches: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> tuple[SubnetMap, ...]:
-    """One map for every subnet that has supernets or members; *watches* name each forwarder's watchers."""
+    """One map for every subnet that has supernets or members; *watches* names each forwarder's watchers."""
     members = tuple(members)
     return tuple(
         replace(
@@ -106,8 +109,8 @@ def _watched(
 def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> tuple[set[Prefix], set[str]]:
     """Destinations whose route points, or will point, at these nodes, and the nodes that poll fast.
 
-    Those are forwarders and their first standbys: a block waits for their acknowledgement. Whoever has
-    nothing but its own direct routes is none, or a table without aggregates would have everybody poll fast.
+    Forwarders and first standbys poll fast: blocks wait for their acknowledgement. A node that has only
+    direct routes to itself does not, or every node would where a table has no aggregates.
     """
     anchors = {prefix for subnet in cluster.subnets for prefix in subnet.supernets}
     by_interface = {node.network_interface: node.id for node in nodes.values()}
@@ -132,9 +135,9 @@ def _pointing_here(cluster: Cluster, plan: Plan, nodes: Mapping[str, Node]) -> t
 def _led_here(
     cluster: Cluster, plan: Plan, subnet: str, nodes: Mapping[str, Node], prefixes: Iterable[Prefix]
 ) -> tuple[Prefix, ...]:
-    """Those of *prefixes* that the subnet's own tables lead to *nodes*, and will by the plan.
+    """Those of *prefixes* that the subnet's own tables lead to *nodes*, now and by the plan.
 
-    Of others a packet for an address that nobody has would be swallowed, or leave the VPC.
+    A packet for an address in any other that nobody has would be swallowed, or leave the VPC.
     """
     interfaces = {node.network_interface for node in nodes.values()}
     own = [table for table in cluster.route_tables if subnet in table.subnets]

@@ -1,4 +1,7 @@
-"""Who belongs to the cluster: what EC2 says of instances, and what we remember of nodes."""
+"""Who belongs to the cluster: what EC2 says of instances, and what we remember of nodes.
+
+Reconcile and the operator's commands ask first of all.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from podway.domain.signals import InstanceState
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Members after looking at EC2: who is here, whose blocks rest, who is forgotten."""
+    """Members after looking at EC2: who is here, whose blocks are quarantined, who is forgotten."""
 
     present: tuple[Member, ...]
     quarantined: tuple[Member, ...]
@@ -28,10 +31,10 @@ def membership(
 ) -> Membership:
     """Who is a member now.
 
-    A stopped instance keeps its block: it may start again with what it has on disk. A
-    terminated or vanished one is gone; its blocks rest for *quarantine* and for as long as a
-    route still targets its interface (*still_targeted*), and only then is it forgotten. A node
-    that comes back on another subnet or interface under its old id starts anew.
+    A stopped instance keeps its blocks: it may start again with what it has on disk. A terminated or
+    vanished one is gone. Its blocks stay in *quarantine*, and longer while a route still targets its
+    interface (*still_targeted*); then it is forgotten. A node that comes back in another subnet under its
+    old id starts anew.
     """
     here = {i.id: i for i in instances if i.state is not InstanceState.TERMINATED and i.network_interface}
     present, quarantined, forgotten = [], [], []

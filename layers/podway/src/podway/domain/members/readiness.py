@@ -1,4 +1,7 @@
-"""What follows from a plan for the nodes: readiness of their blocks, and the maps that agents get."""
+"""Which blocks are ready: pods may use them, since packets would arrive.
+
+Reconcile asks last, when it has applied what it could of a plan.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ def mark_ready(
     acknowledged: Mapping[str, int],
     barred: Collection[str] = (),
 ) -> tuple[Member, ...]:
-    """The members with every block marked ready that may be used now.
+    """The members with every block marked ready that pods may use now.
 
-    A block is ready once it is matched, in every table that must carry it, by a route to its own node
-    or to an eligible one of its subnet, and its own node, that one and the first standby have acknowledged
-    the block. Nobody stands by for a direct route: it dies with its node. A *barred* next hop, whose routes
-    somebody moves just now, covers nothing but its own. Ready stays ready: pods live on it.
+    A block becomes ready when all hold: (1) every table that must carry it matches it by a route to its own
+    node or to an eligible one of its subnet; (2) its own node, those next hops and the first standbys have
+    acknowledged it. A direct route has no standby: it dies with its node. A next hop is *barred* while a
+    failover moves its routes, and covers only its own blocks. A ready block stays ready: pods live on it.
 
     The table of the block's own subnet need not carry it, since senders there use host routes. But siblings
-    that have not heard of the block yet send by that table: whoever it leads them to must know the block.
+    whose agents do not know the block yet send by that table, so the node that it leads to must know it.
     """
     nodes = {node.id: node for node in cluster.nodes}
     by_interface = {node.network_interface: node for node in cluster.nodes}
@@ -40,7 +43,7 @@ def mark_ready(
     tables = tuple(tables)
 
     def way(table: RouteTable, member: Member, block: HeldBlock) -> tuple[Route, Node] | None:
-        """The route by which the table leads to the block, and its next hop; None if it leads astray."""
+        """The route by which the table leads to the block, and its next hop; None if it may not carry it."""
         route = longest_match(table.routes, block.prefix)
         hop = by_interface.get(route.target) if route is not None else None
         if route is None or hop is None or hop.subnet != member.subnet:
@@ -49,7 +52,7 @@ def mark_ready(
         return (route, hop) if hop.id == member.id or relays else None
 
     def knowing(member: Member, block: HeldBlock) -> set[str] | None:
-        """Who must have acknowledged the block; None while a table does not carry it."""
+        """The nodes that must have acknowledged the block; None while a table does not carry it."""
         found: set[str] = set()
         for table in tables:
             led = way(table, member, block)

@@ -1,7 +1,7 @@
-"""Whether nobody but a node can speak as the node.
+"""Whether nobody but a node can speak as the node. ``podway check`` asks.
 
 An agent's key in the store is ``aws:userid``: the role's id, and a session name that EC2 sets to the
-instance's id. Who else may assume the role chooses the session name; who reaches IMDS has the session.
+instance's id. Others who may assume the role choose the session name; others who reach IMDS have the session.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EC2 = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """What a node's agent speaks with; *trust* is its role's policy, None when it has no role to be read."""
+    """What a node's agent speaks with; *trust* is its role's trust policy, None when it cannot be read."""
 
     instance: str
     role: str = ""
@@ -52,7 +52,7 @@ def doubts(nodes: Iterable[NodeIdentity]) -> tuple[Doubt, ...]:
 
 
 def _others(trust: Mapping[str, Any]) -> Iterator[str]:
-    """Whoever may assume the role and is not EC2."""
+    """Those who may assume the role and are not EC2."""
     for statement in _listed(trust.get("Statement", ())):
         if statement.get("Effect") != "Allow":
             continue

@@ -1,8 +1,8 @@
 """Routes of ours that somebody gave to another of our nodes. Called by reconcile, for what it reports.
 
-EC2 does not say who wrote a route, but whoever of us gives a route that carries others' blocks to a node
-writes that node's card, reconcile before and failover after the call, and failover claims the card that it
-takes the route from. So a route whose next hop's card does not know it was not given by us.
+EC2 does not say who wrote a route. But when we give a node a route that carries others' blocks, its card
+names it: reconcile writes that card before the call, failover after it, and failover claims the card that it
+takes the route from. So a route that its next hop's card does not name was not given by us.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ def diverted(
 ) -> tuple[Diverted, ...]:
     """The routes of ours that somebody else gave to another member.
 
-    *members* and *cards* are those of one time, as the last run left them. Where a card that names the route
-    bears a claim, a failover moves it or has moved it, and its word is on the way. A run that saw the table
-    before and the cards after it has rewritten them: what was with *doubted* nodes, on whom there is a
-    verdict, is left out.
+    *members* and *cards* are of one time, as the last run left them. A route that a claimed card names is
+    left out: a failover moves it or has moved it, and will write the other card. So is a route of *doubted*
+    nodes, on whom there is a verdict: reconcile may have rewritten their cards after the table was read.
     """
     members = tuple(members)
     by_interface = {name: member for member in members for name in member.interfaces}
@@ -63,7 +62,7 @@ def diverted(
 def _expected(
     holders: list[Card], hop: Member, table: RouteTable, destination: Prefix, members: tuple[Member, ...]
 ) -> tuple[str, ...]:
-    """Whose the route was; empty where it may be with *hop* by our own doing, or nobody knows."""
+    """The nodes that had the route; empty where we may have given it to *hop*, or nobody knows."""
     if any(card.node == hop.id or card.claim is not None for card in holders):
         return ()
     if not holders and any(block.overlaps(destination) for block in hop.prefixes):

@@ -1,7 +1,8 @@
 """How near the limits are, before anything fails: what cannot be given up, against what there is.
 
-Direct routes fill a table on purpose and give way to others, so they do not count; foreign routes, one
-route for every supernet and the reserve do. Blocks of pod addresses count, also those that rest.
+Reconcile asks once a run, for its warnings and metrics. In a table foreign routes, one route for every
+supernet and the reserve count; direct routes do not, since they fill a table on purpose and give way. In a
+pod CIDR all blocks count, also the quarantined ones.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from podway.domain.model import Cluster
 from podway.domain.routing import NOBODYS, Facts, TableFacts
 
 WARN, ALERT = 0.80, 0.95
+"""Shares of a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Pressure:
 
 
 def pressures(cluster: Cluster, held: Iterable[Prefix]) -> tuple[Pressure, ...]:
-    """Every route table and every pod CIDR; *held* are all blocks that somebody has, or that rest."""
+    """Every route table and every pod CIDR; *held* are all blocks, also the quarantined."""
     families = {cidr.version: Facts(cluster, cidr.version) for cidr in cluster.pod_cidrs}
     tables = (
         Pressure(table.id, max(_taken(TableFacts(table, facts)) for facts in families.values()))

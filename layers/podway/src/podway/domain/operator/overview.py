@@ -1,6 +1,6 @@
 """What an operator sees of a cluster: nodes, routes and tables as they are, and what is wrong with them.
 
-The commands over AWS print it; it decides nothing.
+The online commands ask and print it; it decides nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from podway.domain.routing import Block, Facts, TableFacts, is_in_service
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What an agent last said: the map that its kernel holds, and when."""
+    """An agent's last report: the generation that its kernel holds, and when it said so."""
 
     generation: int
     at: datetime
@@ -44,12 +44,12 @@ class Ownership(StrEnum):
     MANAGED = "managed"
     FOREIGN = "foreign"
     TAKEN = "taken"
-    """Recorded as ours, but its target is nobody of ours: left alone."""
+    """Recorded as ours, but its target is no member's: left alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route inside the pod CIDR as it stands; *wanted* is the next hop that the plan has for it."""
+    """A present route inside the pod CIDR; *wanted* is the next hop that the plan has for it."""
 
     table: str
     destination: Prefix
@@ -81,7 +81,7 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node, what it does, and what speaks against it."""
+    """A node, what it does, and the evidence against it."""
 
     id: str
     subnet: str
@@ -118,7 +118,7 @@ class Overview:
         return tuple(node.id for node in self.nodes if node.forwards)
 
     def unhealthy(self) -> tuple[NodeView, ...]:
-        """Nodes that failed or are suspect, or against which something speaks."""
+        """Nodes that failed or are suspect, or against which there is evidence."""
         return tuple(
             node
             for node in self.nodes
@@ -128,7 +128,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class OverviewFacts:
-    """What is needed to make an overview; *cluster* has present routes marked as owned."""
+    """What an overview is made from; the routes of *cluster* are marked as owned."""
 
     cluster: Cluster
     planned: Plan
@@ -216,9 +216,7 @@ class _Look:
         hop = self.hop(match)
         if hop is None:
             return f"{match} leads to {self.routes[match]}, which is no node's"
-        if hop.subnet == owner.subnet and is_in_service(
-            hop
-        ):  # a suspect or draining node forwards as long as it lives
+        if hop.subnet == owner.subnet and is_in_service(hop):  # a suspect or draining one forwards too
             return ""
         if hop.subnet != owner.subnet:
             return f"{match} leads to {hop.id} in {hop.subnet}, away from {owner.id}"
