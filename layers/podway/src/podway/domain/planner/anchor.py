@@ -1,7 +1,7 @@
 """Anchors: the widest route of a supernet is made the supernet's own prefix, wherever that is free.
 
-Longest-prefix match leaves every covered block where it was, so nothing of the optimum is lost; what is
-won is that a new block of the supernet is covered before it exists, and a join costs no call.
+The draft asks. Longest-prefix match leaves every covered block where it was, so nothing of the optimum is
+lost. A new block of the supernet is then covered before it exists, and a join costs no call.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def anchored(
 ) -> dict[Prefix, int]:
     """*routes* (destinations and colours) with one route of every supernet widened to the supernet.
 
-    Routes in *kept* stay as they are: they stand in the table, and another prefix would cost two calls.
+    Routes in *kept* stay as they are: they are in the table, and another prefix would cost two calls.
     """
     wider = dict(routes)
     for supernet, colour in table.spaces:
@@ -35,7 +35,7 @@ def _widest_of(
     colour: int,
     kept: Collection[Prefix],
 ) -> Prefix | None:
-    """The route to widen; None where the anchor stands, or would catch what it must not."""
+    """The route to widen; None where there is an anchor, or where it would catch what it must not."""
     if any(route.contains(supernet) for route in routes) or supernet in table.view.foreign:
         return None
     inside = [prefix for prefix in sorted(routes) if supernet.contains(prefix)]
@@ -59,7 +59,7 @@ def _under(prefix: Prefix, others: Collection[Prefix]) -> bool:
 
 
 def would_catch(table: TableProblem, supernet: Prefix, colour: int, tops: Collection[Prefix]) -> bool:
-    """Whether blocks given up, or space of another subnet, lie in the supernet under none of its routes."""
+    """Whether required blocks, or space of another subnet, lie in the supernet under none of its routes."""
     spaces = (prefix for prefix, other in table.spaces if other != colour)
     forbidden = (leaf.prefix for leaf in table.problem.leaves if leaf.hard or leaf.colour != colour)
     return any(

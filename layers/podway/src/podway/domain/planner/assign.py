@@ -1,4 +1,7 @@
-"""From destinations to routes with next hops, and what they amount to."""
+"""From destinations to routes with next hops, and what they amount to.
+
+The draft asks for its plan; ``fresh`` and ``stable`` ask to see what loads a choice leads to.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def assign(
 ) -> Assignment:
     """A next hop for every destination: the present one where it may stay, else the best.
 
-    A route that nobody may take is left out, and so is one without purpose whose next hop is gone.
+    Left out are routes that no node may take, and routes without blocks whose next hop is gone.
     """
     view = table.view
     facts = view.facts
@@ -84,7 +87,7 @@ def direct_weight(done: Assignment) -> float:
 
 
 def relayed_blocks(done: Assignment, routes: Iterable[Prefix]) -> Iterator[tuple[Block, Prefix]]:
-    """Blocks that take the extra hop in this table, and the route that catches them; own subnet's not."""
+    """Blocks that take the extra hop in this table, and the route of each; none of its own subnet."""
     for prefix in routes:
         part = done.parts[prefix]
         if part.weight > SLACK:

@@ -1,16 +1,49 @@
-"""Fewest (or cheapest) routes whose every next hop carries at most T: dynamic programming on the trie.
+"""The cheapest routes under which no next hop relays more than T times its capacity.
 
-Bottom-up tree partitioning after Kundu and Misra (1977), with colours: the state of a subtree is what
-is still uncovered in it, and closing it costs a route. A state is (cost, weight, reach, marks, trace):
+Called by ``fresh`` (a route costs 1) and ``stable`` (a changed route costs a step).
 
-* *weight* of the uncovered rest, *reach* = the largest (own weight + T x capacity) of an eligible owner
-  in it; the rest may be closed as long as weight <= reach. Of two states of equal label and cost the one
-  with less weight and more slack (reach - weight) is at least as good, whatever is merged in later.
-* *label*: nothing uncovered (EMPTY), or a colour, *soft* if only unallocated space of that subnet is
-  exposed and *hard* if blocks are; two soft colours make MIXED, which nothing may cover.
+A route on a trie node catches every block below it that no longer route catches: its *part*. Choosing
+routes is choosing where to cut the trie into parts. The programme goes from the leaves to the root. For the
+subtree below a node it keeps the best ways to cut it, and of each way only what the nodes above must know:
+its price, and what is still *open*, that is, caught by no route yet.
 
-Closing always pays once it is due, so only the cheapest states survive: linear time in practice.
-Compare ORTC (Draves, King, Venkatachary, Zill 1999), which has neither budget nor choice of next hop.
+    leaf, a block        its weight is open
+      │ merge siblings   prices and weights add up, the better owner counts, labels join (below)
+    inner node ── leave open ──► the same state      (+ step, if a route is here now: it is dropped)
+      │        └─ put a route ─► nothing is open     (+ route, and + step unless the present one is kept)
+    root                 no block may be open now; the cheapest state is the answer
+
+A state is (cost, weight, reach, marks, trace), kept under a label:
+
+    cost     price of the routes so far
+    weight   of the open blocks
+    reach    the most that one open block's owner can take: its own weight + T x its capacity; else NO_REACH
+    marks    bit n: some open block belongs to the next hop of the present route at level n above
+    trace    where the routes are (``routes_of``)
+
+The open part may be closed while weight <= reach: that owner relays everything but its own. Where no owner
+may relay, the strongest node of the subnet takes it, while weight <= T x its capacity.
+
+    label    what is open                   joined with  soft c   hard c   soft d   hard d   MIXED
+    EMPTY    nothing                                     soft c   hard c   soft d   hard d   MIXED
+    soft c   unallocated space of subnet c               soft c   hard c   MIXED    -        MIXED
+    hard c   blocks of subnet c                          hard c   hard c   -        -        -
+    MIXED    unallocated space of several                MIXED    -        MIXED    -        MIXED
+    (-: no route may cover both, so one of them must be closed first)
+
+Example: capacities 1; weights 5 and 2 under 10.0.0.0/23, weight 4 at 10.0.2.0/24; all under 10.0.0.0/22.
+
+    T = 6   /23: weight 7, reach 11    /22: weight 11, reach 11    one route: 10.0.0.0/22
+    T = 5   /23: weight 7, reach 10    /22: 11 > 10, so the /23    two routes: 10.0.0.0/23 and /22,
+                                       gets a route of its own     and next_limit = 6
+
+Thrown away (``_best``, ``_pruned``): of two states with one label the one that is in nothing better (cost,
+weight, slack = reach - weight, marks); and an open state that costs more than the cheapest closed one, or as
+much where all capacities are equal: to close it costs another route. A handful is left per node, so time is
+linear in practice. At most FRONT are kept per label; where more would be needed, an optimum can be missed.
+
+Kundu and Misra's tree partitioning (1977) with colours. ORTC (Draves et al. 1999) has neither a budget nor
+a choice of next hop.
 """
 
 from __future__ import annotations
@@ -24,7 +57,7 @@ from podway.domain.planner.trie import NOBODY, Leaf, Problem, Trie
 EMPTY = -1
 MIXED = -2
 NO_REACH = -1.0
-"""No eligible owner among the uncovered blocks."""
+"""No eligible owner among the open blocks."""
 
 FRONT = 6
 """States kept per label; with equal capacities two are all there are."""
@@ -36,17 +69,17 @@ States = dict[int, list[State]]
 
 
 def hard(colour: int) -> int:
-    """The label of uncovered blocks of *colour*."""
+    """The label of open blocks of *colour*."""
     return 2 * colour + 1
 
 
 def soft(colour: int) -> int:
-    """The label of exposed unallocated space of *colour*."""
+    """The label of open unallocated space of *colour*."""
     return 2 * colour
 
 
 def joined(one: int, other: int) -> int | None:
-    """The label of two rests together; None when no route may cover both."""
+    """The label of two open parts together; None when no route may cover both."""
     if one in {EMPTY, other}:
         return other
     if other == EMPTY:
@@ -60,7 +93,7 @@ def joined(one: int, other: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A route that is in the table now: its next hop (NOBODY if that may not serve), its depth among such."""
+    """A route that is in the table now: its next hop (NOBODY if that may not serve), how many are above."""
 
     hop: int
     level: int
@@ -69,10 +102,10 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What closing costs: fresh planning counts routes; stable planning counts steps, then routes.
+    """What a plan pays for: fresh planning counts routes; stable planning counts steps, then routes.
 
-    *route* is the price of holding a route at all, *step* that of one API call, *relayed* that of weight
-    that takes the extra hop (only the exhaustive search looks at it).
+    *route* is the price of a route in the table, *step* that of one API call, *relayed* that of weight that
+    takes the extra hop (only the exhaustive search looks at it).
     """
 
     present: Mapping[int, Present] = field(default_factory=dict)
@@ -145,7 +178,7 @@ class Covering:
         return Cover(best[0], best[4])
 
     def _rest(self, at: int, collected: States | None) -> States:
-        """What may be uncovered below the position, before a route is put there."""
+        """What may be open below the position, before a route is put there."""
         trie = self.trie
         leaf = trie.leaf[at]
         if leaf is not None:
@@ -155,8 +188,12 @@ class Covering:
             if trie.gap[at] and trie.space[at] != NOBODY:
                 states = self._exposed(states, soft(trie.space[at]))
         if trie.foreign[at]:
-            kept = [s for label, some in states.items() if label == EMPTY or not label & 1 for s in some]
-            kept = [(s[0], 0.0, NO_REACH, 0, s[4]) for s in kept]
+            kept: list[State] = [
+                (cost, 0.0, NO_REACH, 0, trace)
+                for label, some in states.items()
+                if label == EMPTY or not label & 1
+                for cost, _, _, _, trace in some
+            ]
             return {EMPTY: _best(kept)} if kept else {}
         return states
 
@@ -184,25 +221,24 @@ class Covering:
                 if new is None:
                     continue
                 into = found.setdefault(new, [])
-                for a in some:
-                    for b in some2:
-                        weight = a[1] + b[1]
-                        reach = max(b[2], a[2])
-                        if weight > reach >= 0.0:
-                            self._too_much(weight, reach)
+                for cost, weight, reach, marks, trace in some:
+                    for cost2, weight2, reach2, marks2, trace2 in some2:
+                        total, best = weight + weight2, max(reach2, reach)
+                        if total > best >= 0.0:
+                            self._too_much(total, best)
                             continue
-                        trace = (a[4], b[4]) if a[4] and b[4] else a[4] or b[4]
-                        into.append((a[0] + b[0], weight, reach, a[3] | b[3], trace))
+                        both = (trace, trace2) if trace and trace2 else trace or trace2
+                        into.append((cost + cost2, total, best, marks | marks2, both))
         return self._pruned(found)
 
     def _too_much(self, weight: float, reach: float) -> None:
-        """Remember the least limit at which this rest could be closed after all."""
+        """Remember the least limit at which this part could be closed after all."""
         needed = self.limit + (weight - reach) / self.largest
         self.next_limit = min(self.next_limit, needed)
 
     def _pruned(self, found: States) -> States:
         empty = found.get(EMPTY)
-        least = min((state[0] for state in empty), default=float("inf")) if empty else float("inf")
+        least = min((cost for cost, _, _, _, _ in empty), default=float("inf")) if empty else float("inf")
         result: States = {}
         for label, some in found.items():
             kept = some
@@ -213,7 +249,7 @@ class Covering:
         return result
 
     def _closed(self, at: int, states: States) -> States:
-        """With the choice of a route at the position."""
+        """With a route at the position, and without."""
         entry = self.prices.present.get(at)
         mine = self.trie.sole[at]
         if mine != NOBODY:
@@ -229,7 +265,10 @@ class Covering:
         if entry is not None:
             bit = ~(1 << entry.level)
             states = {
-                label: [(s[0] + self.prices.step, s[1], s[2], s[3] & bit, s[4]) for s in some]
+                label: [
+                    (cost + self.prices.step, weight, reach, marks & bit, trace)
+                    for cost, weight, reach, marks, trace in some
+                ]
                 for label, some in states.items()
             }
         if not closed:
@@ -242,13 +281,15 @@ class Covering:
         return self._pruned(states)
 
     def _of_one_owner(self, states: States, owner: int) -> States:
-        """Everything below belongs to one node: its own weight is all of the rest."""
+        """Everything below belongs to one node: all that is open is its own weight."""
         capacity = self.problem.capacity.get(owner)
         if capacity is None:
             return states
         room = self.limit * capacity
         return {
-            label: [(s[0], s[1], s[1] + room, s[3], s[4]) if label & 1 and label > 0 else s for s in some]
+            label: [(cost, weight, weight + room, marks, trace) for cost, weight, _, marks, trace in some]
+            if label & 1 and label > 0
+            else some
             for label, some in states.items()
         }
 
@@ -260,27 +301,29 @@ class Covering:
         if not keeps and (label < 0 or not self._may_close(at, label, state)):
             return None
         price = self.prices.route + (0.0 if keeps else self.prices.step)
-        return (state[0] + price, 0.0, NO_REACH, 0, ("route", at, label, state[4]))
+        cost, _, _, _, trace = state
+        return (cost + price, 0.0, NO_REACH, 0, ("route", at, label, trace))
 
     def _may_close(self, at: int, label: int, state: State) -> bool:
         strongest = self.problem.strongest.get(label >> 1)
         if not label & 1:
             return strongest is not None
-        if state[2] >= 0.0:
-            return state[1] <= state[2]
+        _, weight, reach, _, _ = state
+        if reach >= 0.0:
+            return weight <= reach
         if self.trie.sole[at] != NOBODY:
             return True
-        return strongest is not None and self._within(state[1], strongest)
+        return strongest is not None and self._within(weight, strongest)
 
     def _within(self, weight: float, strongest: float) -> bool:
-        """Whether a node with nothing of its own in the rest can carry it."""
+        """Whether a node with nothing of its own in the part can carry it."""
         if weight <= self.limit * strongest:
             return True
         self.next_limit = min(self.next_limit, weight / strongest)
         return False
 
     def _may_keep(self, label: int, state: State, entry: Present) -> bool:
-        """Whether the present next hop can go on carrying this rest."""
+        """Whether the present next hop can carry what is open here."""
         if entry.hop == NOBODY or label < 0:
             return label == EMPTY and entry.hop != NOBODY
         if label >> 1 != entry.colour:
@@ -290,13 +333,19 @@ class Covering:
         capacity = self.problem.capacity.get(entry.hop)
         if capacity is None:
             return False
-        own = self.own_weight.get(entry.hop, 0.0) if state[3] >> entry.level & 1 else 0.0
-        return state[1] - own <= self.limit * capacity
+        _, weight, _, marks, _ = state
+        own = self.own_weight.get(entry.hop, 0.0) if marks >> entry.level & 1 else 0.0
+        return weight - own <= self.limit * capacity
 
     def _ended(self, states: States) -> States:
-        """At the top nothing may stay uncovered; exposed space may."""
-        some = [state for label, kept in states.items() if label < 0 or not label & 1 for state in kept]
-        return {EMPTY: _best([(s[0], 0.0, NO_REACH, 0, s[4]) for s in some])} if some else {}
+        """At the top no block may be open; unallocated space may."""
+        some: list[State] = [
+            (cost, 0.0, NO_REACH, 0, trace)
+            for label, kept in states.items()
+            if label < 0 or not label & 1
+            for cost, _, _, _, trace in kept
+        ]
+        return {EMPTY: _best(some)} if some else {}
 
 
 def _best(states: list[State]) -> list[State]:
@@ -306,8 +355,8 @@ def _best(states: list[State]) -> list[State]:
     kept: list[State] = []
     for state in sorted(states, key=lambda state: (state[0], state[1], state[1] - state[2])):
         _, weight, reach, marks, _ = state
-        for other in kept:
-            if other[1] <= weight and other[1] - other[2] <= weight - reach and not marks & ~other[3]:
+        for _, weight2, reach2, marks2, _ in kept:
+            if weight2 <= weight and weight2 - reach2 <= weight - reach and not marks & ~marks2:
                 break
         else:
             kept.append(state)

@@ -1,6 +1,7 @@
-"""When the budget is below the fewest routes that cover everything: the most weight that it can cover.
+"""The most weight that the budget can cover, when it is below the fewest routes that cover everything.
 
-A tree knapsack: per subtree and label, the least weight left uncovered for every number of routes.
+``fresh`` asks. A tree knapsack: per subtree and label (see ``cover``), the least weight left uncovered for
+every number of routes.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _of_leaf(leaf: Leaf) -> _Rows:
 
 
 def _ended(rows: _Rows) -> _Rows:
-    """Only what leaves nothing hard open; every block may be skipped, so something always does."""
+    """Only what leaves no block open. There always is some: every block may be left uncovered."""
     kept: _Row = []
     for label, row in rows.items():
         if label < 0 or not label & 1:

@@ -1,4 +1,4 @@
-"""The routes of one table and address family while they are being decided."""
+"""The routes of one table and address family while they are being decided. ``plan`` makes one of each."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Draft:
         done.hops[block.prefix] = block.node
 
     def _add_anchors(self, done: Assignment, allowance: Allowance) -> None:
-        """Anchors that nothing needs yet: of empty supernets first, of the table's own subnet last."""
+        """Anchors that no block needs yet: of empty supernets first, of the table's own subnet last."""
         own = self.view.own_subnet
         facts = self.view.facts
         missing = [
@@ -155,11 +155,11 @@ class Draft:
 
     @cached_property
     def _crowded(self) -> bool:
-        """Whether supernets of different subnets, or strange blocks, lie inside supernets."""
+        """Whether supernets or blocks of other subnets may lie inside supernets."""
         return self.table.even is None
 
     def _holds_required_blocks(self, supernet: Prefix) -> bool:
-        """Whether blocks that count lie in the supernet: then the plan has decided on its anchor."""
+        """Whether required blocks lie in the supernet: then the plan has decided on its anchor."""
         facts = self.view.facts
         end = Prefix(supernet.version, supernet.last, facts.width)
         inside = facts.blocks[

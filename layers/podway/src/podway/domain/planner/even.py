@@ -1,7 +1,8 @@
 """The fast path: blocks of equal weight, nodes of equal capacity, every owner eligible, home mode.
 
-Then a part of k blocks costs its next hop k-1 whoever that is, so one number per subtree is its whole
-state, and a pass is one loop over the merges of neighbouring blocks, deepest first.
+``fresh`` asks where ``problem`` finds it so. A part of k blocks then costs its next hop k-1, whichever of
+its owners that is. So one number per subtree is its whole state, and a pass is one loop over the merges of
+neighbouring blocks, deepest first.
 """
 
 from __future__ import annotations

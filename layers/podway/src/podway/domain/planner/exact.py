@@ -1,7 +1,7 @@
 """The whole answer for a small table: every trade-off between routes, weight left uncovered, and the aim.
 
-The same dynamic programme as ``cover`` with nothing pruned but what is dominated in every respect, so
-exponential at worst: used where a table has few blocks, and there the plan is optimal, not just good.
+Called by ``fresh`` and ``stable`` where a table has few blocks. It is the dynamic programme of ``cover``, but
+throws away only what is dominated in every respect. So it is exponential at worst, and its plan is optimal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TradeOff(NamedTuple):
     """What is to be least: relayed weight (fresh) or steps (stable)."""
     weight: float
     owners: tuple[tuple[float, float], ...]
-    """Eligible owners in the rest that no other beats: (own weight, reach), heaviest first."""
+    """Eligible owners in what is open that no other beats: (own weight, reach), heaviest first."""
     marks: int
     trace: Trace
 
@@ -162,7 +162,7 @@ class Exhaustive:
             yield base._replace(aim=state.aim + self.prices.step + relayed * self.prices.relayed)
 
     def _relayed(self, at: int, label: int, state: TradeOff) -> float | None:
-        """What the best next hop would relay; None if nobody may take the rest."""
+        """What the best next hop would relay; None if nobody may take what is open."""
         strongest = self.problem.strongest.get(label >> 1)
         if not label & 1:
             return None if strongest is None else 0.0
@@ -191,7 +191,7 @@ class Exhaustive:
         return capacity is not None and state.weight - own <= self.limit * capacity
 
     def _ended(self, states: TradeOffs) -> TradeOffs:
-        """Blocks may not stay uncovered above here; exposed space may."""
+        """At the top no block may be open; unallocated space may."""
         some = [
             state._replace(weight=0.0, owners=(), marks=0)
             for label, kept in states.items()
@@ -231,7 +231,7 @@ def _as_good(one: TradeOff, other: TradeOff) -> bool:
 
 
 def _rules(one: TradeOff, other: TradeOff) -> bool:
-    """Whether for every owner of the other rest one here relays no more and has no less slack."""
+    """Whether for every owner of *other* one of *one* relays no more and has no less slack."""
     return all(
         any(
             one.weight - own <= other.weight - own2 and reach - one.weight >= reach2 - other.weight

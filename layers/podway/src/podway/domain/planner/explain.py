@@ -1,4 +1,4 @@
-"""Where a packet to an address goes, and where it would go if the next hop died."""
+"""Where a packet to an address goes, and where it would go if the next hop died. ``podway explain`` asks."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def explain(cluster: Cluster, address: Prefix, *, sources: Sequence[str] | None 
 
 
 def _failed_over(cluster: Cluster, made: Plan, dead: str) -> tuple[Cluster, Plan]:
-    """The cluster and its tables after failover: what failover leaves alone, reconcile removes.
+    """The cluster and its tables after failover, and after reconcile has removed what failover leaves alone.
 
-    Failover moves aggregated routes and anchors, as the failover cards do (``domain.handout``).
+    Failover moves aggregated routes and anchors: those that are on cards (``failover.cards``).
     """
     nodes = tuple(replace(n, health=Health.FAILED) if n.id == dead else n for n in cluster.nodes)
     anchors = {supernet for subnet in cluster.subnets for supernet in subnet.supernets}

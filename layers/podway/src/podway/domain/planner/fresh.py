@@ -1,8 +1,9 @@
 """Which destinations a table gets, planned from nothing: the optimum within the budget.
 
-In this order: least weight left uncovered, lightest busiest next hop, most direct weight. Exact for small
-tables, and for large ones of one block per node and equal capacity; else within what FRONT (see
-``cover``) and the fill of the budget that is left may miss.
+The draft asks for every table, since a stable plan is measured against the fresh one. In this order: least
+weight left uncovered, lightest busiest next hop, most direct weight. Exact for small tables, and for large
+ones of one block per node and equal capacity; else FRONT (see ``cover``) and the greedy filling of the
+budget may miss the optimum.
 """
 
 from __future__ import annotations

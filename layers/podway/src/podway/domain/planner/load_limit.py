@@ -1,4 +1,7 @@
-"""The least load limit with which a table fits its budget: gallop, bisect, then step exactly."""
+"""The least load limit with which a table fits its budget: gallop, bisect, then step exactly.
+
+``fresh`` asks, with a programme that finds the routes for one limit.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 CLOSE = 1e-3
-"""Once the interval is this narrow, the remaining candidates are tried one by one."""
+"""Share of the limit: in an interval this narrow the remaining candidates are tried one by one."""
 
 MOST_TRIES = 40
 """Candidates tried one by one, at most; then the answer may be above the least by CLOSE."""

@@ -1,9 +1,9 @@
-"""Which node each route leads to, and who stands by.
+"""Which node each route leads to, and who stands by. ``assign`` and the draft ask.
 
-Order of preference: somebody who has acknowledged what is behind the route; the present next hop, if
-the load limit lets it stay; within the limit, the most direct weight, beyond it the least load;
-``prefer``; on-demand before Spot; the node that relays least in the other tables (so next hops rotate
-over the tables, among equals only); a rendezvous hash.
+In order of preference: (1) a node that has acknowledged what is behind the route; (2) the present next hop,
+if the load limit lets it stay; (3) within the limit the most direct weight, beyond it the least load;
+(4) ``prefer``; (5) on-demand before Spot; (6) the node that relays least in the other tables, so that next
+hops rotate over the tables among equals; (7) a rendezvous hash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The plan for a whole cluster: table by table in order of their ids, loads passed on."""
+"""The plan for a whole cluster: table by table in order of their ids, loads passed on.
+
+Reconcile asks once a run; so do the operator's commands, ``explain`` and the library's users.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From a table's facts to the problem that the dynamic programmes solve."""
+"""From a table's facts to the problem that the dynamic programmes solve.
+
+The draft makes one per table and family; ``fresh``, ``stable`` and ``anchor`` read it.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,8 @@ class TableProblem:
     def problem(self) -> Problem:
         """The problem in home mode.
 
-        Blocks that count must be covered. Those of the table's own subnet, of nodes that are not owed
-        routes, and those that a foreign route takes whole, must only not go astray.
+        Required blocks must be covered. No route of another subnet may catch the rest: blocks of the
+        table's own subnet, of nodes that are not in service, and those that a foreign route takes whole.
         """
         facts = self.view.facts
         strongest: dict[int, float] = {}

@@ -1,8 +1,9 @@
 """The fewest steps from the present table to one that covers within the load limit.
 
-First the table as it is, with its dead next hops replaced: one step per dead one is the least there
-can be, so if that covers and nobody carries too much, it is the answer. Otherwise the dynamic
-programme with other prices: keeping a route is free, every create, replace and delete costs a step.
+The draft asks, unless the plan is to be fresh. First the table as it is, with its dead next hops replaced:
+one step for each is the least there can be. If that covers, and no next hop carries too much, it is the
+answer. Otherwise the dynamic programme of ``cover`` with other prices: keeping a route is free, and every
+create, replace and delete costs a step.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _spaces_around(table: TableProblem) -> list[tuple[Prefix, int]]:
 
 
 def _exposes(table: TableProblem, routes: Mapping[Prefix, int]) -> bool:
-    """Whether a supernet may be exposed to a route of another subnet; errs on the safe side."""
+    """Whether a route may catch unallocated space of another subnet's supernet; errs on the safe side."""
     spaces = [Leaf(prefix, colour, NOBODY, 0.0, hard=False) for prefix, colour in table.spaces]
     caught, _ = parts(routes, spaces, table.view.foreign)
     homes = table.problem.homes
@@ -187,7 +188,7 @@ def _steps(table: TableProblem, done: Assignment) -> int:
 def _put_back(
     table: TableProblem, routes: dict[Prefix, int], fresh: Choice, allowed: float
 ) -> dict[Prefix, int]:
-    """With present routes that were dropped only for their price, while there is room for them."""
+    """With those present routes that were dropped only for their price, while there is room for them."""
     dropped = [prefix for prefix in sorted(table.present) if prefix not in routes]
     for prefix in dropped[:RETRIES]:
         hop = table.present[prefix]

@@ -1,7 +1,8 @@
 """One table's problem as a trie: what must be covered, whose space lies between, where routes may go.
 
-Parts (the blocks that one route catches) are connected pieces of the trie, so choosing routes means
-choosing which trie edges to cut: tree partitioning with colours (a colour is a subnet).
+``problem`` builds it, and ``cover``, ``exact`` and ``degrade`` work on it. Parts (the blocks that one route
+catches) are connected pieces of the trie. So choosing routes is choosing which edges to cut: tree
+partitioning with colours (a colour is a subnet).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LEAST_WEIGHT = 1e-6
 class Leaf:
     """A block: its colour, its owner, and what it weighs; *hard* if it must be covered.
 
-    *uncovered*: given up for want of budget, but nobody may take it along who may not relay for others.
+    *uncovered*: given up for want of budget; but only a node that may relay for others may take it along.
     """
 
     prefix: Prefix

@@ -1,8 +1,9 @@
 """The quick path for weights, capacities and foreign routes, as long as every subnet stays at home.
 
-The same programme as ``cover`` where only one colour matters: inside a supernet, outside what foreign
-routes capture, and inside each captured stretch. The state of a subtree is the fewest routes in it and
-the undominated (weight, reach) of what may be left open at that price; closing costs one route more.
+``fresh`` asks where no supernet holds anything of another subnet. It is the programme of ``cover`` for one
+colour at a time: the blocks of a supernet are split into stretches by the foreign routes that capture them.
+The state of a subtree is the fewest routes in it and the undominated (weight, reach) of what may be left
+open at that price. Closing that costs one route more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from podway.domain.planner.parts import parts
 from podway.domain.routing import Block, Facts
 
 _FRONT = 4
-"""Open rests kept per subtree; with equal capacities one or two are all there are."""
+"""States kept per subtree; with equal capacities one or two are all there are."""
 
 _NO_REACH = -1.0
 """Nobody among the owners may relay."""
@@ -87,7 +88,7 @@ class Weighing:
         return cost[0], (rests[0][0][2], top)
 
     def _both(self, left: list[_Rest], right: list[_Rest], alone: float) -> list[_Rest]:
-        """Both rests left open together, where somebody could take them."""
+        """Both left open together, where some node could take them."""
         found: list[_Rest] = []
         for weight, reach, trace in left:
             for weight2, reach2, trace2 in right:

@@ -1,7 +1,8 @@
 """A route table under change: who catches what now, and what a step would do to it.
 
-All prefixes that can matter (present, desired, foreign, blocks, temporaries) are laid out in trie
-order with their parents, so a longest-prefix match is a walk up and a route's part a walk down.
+``order`` and ``detour`` play on it. All prefixes that can matter (present, desired, foreign, blocks,
+temporaries) are laid out in trie order with their parents. So a longest-prefix match is a walk up, and a
+route's part a walk down.
 """
 
 from __future__ import annotations

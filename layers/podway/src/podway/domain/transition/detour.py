@@ -1,7 +1,8 @@
 """Where subnets interleave, a change may need routes that are in neither table: temporaries.
 
-Best-first search (A*) over whole tables, exact for the few entries it is asked about. The estimate is
-the number of entries that still differ: a step mends one at most, so it never overestimates.
+``order`` asks when no safe step is left. Best-first search (A*) over whole tables, exact for the few entries
+that it is asked about. The estimate is the number of entries that still differ: a step mends at most one,
+so it never overestimates.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.transition.board import Board
 
 MOST_PLACES = 40
-"""Places for routes, at most."""
+"""Prefixes that may have a route; above this no search is tried."""
 
 MOST_TABLES = 1500
 """Tables looked at before giving up: about a second."""

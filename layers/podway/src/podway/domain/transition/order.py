@@ -1,9 +1,9 @@
 """A hitless order of the changes within the quota, as short as the number of differing entries.
 
-Routes that cover each other form a unit (a widest prefix and all below it). Inside supernets of one
-subnet a unit with one spare slot can always be changed without a hole, touching every differing
-entry once; shrinking units go first and growing ones last (Johnson's rule), so the table never
-holds more than it must. Only where subnets interleave can this get stuck: then see ``detour``.
+``plan`` asks for every table. Routes that cover each other form a unit (a widest prefix and all below it).
+Inside supernets of one subnet a unit with one spare slot can always be changed without a hole, and each
+differing entry is touched once. Shrinking units go first and growing ones last (Johnson's rule), so the
+table never holds more than it must. Only where subnets interleave this can get stuck: then see ``detour``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Replay a step list and report every breach; shares nothing with the code that ordered it.
+"""Replays a step list and reports every breach; shares nothing with the code that ordered it.
 
-Plain on purpose: dictionaries and longest-prefix match by trying every length, so that a fault in
-the ordering's clever bookkeeping cannot hide in here as well.
+Reconcile asks before it applies steps, tests after each plan. It is plain on purpose: dictionaries, and
+longest-prefix match by trying every length. A fault in the ordering's bookkeeping cannot hide here as well.
 """
 
 from __future__ import annotations
