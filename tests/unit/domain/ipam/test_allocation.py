@@ -16,7 +16,7 @@ POD_CIDR = Prefix.parse("100.64.0.0/16")
 NEWCOMER = Member("i-1", "subnet-a", "eni-1", "10.0.0.4")
 
 
-def allotted(
+def allocated(
     present: Iterable[Member],
     quarantined: Iterable[Member] = (),
     *,
@@ -45,7 +45,7 @@ def allotted(
 
 
 def test_a_newcomer_gets_a_block_inside_its_subnets_supernet_that_the_next_map_shows() -> None:
-    found = allotted([NEWCOMER, replace(NEWCOMER, id="i-2", subnet="subnet-b")])
+    found = allocated([NEWCOMER, replace(NEWCOMER, id="i-2", subnet="subnet-b")])
 
     for member, generation in zip(found.members, (8, 1), strict=True):
         (block,) = member.blocks
@@ -55,23 +55,23 @@ def test_a_newcomer_gets_a_block_inside_its_subnets_supernet_that_the_next_map_s
 
 
 def test_who_has_a_block_keeps_it_and_nothing_changes() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
 
-    again = allotted(first.members, supernets=first.supernets)
+    again = allocated(first.members, supernets=first.supernets)
 
     assert again == first
 
 
 def test_every_family_gives_a_block_of_as_many_addresses() -> None:
-    found = allotted([NEWCOMER], pod_cidrs=(POD_CIDR, Prefix.parse("fd00:64::/48")))
+    found = allocated([NEWCOMER], pod_cidrs=(POD_CIDR, Prefix.parse("fd00:64::/48")))
 
     assert [(one.prefix.version, one.prefix.length) for one in found.members[0].blocks] == [(4, 26), (6, 122)]
 
 
 def test_a_second_family_later_leaves_the_first_ones_block_alone() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
 
-    found = allotted(
+    found = allocated(
         first.members, supernets=first.supernets, pod_cidrs=(POD_CIDR, Prefix.parse("fd00:64::/48"))
     )
 
@@ -80,19 +80,19 @@ def test_a_second_family_later_leaves_the_first_ones_block_alone() -> None:
 
 
 def test_a_resting_members_block_is_given_to_nobody_even_when_its_time_is_up() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
     gone = replace(first.members[0], gone_at=NOW)
     heir = replace(NEWCOMER, id="i-2")
 
     for now in (NOW, NOW + 9 * REST):  # remembered means: something still leads there
-        found = allotted([heir], [gone], supernets=first.supernets, now=now)
+        found = allocated([heir], [gone], supernets=first.supernets, now=now)
         assert not set(found.members[0].prefixes) & set(gone.prefixes)
 
 
 def test_a_forgotten_members_block_is_free() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
 
-    found = allotted([replace(NEWCOMER, id="i-2")], supernets=first.supernets)
+    found = allocated([replace(NEWCOMER, id="i-2")], supernets=first.supernets)
 
     assert found.members[0].prefixes == first.members[0].prefixes
 
@@ -101,7 +101,7 @@ def test_who_finds_no_room_is_named_and_costs_nobody_else_a_block() -> None:
     small = Prefix.parse("100.64.0.0/26")
     holder = replace(NEWCOMER, blocks=(HeldBlock(small, 1),))
 
-    found = allotted(
+    found = allocated(
         [holder, replace(NEWCOMER, id="i-2")], pod_cidrs=(small,), supernets={"subnet-a": (small,)}
     )
 
@@ -111,9 +111,9 @@ def test_who_finds_no_room_is_named_and_costs_nobody_else_a_block() -> None:
 
 
 def test_who_needs_more_addresses_gets_the_buddy_of_its_block_where_that_is_free() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
 
-    found = allotted(first.members, supernets=first.supernets, wanted={"i-1": 2})
+    found = allocated(first.members, supernets=first.supernets, wanted={"i-1": 2})
 
     old, new = found.members[0].blocks
     assert old == first.members[0].blocks[0]
@@ -122,11 +122,11 @@ def test_who_needs_more_addresses_gets_the_buddy_of_its_block_where_that_is_free
 
 
 def test_where_the_buddy_is_taken_another_block_of_the_subnet_will_do() -> None:
-    first = allotted([NEWCOMER, replace(NEWCOMER, id="i-2")])
+    first = allocated([NEWCOMER, replace(NEWCOMER, id="i-2")])
     one, two = (member.prefixes[0] for member in first.members)
     assert two == one.buddy(), "the neighbour that this test is about is not there"
 
-    found = allotted(first.members, supernets=first.supernets, wanted={"i-1": 2})
+    found = allocated(first.members, supernets=first.supernets, wanted={"i-1": 2})
 
     further = found.members[0].prefixes[1]
     assert not {further} & {one, two}
@@ -134,11 +134,11 @@ def test_where_the_buddy_is_taken_another_block_of_the_subnet_will_do() -> None:
 
 
 def test_a_wish_is_met_once_whoever_repeats_it_and_taken_back_costs_no_block() -> None:
-    members, supernets = allotted([NEWCOMER]).members, allotted([NEWCOMER]).supernets
+    members, supernets = allocated([NEWCOMER]).members, allocated([NEWCOMER]).supernets
 
     held = []
     for wish in (2, 2, 2, 0, 3):
-        found = allotted(members, supernets=supernets, wanted={"i-1": wish})
+        found = allocated(members, supernets=supernets, wanted={"i-1": wish})
         members, supernets = found.members, found.supernets
         held.append(len(members[0].blocks))
 
@@ -146,11 +146,11 @@ def test_a_wish_is_met_once_whoever_repeats_it_and_taken_back_costs_no_block() -
 
 
 def test_a_wish_without_end_gets_one_block_a_run_and_ends_at_the_most() -> None:
-    found = allotted([NEWCOMER])
+    found = allocated([NEWCOMER])
 
     held = []
     for _ in range(MOST_BLOCKS + 2):
-        found = allotted(found.members, supernets=found.supernets, wanted={"i-1": 1000})
+        found = allocated(found.members, supernets=found.supernets, wanted={"i-1": 1000})
         held.append(len(found.members[0].blocks))
 
     assert held == [*range(2, MOST_BLOCKS + 1), *[MOST_BLOCKS] * 3]
@@ -158,19 +158,19 @@ def test_a_wish_without_end_gets_one_block_a_run_and_ends_at_the_most() -> None:
 
 def test_a_wish_is_one_for_every_family() -> None:
     both = (POD_CIDR, Prefix.parse("fd00:64::/48"))
-    first = allotted([NEWCOMER], pod_cidrs=both)
+    first = allocated([NEWCOMER], pod_cidrs=both)
 
-    found = allotted(first.members, supernets=first.supernets, pod_cidrs=both, wanted={"i-1": 2})
+    found = allocated(first.members, supernets=first.supernets, pod_cidrs=both, wanted={"i-1": 2})
 
     assert sorted(one.version for one in found.members[0].prefixes) == [4, 4, 6, 6]
 
 
 def test_in_a_round_subnets_give_back_what_they_do_not_need_and_nobody_loses_a_block() -> None:
-    first = allotted([NEWCOMER])
+    first = allocated([NEWCOMER])
     (supernet,) = first.supernets["subnet-a"]
 
-    found = allotted(first.members, supernets=first.supernets, release=True)
-    again = allotted(found.members, supernets=found.supernets, released=found.released, release=True)
+    found = allocated(first.members, supernets=first.supernets, release=True)
+    again = allocated(found.members, supernets=found.supernets, released=found.released, release=True)
 
     (kept,) = found.supernets["subnet-a"]
     assert found.members == first.members
@@ -181,9 +181,9 @@ def test_in_a_round_subnets_give_back_what_they_do_not_need_and_nobody_loses_a_b
 
 
 def test_what_rests_is_not_given_back() -> None:
-    first = allotted([NEWCOMER, replace(NEWCOMER, id="i-2")])
+    first = allocated([NEWCOMER, replace(NEWCOMER, id="i-2")])
     gone = replace(first.members[1], gone_at=NOW)
 
-    found = allotted(first.members[:1], [gone], supernets=first.supernets, release=True)
+    found = allocated(first.members[:1], [gone], supernets=first.supernets, release=True)
 
     assert not any(one.prefix.overlaps(gone.prefixes[0]) for one in found.released)

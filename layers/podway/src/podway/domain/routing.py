@@ -126,7 +126,7 @@ class Facts:
         for subnet, numbers in self.forwarders.items():
             classes: list[list[int]] = [[], [], [], []]
             for number in numbers:
-                classes[self.manners[number]].append(number)
+                classes[self.preference[number]].append(number)
             found[subnet] = [level for level in classes if level]
         return found
 
@@ -156,7 +156,7 @@ class Facts:
         return {subnet: (len(some), sum(some, 0.0), max(some)) for subnet, some in found.items()}
 
     @cached_property
-    def manners(self) -> tuple[int, ...]:
+    def preference(self) -> tuple[int, ...]:
         """Per node: ``prefer`` before the others, on-demand before Spot; the smaller, the better."""
         prefer = ForwarderPreference.PREFER
         return tuple((0 if node.forwarder is prefer else 2) + node.spot for node in self.nodes)

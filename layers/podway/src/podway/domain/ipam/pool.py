@@ -126,7 +126,7 @@ class Pool:
         """Every supernet with its subnet."""
         return ((self._prefix(extent.piece), extent.subnet) for extent in self._all())
 
-    # -- joining and leaving ------------------------------------------------------------------
+    # -- blocks -------------------------------------------------------------------------------
 
     def place(self, subnet: str, length: int, near: Sequence[Prefix] = ()) -> Prefix | None:
         """Take a block for a node of *subnet* that has the blocks *near*; None when nothing helps."""

@@ -55,7 +55,9 @@ from typing import Any
 from podway.domain.planner.trie import NOBODY, Leaf, Problem, Trie
 
 EMPTY = -1
+"""The label of nothing."""
 MIXED = -2
+"""The label of unallocated space of several subnets."""
 NO_REACH = -1.0
 """No eligible owner among the open blocks."""
 

@@ -60,7 +60,7 @@ def explain(cluster: Cluster, address: Prefix, *, sources: Sequence[str] | None 
 
 
 def _failed_over(cluster: Cluster, made: Plan, dead: str) -> tuple[Cluster, Plan]:
-    """The cluster and its tables after failover, and after reconcile has removed what failover leaves alone.
+    """The cluster and its tables after failover, and after reconcile has removed what failover did not move.
 
     Failover moves aggregated routes and anchors: those that are on cards (``failover.cards``).
     """

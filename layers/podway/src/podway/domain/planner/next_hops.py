@@ -103,7 +103,7 @@ class Chooser:
                 facts.laggards and self.is_behind(part, node),
                 load if load > limit else 0.0,
                 -own,
-                facts.manners[node],
+                facts.preference[node],
                 elsewhere.get(node, 0.0),
                 facts.lots[node] ^ lot,
             )
