@@ -65,6 +65,7 @@ class Node:
             "link set wire up",
             "route add default via 10.0.0.1",
         )
+        soon(lambda: not any("linkdown" in line for line in self.routes()))  # the carrier comes later
 
     def converge(self, told: Snapshot, *, look: bool = True) -> Outcome:
         return self.namespace.call(lambda: self.dataplane.converge(told, look=look))
