@@ -260,6 +260,7 @@ def describe_instances(request: Request) -> Answer:
             "The parameter instancesSet cannot be used with the parameter maxResults",
         )
     named = request.named("InstanceIds", request.state.instances, "InvalidInstanceID")
+    _check_zones(request, named)
     shown, more = page(request, select(request, named, _filters(request)))
     reservations: dict[str, list[Instance]] = {}
     for instance in shown:
@@ -268,6 +269,18 @@ def describe_instances(request: Request) -> Answer:
         "Reservations": [_reservation(request, instances) for instances in reservations.values()],
         **more,
     }
+
+
+def _check_zones(request: Request, named: Iterable[Instance]) -> None:
+    """During a zone's disruption the call fails without ids, and with ids of that zone (botocore's text).
+
+    Which code it fails with is not documented: here that of an API that is overloaded or down.
+    """
+    disrupted = request.state.disrupted
+    if not disrupted:
+        return
+    if not request.given.get("InstanceIds") or any(one.availability_zone in disrupted for one in named):
+        raise request.refuse("Unavailable", "The service is unavailable. Please try again shortly.")
 
 
 def _shown(instance: Instance, request: Request) -> dict[str, Any]:
@@ -309,5 +322,5 @@ def _shown_place(instance: Instance, request: Request) -> dict[str, Any]:
         "PrivateIpAddress": primary.address,
         "PrivateDnsName": host,
         "SourceDestCheck": primary.source_dest_check,
-        "NetworkInterfaces": [brief(interface, request) for interface in interfaces],
+        "NetworkInterfaces": [brief(interface, request) for interface in reversed(interfaces)],  # in no order
     }

@@ -14,7 +14,7 @@ from typing import Any
 from podway_lab.region.changes import InterfaceCreated, InterfaceDeleted, SourceDestCheckChanged
 from podway_lab.region.filters import Values, page, select
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
-from podway_lab.region.state import Interface, Subnet
+from podway_lab.region.state import Instance, Interface, Subnet
 
 INTERFACE_OPERATIONS = Operations()
 
@@ -47,6 +47,15 @@ def create_interface(request: Request, subnet: Subnet, instance: str, address: s
     return interface
 
 
+def attach_efa_only(request: Request, instance: Instance) -> Interface:
+    """A second network card's interface: device index 0 there, and no address ("EFA-only interfaces")."""
+    subnet = request.state.subnets[instance.subnet]
+    made = replace(create_interface(request, subnet, instance.id, ""), network_card=1)
+    request.state.interfaces[made.id] = made
+    request.state.instances[instance.id] = replace(instance, interfaces=(*instance.interfaces, made.id))
+    return made
+
+
 def addresses(request: Request, subnet: Subnet, wanted: str | None) -> list[str]:
     """The addresses that new interfaces may take, lowest first; with *wanted*, that one alone.
 
@@ -73,7 +82,7 @@ def addresses(request: Request, subnet: Subnet, wanted: str | None) -> list[str]
 
 def count_free(request: Request, subnet: Subnet) -> int:
     """How many addresses *subnet* can still give away."""
-    return subnet.cidr.size - _FIRST_FREE - 1 - len(_taken(request, subnet))
+    return 0 if subnet.ipv6_only else subnet.cidr.size - _FIRST_FREE - 1 - len(_taken(request, subnet))
 
 
 def _taken(request: Request, subnet: Subnet) -> set[str]:
@@ -172,15 +181,19 @@ def brief(interface: Interface, request: Request) -> dict[str, Any]:
         "SourceDestCheck": interface.source_dest_check,
         "Groups": [],
         "Ipv6Addresses": [],
-        "PrivateIpAddress": interface.address,
-        "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": interface.address}],
     }
+    if interface.address:
+        shown["PrivateIpAddress"] = interface.address
+        shown["PrivateIpAddresses"] = [{"Primary": True, "PrivateIpAddress": interface.address}]
+    else:
+        shown["InterfaceType"] = "efa-only"
     if interface.instance:
         shown["Attachment"] = {
             "AttachmentId": interface.attachment,
             "AttachTime": interface.created,
             "DeleteOnTermination": interface.delete_on_termination,
             "DeviceIndex": 0,
+            "NetworkCardIndex": interface.network_card,
             "Status": "attached",
         }
     return shown

@@ -92,7 +92,7 @@ class StrictEC2:
     def call(self, operation: str, given: Mapping[str, Any], caller: str) -> Answer:
         """Answer one call whose parameters have the types of botocore's model. Raises ClientError."""
         action = f"ec2:{operation}"
-        with self.calls.entry(caller, action, given), self.faults.around(action, caller) as age:
+        with self.calls.entry(caller, action, given), self.faults.around(action, caller) as struck:
             known = _OPERATIONS.get(operation)
             if known is None:
                 raise refusal(operation, "UnsupportedOperation", f"The lab has no {operation}")
@@ -100,7 +100,8 @@ class StrictEC2:
                 names = ", ".join(sorted(unknown))
                 raise refusal(operation, "UnsupportedOperation", f"The lab's {operation} has no {names}")
             with self._lock:
-                return self._carry_out(known, given, caller, age)
+                answer = self._carry_out(known, given, caller, struck.old)
+            return self.faults.altered(answer, struck)
 
     def _carry_out(self, operation: Operation, given: Mapping[str, Any], caller: str, age: float) -> Answer:
         if self._buckets and not self._buckets.take(operation.name, given):
@@ -154,6 +155,18 @@ class StrictEC2:
             request = self._request("", {}, AWS, self.state)
             found = self.state.tables[table]
             routes.write(request, found, before=found.routes.get(route.destination), after=route)
+
+    def attach_efa_only(self, instance: str) -> str:
+        """Gives an instance a second network card with an interface that has no address; its id."""
+        with self._lock:
+            request = self._request("", {}, AWS, self.state)
+            return interfaces.attach_efa_only(request, self.state.instances[instance]).id
+
+    def disrupt(self, *zones: str) -> None:
+        """Lets EC2 say nothing of these Availability Zones any more; without any, all is well again."""
+        with self._lock:
+            self._remember()
+            self.state.disrupted = frozenset(zones)
 
     def tell(self, change: Change) -> None:
         """Hand *change* to the listeners."""

@@ -104,23 +104,34 @@ def _check_room(request: Request, table: Table, cidr: Prefix) -> None:
 
 def counted(table: Table, family: int) -> int:
     """How many of a table's routes count against the quota of that family."""
-    return sum(1 for route in table.routes.values() if route.counts and route.family == family)
+    return sum(route.entries for route in table.routes.values() if route.counts and route.family == family)
 
 
-@NETWORK_OPERATIONS.models("CreateSubnet", "VpcId", "CidrBlock", "AvailabilityZone", "TagSpecifications")
+@NETWORK_OPERATIONS.models(
+    "CreateSubnet",
+    "VpcId",
+    "CidrBlock",
+    "Ipv6CidrBlock",
+    "Ipv6Native",
+    "AvailabilityZone",
+    "TagSpecifications",
+)
 def create_subnet(request: Request) -> Answer:
+    """An IPv4 subnet or, with Ipv6Native, one that has no IPv4 range at all."""
     state = request.state
     vpc = request.find(state.vpcs, "InvalidVpcID", request.given["VpcId"])
-    if "CidrBlock" not in request.given:
-        raise request.refuse("MissingParameter", "The request must contain the parameter cidrBlock")
-    cidr = canonical(request, request.given["CidrBlock"], "cidrBlock")
+    ipv6_only = bool(request.given.get("Ipv6Native"))
+    parameter = "Ipv6CidrBlock" if ipv6_only else "CidrBlock"
+    if parameter not in request.given:
+        raise request.refuse("MissingParameter", f"The request must contain the parameter {parameter}")
+    cidr = canonical(request, request.given[parameter], parameter)
     if not any(block.contains(cidr) for block in vpc.cidrs):
         raise request.refuse("InvalidSubnet.Range", f"The CIDR '{cidr}' is invalid.")
     for other in state.subnets.values():
         if other.vpc == vpc.id and other.cidr.overlaps(cidr):
             raise request.refuse("InvalidSubnet.Conflict", f"The CIDR '{cidr}' conflicts with another subnet")
     zone = request.given.get("AvailabilityZone", f"{request.settings.name}a")
-    subnet = Subnet(state.new_id("subnet"), vpc.id, cidr, zone, request.tags_for("subnet"))
+    subnet = Subnet(state.new_id("subnet"), vpc.id, cidr, zone, request.tags_for("subnet"), ipv6_only)
     state.subnets[subnet.id] = subnet
     request.tell(SubnetCreated(subnet.id, vpc.id, cidr, request.at, request.caller))
     return {"Subnet": _shown_subnet(subnet, request)}
@@ -257,10 +268,15 @@ def _shown_block(vpc: Vpc, cidr: Prefix) -> dict[str, Any]:
 
 
 def _shown_subnet(subnet: Subnet, request: Request) -> dict[str, Any]:
+    if subnet.ipv6_only:
+        blocks = [{"Ipv6CidrBlock": str(subnet.cidr), "Ipv6CidrBlockState": {"State": "associated"}}]
+        ranges: dict[str, Any] = {"Ipv6Native": True, "Ipv6CidrBlockAssociationSet": blocks}
+    else:
+        ranges = {"CidrBlock": str(subnet.cidr)}
     return {
         "SubnetId": subnet.id,
         "VpcId": subnet.vpc,
-        "CidrBlock": str(subnet.cidr),
+        **ranges,
         "AvailabilityZone": subnet.availability_zone,
         "AvailableIpAddressCount": count_free(request, subnet),
         "State": "available",

@@ -32,6 +32,8 @@ class Subnet:
     cidr: Prefix
     availability_zone: str
     tags: Tags = field(default_factory=dict)
+    ipv6_only: bool = False
+    """EC2 shows no CidrBlock of it, and *cidr* is its IPv6 range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Interface:
     attachment: str = ""
     source_dest_check: bool = True
     delete_on_termination: bool = True
+    network_card: int = 0
+    """A second card's interface has device index 0 there too; with no address it is EFA-only."""
     tags: Tags = field(default_factory=dict)
 
 
@@ -103,6 +107,8 @@ class Route:
     destination: Prefix | str
     target: Target
     origin: str = "CreateRoute"
+    entries: int = 1
+    """What the quota counts it as: a customer-managed prefix list as its MaxEntries."""
 
     @property
     def is_local(self) -> bool:
@@ -149,7 +155,9 @@ class State:
     tables: dict[str, Table] = field(default_factory=dict)
     associations: dict[str, Association] = field(default_factory=dict)
     restless: frozenset[str] = frozenset()
-    """Instances whose state will change by itself."""
+    """Instances that will change by themselves."""
+    disrupted: frozenset[str] = frozenset()
+    """Availability Zones of which EC2 can say nothing just now."""
     made: int = 0
 
     def snapshot(self) -> State:
@@ -163,6 +171,7 @@ class State:
             tables=dict(self.tables),
             associations=dict(self.associations),
             restless=self.restless,
+            disrupted=self.disrupted,
             made=self.made,
         )
 

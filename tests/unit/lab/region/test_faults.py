@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
+from podway_lab.region.alterations import end_early, leave_out, leave_out_if, omit, say
 from podway_lab.region.calls import waves
 from podway_lab.region.errors import code_of
 from podway_lab.region.faults import Faults, Kind
@@ -207,3 +209,94 @@ def test_waves_are_calls_that_waited_for_one_another() -> None:
 
     assert len(region.calls.made()) == 6
     assert waves(region.calls.made()) == 3
+
+
+def instances(small: Small, **given: Any) -> list[str]:
+    found = small.ec2.describe_instances(**given)["Reservations"]
+    return sorted(one["InstanceId"] for row in found for one in row["Instances"])
+
+
+def test_an_answer_may_leave_rows_out_and_says_nothing_of_it() -> None:
+    small = Small()
+    (one, _), (other, _) = small.launch(), small.launch()
+    small.faults.arm(
+        Kind.THINNER,
+        action="ec2:DescribeInstances",
+        times=1,
+        alter=leave_out_if(lambda row: row["InstanceId"] == one),
+    )
+
+    assert instances(small) == [other]
+    assert instances(small) == sorted([one, other])
+    assert small.faults.fired == {Kind.THINNER: 1}
+
+
+def test_an_answer_that_loses_nothing_is_not_counted_as_thinner() -> None:
+    small = Small()
+    small.launch()
+    small.faults.arm(Kind.THINNER, alter=leave_out(0.0))
+
+    instances(small)
+
+    assert small.faults.fired == {}
+
+
+def test_pages_may_end_early() -> None:
+    small = Small()
+    nodes = [small.launch()[0] for _ in range(7)]
+    small.faults.arm(Kind.THINNER, alter=end_early)
+
+    pages = small.ec2.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 5})
+    shown = [one["InstanceId"] for page in pages for row in page["Reservations"] for one in row["Instances"]]
+
+    assert shown == sorted(nodes)[:5]
+
+
+def test_a_word_may_be_new_and_a_field_may_be_missing() -> None:
+    small = Small()
+    small.launch()
+    small.faults.arm(Kind.UNHEARD_OF, alter=say("RouteTables.Routes.State", "dreaming"))
+    small.faults.arm(Kind.UNHEARD_OF, alter=omit("Subnets.CidrBlock"))
+
+    (table,) = small.ec2.describe_route_tables(RouteTableIds=[small.table])["RouteTables"]
+    (subnet,) = small.ec2.describe_subnets()["Subnets"]
+
+    assert {route["State"] for route in table["Routes"]} == {"dreaming"}
+    assert "CidrBlock" not in subnet
+    assert small.faults.fired == {Kind.UNHEARD_OF: 2}
+
+
+def test_a_call_may_be_refused_with_a_code_that_nobody_knows() -> None:
+    small = Small()
+    _, interface = small.launch()
+    small.faults.arm(Kind.REFUSED, action="ec2:CreateRoute", times=1, code="IncorrectState")
+
+    with pytest.raises(ClientError, match="IncorrectState"):
+        small.create(PODS, interface)
+    assert small.destinations() == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"), [(Kind.REFUSED, {}), (Kind.THINNER, {}), (Kind.BROKEN, {"code": "Odd"})]
+)
+def test_a_fault_needs_what_it_does_and_no_more(kind: Kind, given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(kind)):
+        Faults().arm(kind, **given)
+
+
+def test_while_a_zone_is_disrupted_only_ids_of_other_zones_are_answered() -> None:
+    small = Small()
+    other_zone = small.ec2.create_subnet(
+        VpcId=small.vpc, CidrBlock="10.0.16.0/20", AvailabilityZone="us-west-2b"
+    )["Subnet"]["SubnetId"]
+    here, _ = small.launch()
+    there = small.ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, SubnetId=other_zone)
+    healthy = there["Instances"][0]["InstanceId"]
+    small.region.disrupt("us-west-2a")
+
+    for given in ({}, {"InstanceIds": [here]}, {"InstanceIds": [here, healthy]}):
+        with pytest.raises(ClientError, match="Unavailable"):
+            instances(small, **given)
+    assert instances(small, InstanceIds=[healthy]) == [healthy]
+    small.region.disrupt()
+    assert instances(small) == sorted([here, healthy])

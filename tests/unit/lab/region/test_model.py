@@ -16,6 +16,7 @@ from podway_lab.region.changes import (
 )
 from podway_lab.region.errors import code_of
 from podway_lab.region.operation import Settings
+from podway_lab.region.state import Route, Target
 
 from tests.unit.lab.region.worlds import Small
 
@@ -186,3 +187,41 @@ def test_calls_of_many_threads_are_atomic() -> None:
         thread.join()
 
     assert len(small.destinations()) == len(small.told(RouteWritten)) == 160
+
+
+def test_an_efa_only_interface_has_device_index_0_on_its_own_card_and_no_address() -> None:
+    small = Small()
+    node, primary = small.launch()
+    efa = small.region.attach_efa_only(node)
+
+    (shown,) = small.ec2.describe_instances(InstanceIds=[node])["Reservations"][0]["Instances"]
+    found = {one["NetworkInterfaceId"]: one for one in shown["NetworkInterfaces"]}
+
+    assert found.keys() == {primary, efa}
+    assert {one["Attachment"]["DeviceIndex"] for one in found.values()} == {0}
+    assert (found[primary]["Attachment"]["NetworkCardIndex"], "PrivateIpAddress" in found[primary]) == (
+        0,
+        True,
+    )
+    assert (found[efa]["Attachment"]["NetworkCardIndex"], "PrivateIpAddress" in found[efa]) == (1, False)
+
+
+def test_an_ipv6_only_subnet_shows_no_ipv4_range() -> None:
+    small = Small()
+    block = small.ec2.associate_vpc_cidr_block(VpcId=small.vpc, AmazonProvidedIpv6CidrBlock=True)
+    v6 = block["Ipv6CidrBlockAssociation"]["Ipv6CidrBlock"].replace("/56", "/64")
+
+    made = small.ec2.create_subnet(VpcId=small.vpc, Ipv6CidrBlock=v6, Ipv6Native=True)["Subnet"]
+
+    assert "CidrBlock" not in made
+    assert made["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"] == v6
+
+
+def test_a_prefix_list_counts_with_its_most_entries() -> None:
+    small = Small(settings=Settings(route_quota=4))
+    _, interface = small.launch()
+    small.region.plant(small.table, Route("pl-0123456789abcdef0", Target("GatewayId", "vgw-1"), entries=2))
+    small.create("100.64.0.0/16", interface)
+
+    with pytest.raises(ClientError, match="RouteLimitExceeded"):
+        small.create("100.65.0.0/16", interface)
