@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from podway.domain.addressing import Prefix
+from podway.domain.signals import OpenWord
 
 
 class NodeState(StrEnum):
@@ -38,22 +39,25 @@ class ForwarderPreference(StrEnum):
     NEVER = "never"
 
 
-class RouteState(StrEnum):
-    """The state of a route, as EC2 shows it."""
+class RouteState(OpenWord):
+    """EC2's word on a route."""
 
     ACTIVE = "active"
     BLACKHOLE = "blackhole"
     FILTERED = "filtered"
 
 
-class RouteOrigin(StrEnum):
-    """Who made a route. Propagated and advertised ones do not count against the quota."""
+class RouteOrigin(OpenWord):
+    """Who made a route; propagated and advertised ones do not count against the quota."""
 
     CREATE_ROUTE_TABLE = "CreateRouteTable"
     CREATE_ROUTE = "CreateRoute"
     PROPAGATED = "EnableVgwRoutePropagation"
     ADVERTISED = "Advertisement"
 
+
+_UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
+"""Origins whose routes take no slot of the quota (Amazon VPC quotas: "non-propagated routes")."""
 
 DEFAULT_QUOTA = 500
 """Routes per table and family unless raised; at most 1,000 (Amazon VPC quotas, L-93826ACB)."""
@@ -95,13 +99,23 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An entry of a route table. ``destination`` is text for a prefix list (``pl-…``)."""
+    """An entry of a route table.
+
+    ``destination`` is text for a prefix list (``pl-…``) and for a kind of destination that we do not know.
+    """
 
     destination: Prefix | str
     target: str
     state: RouteState = RouteState.ACTIVE
     origin: RouteOrigin = RouteOrigin.CREATE_ROUTE
     owned: bool = False
+    entries: int = 1
+    """What the quota counts it as: a customer-managed prefix list as its MaxEntries."""
+
+    @property
+    def slots(self) -> int:
+        """What it takes of the quota; an origin that we do not know takes as much as a route of ours."""
+        return 0 if self.origin in _UNCOUNTED else self.entries
 
 
 @dataclass(frozen=True, slots=True)

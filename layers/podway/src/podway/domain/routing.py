@@ -21,7 +21,6 @@ from podway.domain.model import (
     Node,
     NodeState,
     Route,
-    RouteOrigin,
     RouteState,
     RouteTable,
 )
@@ -33,9 +32,6 @@ NOBODYS = ""
 
 LENGTH_BITS = 8
 """Bits that hold the length of a prefix of either family."""
-
-UNCOUNTED = frozenset({RouteOrigin.PROPAGATED, RouteOrigin.ADVERTISED})
-"""Origins whose routes take no slot of the quota (Amazon VPC quotas: "non-propagated routes")."""
 
 
 # Looked up once: an enumeration's members are slow to reach by name, and every node is asked.
@@ -233,10 +229,9 @@ class TableFacts:
         """
         version = self.facts.version
         taken = sum(
-            1
+            route.slots
             for route in self.table.routes
             if not self.manages(route)
-            and route.origin not in UNCOUNTED
             and (not isinstance(route.destination, Prefix) or route.destination.version == version)
         )
         return max(0, self.table.quota - taken)

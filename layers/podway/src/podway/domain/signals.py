@@ -8,9 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
+
+_UNKNOWN = "UNKNOWN"
 
 
-class InstanceState(StrEnum):
+class OpenWord(StrEnum):
+    """A word of AWS's, of which more may come: `read` takes them all."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The member of that value or, for a word that we do not know, one that keeps its text."""
+        try:
+            return cls(text)
+        except ValueError:
+            unknown = str.__new__(cls, text)
+            unknown._name_, unknown._value_ = _UNKNOWN, text
+            return unknown
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one of those listed here."""
+        return self._name_ != _UNKNOWN
+
+
+class InstanceState(OpenWord):
     """EC2's instance states."""
 
     PENDING = "pending"
@@ -37,7 +59,7 @@ class HandoverReason(StrEnum):
     DRAIN = "drain"
 
 
-class AlarmValue(StrEnum):
+class AlarmValue(OpenWord):
     """CloudWatch's alarm states."""
 
     OK = "OK"
