@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, Self
 import boto3
 from podway import bootstrap
 from podway.adapters.dynamodb import DynamoStore
-from podway.adapters.ec2 import TABLE_TAG
 from podway.app.operator import Operator
 from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
+from podway.domain.members.tables import TABLE_TAG
 
 from podway_lab import sources
 from podway_lab.deployed.cloudformation import CloudFormationStack

@@ -30,6 +30,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "DeleteRoute",
         "DescribeInstanceTypes",
         "DescribeInstances",
+        "DescribeManagedPrefixLists",
         "DescribeRouteTables",
         "DescribeSubnets",
         "DescribeVpcs",

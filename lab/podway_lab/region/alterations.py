@@ -45,8 +45,13 @@ def end_early(answer: dict[str, Any], rng: Random) -> dict[str, Any]:
 
 
 def say(path: str, word: str, *, share: float = 1.0) -> Alteration:
-    """Says *word* where *path* (``RouteTables.Routes.State``) leads, for that *share* of the places."""
-    return _edited(path, share, lambda place, field: place.__setitem__(field, word))
+    """Says *word* where *path* (``RouteTables.Routes.State``) leads to a text, in that *share* of places."""
+
+    def edit(place: dict[str, Any], field: str) -> None:
+        if isinstance(place[field], str):
+            place[field] = word
+
+    return _edited(path, share, edit)
 
 
 def omit(path: str, *, share: float = 1.0) -> Alteration:

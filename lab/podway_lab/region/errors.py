@@ -26,6 +26,7 @@ _NOUNS = {
     "InvalidInstanceID": "instance ID",
     "InvalidInternetGatewayID": "internetGateway ID",
     "InvalidAssociationID": "association ID",
+    "InvalidPrefixListID": "prefix list ID",
 }
 
 

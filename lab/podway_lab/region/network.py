@@ -20,7 +20,7 @@ from podway_lab.region.changes import (
 from podway_lab.region.filters import Values, page, select
 from podway_lab.region.interfaces import count_free
 from podway_lab.region.operation import Answer, Operations, Request, shown_tags
-from podway_lab.region.state import LOCAL, Association, Gateway, Route, State, Subnet, Table, Vpc
+from podway_lab.region.state import LOCAL, Association, Gateway, PrefixList, Route, State, Subnet, Table, Vpc
 
 NETWORK_OPERATIONS = Operations()
 
@@ -98,13 +98,41 @@ def _check_room(request: Request, table: Table, cidr: Prefix) -> None:
             raise request.refuse(
                 "InvalidVpc.Range", f"The CIDR '{cidr}' covers the route {destination} of {table.id}"
             )
-    if counted(table, cidr.version) >= request.settings.route_quota:
+    if counted(request.state, table, cidr.version) >= request.settings.route_quota:
         raise request.refuse("RouteLimitExceeded", f"{table.id} has no room for another local route")
 
 
-def counted(table: Table, family: int) -> int:
-    """How many of a table's routes count against the quota of that family."""
-    return sum(route.entries for route in table.routes.values() if route.counts and route.family == family)
+def counted(state: State, table: Table, family: int) -> int:
+    """What a table's routes count against the quota of that family."""
+    counting = (route for route in table.routes.values() if route.counts and route.family == family)
+    return sum(_entries(state, route) for route in counting)
+
+
+def _entries(state: State, route: Route) -> int:
+    known = state.prefix_lists.get(route.destination) if isinstance(route.destination, str) else None
+    return (known.max_entries if known else None) or 1
+
+
+_PREFIX_LIST_FILTERS: Mapping[str, Values] = {
+    "prefix-list-id": lambda one: [one.id],
+    "owner-id": lambda one: ["AWS" if one.max_entries is None else ""],
+}
+
+
+@NETWORK_OPERATIONS.models(
+    "DescribeManagedPrefixLists", "PrefixListIds", "Filters", "MaxResults", "NextToken"
+)
+def describe_managed_prefix_lists(request: Request) -> Answer:
+    named = request.named("PrefixListIds", request.state.prefix_lists, "InvalidPrefixListID")
+    shown, more = page(request, select(request, named, _PREFIX_LIST_FILTERS), smallest=1, largest=100)
+    return {"PrefixLists": [_shown_prefix_list(one, request) for one in shown], **more}
+
+
+def _shown_prefix_list(one: PrefixList, request: Request) -> dict[str, Any]:
+    shown: dict[str, Any] = {"PrefixListId": one.id, "AddressFamily": "IPv4", "Tags": shown_tags(one.tags)}
+    if one.max_entries is None:
+        return {**shown, "OwnerId": "AWS"}
+    return {**shown, "OwnerId": request.settings.account, "MaxEntries": one.max_entries}
 
 
 @NETWORK_OPERATIONS.models(

@@ -45,7 +45,7 @@ def create_route(request: Request) -> Answer:
     if destination in table.routes:
         raise request.refuse("RouteAlreadyExists", f"The route identified by {destination} already exists.")
     route = Route(destination, target)
-    if counted(table, route.family) >= request.settings.route_quota:
+    if counted(request.state, table, route.family) >= request.settings.route_quota:
         raise request.refuse("RouteLimitExceeded", "The maximum number of routes has been reached.")
     write(request, table, before=None, after=route)
     return {"Return": True}

@@ -107,8 +107,6 @@ class Route:
     destination: Prefix | str
     target: Target
     origin: str = "CreateRoute"
-    entries: int = 1
-    """What the quota counts it as: a customer-managed prefix list as its MaxEntries."""
 
     @property
     def is_local(self) -> bool:
@@ -122,6 +120,15 @@ class Route:
     @property
     def family(self) -> int:
         return 4 if isinstance(self.destination, str) else self.destination.version
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixList:
+    """A managed prefix list: a customer's counts in a route with its *max_entries*, AWS's own has none."""
+
+    id: str
+    max_entries: int | None = None
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,7 @@ class State:
     instances: dict[str, Instance] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     associations: dict[str, Association] = field(default_factory=dict)
+    prefix_lists: dict[str, PrefixList] = field(default_factory=dict)
     restless: frozenset[str] = frozenset()
     """Instances that will change by themselves."""
     disrupted: frozenset[str] = frozenset()
@@ -170,6 +178,7 @@ class State:
             instances=dict(self.instances),
             tables=dict(self.tables),
             associations=dict(self.associations),
+            prefix_lists=dict(self.prefix_lists),
             restless=self.restless,
             disrupted=self.disrupted,
             made=self.made,

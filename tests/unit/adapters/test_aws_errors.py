@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+from botocore.parsers import ResponseParserError
+from botocore.retries.standard import ThrottledRetryableChecker
 from podway.adapters.aws_errors import aws_errors, code_of
 from podway.app.errors import (
     NeedsOperator,
@@ -18,6 +28,7 @@ from podway.app.errors import (
     TargetIsGone,
     Throttled,
     TryAgain,
+    Unexpected,
 )
 
 
@@ -77,11 +88,28 @@ def test_what_aws_says_becomes_what_to_do(error: Exception, expected: type[Podwa
     assert after.__cause__ is error
 
 
-def test_a_code_that_we_do_not_know_goes_through_untouched() -> None:
+def test_a_code_that_we_do_not_know_is_unexpected_and_keeps_its_name() -> None:
     error = refusal("SomethingNew")
 
-    assert meaning(error) is error
+    after = meaning(error)
+
+    assert type(after) is Unexpected
     assert code_of(error) == "SomethingNew"
+    assert "SomethingNew" in str(after)
+
+
+@pytest.mark.parametrize("code", ThrottledRetryableChecker()._throttled_error_codes)  # type: ignore[attr-defined]  # not in the stubs
+def test_every_throttling_code_of_botocore_is_one_of_ours(code: str) -> None:
+    assert isinstance(meaning(refusal(code)), TryAgain)
+
+
+def test_what_botocore_raises_by_itself_is_ours_too_but_for_our_own_faults() -> None:
+    fault = ParamValidationError(report="a bug")
+
+    assert type(meaning(ResponseParserError("half an answer"))) is TryAgain
+    assert type(meaning(NoCredentialsError())) is NeedsOperator
+    assert type(meaning(IncompleteReadError(actual_bytes=1, expected_bytes=2))) is Unexpected
+    assert meaning(fault) is fault
 
 
 def test_our_own_faults_are_not_dressed_up_as_awss() -> None:

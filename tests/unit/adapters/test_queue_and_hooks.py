@@ -131,10 +131,20 @@ def test_the_quota_is_asked_once_and_a_fixed_one_never() -> None:
     assert len(client.given) == 1
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "NoSuchResourceException", "Throttling"])
-def test_where_nobody_says_the_quota_it_is_the_default(code: str) -> None:
-    assert quota(Client(refusal=(code, ""))).value() == 500
+def test_a_quota_that_was_never_changed_is_the_default() -> None:
+    assert quota(Client(refusal=("NoSuchResourceException", ""))).value() == 500
     assert quota(None).value() == 500
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "Throttling", "SomethingNew"])
+def test_a_quota_that_cannot_be_read_is_unknown_and_is_asked_again(code: str) -> None:
+    client = Client({"Quota": {"Value": 750.0}}, refusal=(code, ""))
+    asked = quota(client)
+
+    assert asked.value() is None
+    assert asked.known() == 500
+    client.refusal = None
+    assert asked.value() == 750
 
 
 def test_the_clock_tells_the_time_with_its_zone() -> None:

@@ -100,6 +100,7 @@ def _cloud() -> Ec2Cloud:
         _client("ec2"),
         cluster=chosen.cluster,
         quota=RouteQuota(_later("service-quotas"), fixed=chosen.route_quota),
+        vpc=chosen.vpc,
         node_tag=chosen.node_tag,
         reserve=chosen.route_reserve,
     )
@@ -197,6 +198,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         client("ec2"),
         cluster=chosen.cluster,
         quota=RouteQuota(client("service-quotas"), fixed=chosen.route_quota),
+        vpc=chosen.vpc,
         node_tag=chosen.node_tag,
         reserve=chosen.route_reserve,
     )

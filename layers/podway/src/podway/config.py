@@ -32,6 +32,8 @@ class Settings(BaseModel):
     pod_cidrs: Annotated[tuple[Prefix, ...], BeforeValidator(_pod_cidrs), Field(min_length=1, max_length=2)]
     table: str = Field(min_length=1)
     queue_url: str = Field(min_length=1)
+    vpc: str = Field(default="", pattern="^(vpc-[0-9a-f]{8,17})?$")
+    """The cluster's VPC; where it is not told, that of the members."""
     node_tag: str = Field(default="podway:cluster", min_length=1, max_length=128)
     block_length: int = Field(default=26, ge=1, le=128)
     """Prefix length of a node's block, for the first pod CIDR's family."""

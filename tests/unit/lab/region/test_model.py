@@ -16,9 +16,11 @@ from podway_lab.region.changes import (
 )
 from podway_lab.region.errors import code_of
 from podway_lab.region.operation import Settings
-from podway_lab.region.state import Route, Target
+from podway_lab.region.state import PrefixList, Route, Target
 
 from tests.unit.lab.region.worlds import Small
+
+LIST = "pl-0123456789abcdef0"
 
 
 def states(small: Small) -> list[str]:
@@ -220,7 +222,8 @@ def test_an_ipv6_only_subnet_shows_no_ipv4_range() -> None:
 def test_a_prefix_list_counts_with_its_most_entries() -> None:
     small = Small(settings=Settings(route_quota=4))
     _, interface = small.launch()
-    small.region.plant(small.table, Route("pl-0123456789abcdef0", Target("GatewayId", "vgw-1"), entries=2))
+    small.region.state.prefix_lists[LIST] = PrefixList(LIST, max_entries=2)
+    small.region.plant(small.table, Route(LIST, Target("GatewayId", "vgw-1")))
     small.create("100.64.0.0/16", interface)
 
     with pytest.raises(ClientError, match="RouteLimitExceeded"):

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004  (botocore's own name)
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004  (botocore's own name)
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+from botocore.retries.standard import RetryContext, ThrottledRetryableChecker
 
 from podway.app.errors import (
     NeedsOperator,
@@ -18,6 +28,7 @@ from podway.app.errors import (
     TargetIsGone,
     Throttled,
     TryAgain,
+    Unexpected,
 )
 
 _BY_CODE: dict[str, type[PodwayError]] = {
@@ -29,18 +40,6 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     "InvalidRouteTableID.NotFound": TableIsGone,
     "InvalidRouteTableId.NotFound": TableIsGone,
     "ConditionalCheckFailedException": Superseded,
-    **dict.fromkeys(
-        (
-            "EC2ThrottledException",
-            "ProvisionedThroughputExceededException",
-            "RequestLimitExceeded",
-            "SlowDown",
-            "Throttling",
-            "ThrottlingException",
-            "TooManyRequestsException",
-        ),
-        Throttled,
-    ),
     **dict.fromkeys(
         (
             "InternalError",
@@ -69,7 +68,8 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     ),
 }
 _SERVER_ERROR = 500
-"""HTTP status from which on the fault is AWS's."""
+_THROTTLING = ThrottledRetryableChecker()
+"""botocore's own list of throttling codes, of every service."""
 
 
 def code_of(error: ClientError) -> str:
@@ -77,7 +77,7 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _meaning(error: ClientError) -> type[PodwayError] | None:
+def _meaning(error: ClientError) -> type[PodwayError]:
     code = code_of(error)
     if code == "InvalidParameterValue" and "There is no route defined" in str(error):
         return RouteIsGone  # what ReplaceRoute answers instead of InvalidRoute.NotFound
@@ -86,19 +86,24 @@ def _meaning(error: ClientError) -> type[PodwayError] | None:
         return Superseded if "ConditionalCheckFailed" in reasons else TryAgain
     if code in _BY_CODE:
         return _BY_CODE[code]
+    if _THROTTLING.is_retryable(RetryContext(attempt_number=1, parsed_response=error.response)):
+        return Throttled
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return TryAgain if status >= _SERVER_ERROR else None
+    return TryAgain if status >= _SERVER_ERROR else Unexpected
 
 
 @contextmanager
 def aws_errors() -> Iterator[None]:
-    """Raise our errors for AWS's. A code that is not known here comes through as ClientError."""
+    """Raise one of our errors for each of AWS's; a code that we do not know is Unexpected."""
     try:
         yield
     except ClientError as error:
-        meaning = _meaning(error)
-        if meaning is None:
-            raise
-        raise meaning(str(error)) from error
-    except (ConnectionError, HTTPClientError) as error:
+        raise _meaning(error)(str(error)) from error
+    except (ConnectionError, HTTPClientError, ResponseParserError) as error:
         raise TryAgain(str(error)) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise NeedsOperator(str(error)) from error
+    except ParamValidationError:  # a fault of ours
+        raise
+    except BotoCoreError as error:
+        raise Unexpected(str(error)) from error

@@ -28,7 +28,7 @@ class NodeAlarms:
             found = [one for page in pages for one in page.get("MetricAlarms", ())]
         return {
             one["AlarmName"].removeprefix(prefix): AlarmSeen(
-                one["AlarmName"], AlarmValue(one["StateValue"]), one["StateUpdatedTimestamp"]
+                one["AlarmName"], AlarmValue.read(one["StateValue"]), one["StateUpdatedTimestamp"]
             )
             for one in found
         }

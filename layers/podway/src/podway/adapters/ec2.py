@@ -1,4 +1,8 @@
-"""EC2, for all use cases: members by tag, their VPC, its route tables, and route writes."""
+"""EC2: members by tag, their VPC, its route tables, and route writes.
+
+`ec2_reading` turns answers into values, `domain.members.tables` says which tables are the cluster's; here are
+the calls. Built by `bootstrap` for the functions and the operator's command.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from podway.adapters.aws_errors import aws_errors
 from podway.adapters.correlation import cause
-from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone
+from podway.adapters.ec2_reading import (
+    Read,
+    prefix_lists,
+    read_capacity,
+    read_each,
+    read_instance,
+    read_subnet,
+    read_table,
+    read_vpc_cidrs,
+)
+from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone, Throttled
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Instance, Survey, VpcSubnet
+from podway.domain.inventory import Instance, Survey, TableSeen
+from podway.domain.members.tables import TABLE_TAG, choose_tables
 from podway.domain.model import (
+    DEFAULT_QUOTA,
     DEFAULT_RESERVE,
     Create,
     Delete,
-    ForwarderPreference,
     Replace,
-    Route,
-    RouteOrigin,
-    RouteState,
     RouteTable,
     Step,
     describe,
@@ -35,24 +47,11 @@ _LOG = logging.getLogger("podway.ec2")
 """A child of the handlers' logger, so that it writes with that logger's keys. Silent without one."""
 _LOG.addHandler(logging.NullHandler())
 
-FORWARDER_TAG = "podway:forwarder"
-TABLE_TAG = "podway:cluster"
-"""Fixed, unlike the instances' tag, because the functions' permission to write routes names it."""
-TERMINATED = InstanceState.TERMINATED
-_ALIVE = sorted(state.value for state in InstanceState if state is not TERMINATED)
-_TARGETS = (
-    "NetworkInterfaceId",
-    "GatewayId",
-    "NatGatewayId",
-    "TransitGatewayId",
-    "LocalGatewayId",
-    "CarrierGatewayId",
-    "VpcPeeringConnectionId",
-    "EgressOnlyInternetGatewayId",
-    "CoreNetworkArn",
-    "OdbNetworkArn",
-    "InstanceId",
-)
+_PAGE = {"describe_route_tables": 100, "describe_instance_types": 100}
+"""Rows per page (MaxResults) where EC2 allows fewer than _ROWS."""
+_ROWS = 1000
+_FILTER_VALUES = 200
+"""Values that one filter may have."""
 
 
 class Ec2Cloud:
@@ -64,53 +63,78 @@ class Ec2Cloud:
         *,
         cluster: str,
         quota: RouteQuota,
+        vpc: str = "",
         node_tag: str = "podway:cluster",
         reserve: int = DEFAULT_RESERVE,
     ) -> None:
-        self._client, self._quota = client, quota
+        self._client, self._quota, self._vpc = client, quota, vpc
         self._cluster, self._node_tag, self._reserve = cluster, node_tag, reserve
         self._capacities: dict[str, float] = {}
 
     def survey(self) -> Survey:
         """Everything about the cluster that EC2 knows, by five calls at most and their pages.
 
-        A cluster without instances needs no DescribeInstanceTypes, but one call more for its tagged tables.
+        Where EC2 lists no members (it does not during a zone's disruption), everything else is in the answer.
+        Raises PodwayError when subnets, tables or ranges cannot be read, or the list is throttled.
         """
+        rows, doubts = self._listed()
         with aws_errors():
-            described = list(self._describe_members())
-            vpc = self._the_vpc(described or self._tagged_tables())
-            if vpc is None:
-                return Survey((), (), (), ())
+            vpc = self._vpc or self._the_vpc(rows or self._tagged_tables())
+            if not vpc:
+                return Survey((), (), (), (), doubts=doubts, is_listed=rows is not None)
             in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
-            subnets = self._pages("describe_subnets", "Subnets", in_vpc)
-            tables = self._pages("describe_route_tables", "RouteTables", in_vpc)
-            vpcs = self._client.describe_vpcs(VpcIds=[vpc])["Vpcs"]
-            self._learn_capacities(described)
-        instances = tuple(self._instance(one) for one in described)
-        homes = {instance.subnet for instance in instances}
-        managed, excluded = self._managed(tables, {one["SubnetId"] for one in subnets}, homes)
+            subnet_rows = self._pages("describe_subnets", "Subnets", in_vpc)
+            table_rows = self._pages("describe_route_tables", "RouteTables", in_vpc)
+            vpc_rows = self._client.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+        doubts += self._learn_capacities(rows or ())
+        entries, unread = self._prefix_list_entries(prefix_lists(table_rows))
+        subnets = read_each(subnet_rows, "SubnetId", read_subnet)
+        tables = read_each(table_rows, "RouteTableId", lambda row: read_table(row, entries))
+        ranges = read_each(vpc_rows, "VpcId", read_vpc_cidrs)
+        members, strangers = self._members(rows or (), vpc)
+        chosen = choose_tables(
+            tables.values,
+            cluster=self._cluster,
+            vpc=vpc,
+            subnets={one.id for one in subnets.values},
+            homes={one.subnet for one in members.values} - {""},
+        )
+        managed, unknown = self._with_quota(chosen.managed)
         return Survey(
-            instances=instances,
-            subnets=tuple(_subnet(one) for one in sorted(subnets, key=lambda one: one["SubnetId"])),
-            vpc_cidrs=tuple(sorted(cidr for one in vpcs for cidr in _vpc_cidrs(one))),
+            instances=members.values,
+            subnets=tuple(sorted(subnets.values, key=lambda one: one.id)),
+            vpc_cidrs=tuple(sorted(cidr for cidrs in ranges.values for cidr in cidrs)),
             route_tables=managed,
-            excluded_tables=excluded,
-            untagged_tables=self._untagged(tables, managed),
+            excluded_tables=chosen.excluded,
+            untagged_tables=chosen.untagged,
+            doubts=(
+                *doubts,
+                *unread,
+                *members.doubts,
+                *strangers,
+                *subnets.doubts,
+                *tables.doubts,
+                *ranges.doubts,
+                *unknown,
+            ),
+            is_listed=rows is not None,
         )
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables with the cluster's tag. Service Quotas is not asked: the fast path needs no quota."""
         with aws_errors():
-            tables = self._tagged_tables()
-        ordered = sorted(tables, key=lambda one: one["RouteTableId"])
-        return tuple(self._table(one, (), quota=self._quota.known()) for one in ordered)
+            rows = self._tagged_tables()
+        seen = read_each(rows, "RouteTableId", lambda row: read_table(row, {}))
+        ordered = sorted(seen.values, key=lambda one: one.id)
+        return tuple(self._table(one, (), self._quota.known()) for one in ordered)
 
     def member(self, instance: str) -> Instance | None:
         """The instance, if it is tagged for the cluster and not terminated."""
         filters = [*self._tagged(self._node_tag), {"Name": "instance-id", "Values": [instance]}]
         with aws_errors():
-            found = list(self._describe_members(filters))
-        return self._instance(found[0]) if found else None
+            rows = self._describe_members(filters)
+        found = (one for one in self._read_instances(rows).values if one.id == instance)
+        return next((one for one in found if one.state is not InstanceState.TERMINATED), None)
 
     def apply(self, table: str, step: Step) -> None:
         """Make one step by one call, and log one line with the event that caused it."""
@@ -155,15 +179,14 @@ class Ec2Cloud:
 
     def _pages(self, operation: str, key: str, filters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         client: Any = self._client
-        pages = client.get_paginator(operation).paginate(Filters=list(filters))
+        size = {"PageSize": _PAGE.get(operation, _ROWS)}
+        pages = client.get_paginator(operation).paginate(Filters=list(filters), PaginationConfig=size)
         return [item for page in pages for item in page[key]]
 
     def _describe_members(self, filters: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
-        alive = {"Name": "instance-state-name", "Values": _ALIVE}
-        chosen = [*(filters or self._tagged(self._node_tag)), alive]
+        chosen = [*(filters or self._tagged(self._node_tag))]
         reservations = self._pages("describe_instances", "Reservations", chosen)
-        found = [instance for reservation in reservations for instance in reservation["Instances"]]
-        return sorted(found, key=lambda one: one["InstanceId"])
+        return [instance for reservation in reservations for instance in reservation.get("Instances", ())]
 
     def _tagged_tables(self) -> list[dict[str, Any]]:
         return self._pages("describe_route_tables", "RouteTables", self._tagged(TABLE_TAG))
@@ -174,117 +197,78 @@ class Ec2Cloud:
             raise NeedsOperator(f"cluster {self._cluster} is in more than one VPC: {', '.join(vpcs)}")
         return vpcs[0] if vpcs else None
 
-    def _learn_capacities(self, instances: Iterable[Mapping[str, Any]]) -> None:
-        """Look up capacities of new instance types: the baseline bandwidth of the first card, in Gbit/s."""
-        unknown = sorted({one["InstanceType"] for one in instances} - self._capacities.keys())
+    def _listed(self) -> tuple[list[dict[str, Any]] | None, tuple[str, ...]]:
+        """The instances with the cluster's tag; None and a doubt where EC2 does not list them."""
+        try:
+            with aws_errors():
+                return self._describe_members(), ()
+        except Throttled:
+            raise
+        except PodwayError as error:
+            return None, (f"EC2 does not list the members: {error}",)
+
+    def _learn_capacities(self, instances: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Forwarding capacity is the baseline bandwidth of the first network card, in Gbit/s; doubts."""
+        types = {one["InstanceType"] for one in instances if one.get("InstanceType")}
+        unknown = sorted(types - self._capacities.keys())
         if not unknown:
-            return
-        types = self._pages(
-            "describe_instance_types", "InstanceTypes", [{"Name": "instance-type", "Values": unknown}]
+            return ()
+        wanted = [{"Name": "instance-type", "Values": unknown}]
+        try:
+            with aws_errors():
+                rows = self._pages("describe_instance_types", "InstanceTypes", wanted)
+        except PodwayError as error:
+            return (f"capacities of {', '.join(unknown)} are unknown: {error}",)
+        read = read_each(rows, "InstanceType", read_capacity)
+        self._capacities |= dict(read.values)
+        return read.doubts
+
+    def _members(self, rows: Iterable[Mapping[str, Any]], vpc: str) -> tuple[Read[Instance], tuple[str, ...]]:
+        """The tagged instances of the cluster's VPC, and a sentence on those of another."""
+        read = self._read_instances(rows)
+        here = tuple(one for one in read.values if one.vpc in ("", vpc))  # a terminated one shows no VPC
+        strangers = tuple(
+            f"{one.id} carries the cluster's tag in another VPC ({one.vpc}): left alone"
+            for one in read.values
+            if one not in here
         )
-        for one in types:
-            cards = one.get("NetworkInfo", {}).get("NetworkCards", [{}])
-            self._capacities[one["InstanceType"]] = float(cards[0].get("BaselineBandwidthInGbps") or 1.0)
+        return Read(here, read.doubts), strangers
 
-    def _instance(self, one: Mapping[str, Any]) -> Instance:
-        primary: Mapping[str, Any] = next(
-            (eni for eni in one.get("NetworkInterfaces", []) if eni["Attachment"]["DeviceIndex"] == 0), {}
-        )
-        tags = {tag["Key"]: tag["Value"] for tag in one.get("Tags", [])}
-        wish = tags.get(FORWARDER_TAG, "")
-        return Instance(
-            id=one["InstanceId"],
-            state=InstanceState(one["State"]["Name"]),
-            subnet=one.get("SubnetId", ""),
-            network_interface=primary.get("NetworkInterfaceId", ""),
-            address=primary.get("PrivateIpAddress", ""),
-            source_dest_check=primary.get("SourceDestCheck", True),
-            forwarder=ForwarderPreference(wish)
-            if wish in list(ForwarderPreference)
-            else ForwarderPreference.ALLOW,
-            spot=one.get("InstanceLifecycle") == "spot",
-            capacity=self._capacities.get(one["InstanceType"], 1.0),
-            launched=one.get("LaunchTime"),
-        )
+    def _read_instances(self, rows: Iterable[Mapping[str, Any]]) -> Read[Instance]:
+        read = read_each(rows, "InstanceId", lambda row: read_instance(row, self._capacities))
+        return Read(tuple(sorted(read.values, key=lambda one: one.id)), read.doubts)
 
-    def _managed(
-        self, tables: Iterable[Mapping[str, Any]], subnets: set[str], homes: set[str]
-    ) -> tuple[tuple[RouteTable, ...], dict[str, str]]:
-        """The tables that a member's subnet uses or that are tagged, and why others cannot be managed.
+    def _prefix_list_entries(self, lists: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+        """MaxEntries of those that customers manage (AWS's own show none), and doubts."""
+        rows: list[dict[str, Any]] = []
+        try:
+            with aws_errors():
+                for start in range(0, len(lists), _FILTER_VALUES):
+                    some = list(lists[start : start + _FILTER_VALUES])
+                    wanted = [{"Name": "prefix-list-id", "Values": some}]
+                    rows += self._pages("describe_managed_prefix_lists", "PrefixLists", wanted)
+        except PodwayError as error:
+            return {}, (f"prefix lists count as one route each, for they cannot be read: {error}",)
+        found = {one.get("PrefixListId", ""): int(one.get("MaxEntries") or 1) for one in rows}
+        return found, ()
 
-        DescribeRouteTables does not list the subnets that use the main table implicitly. They are the ones
-        that no table names.
-        """
-        tables = sorted(tables, key=lambda one: one["RouteTableId"])
-        explicit = {one["SubnetId"] for table in tables for one in _associations(table) if "SubnetId" in one}
-        managed, excluded = [], {}
-        for table in tables:
-            steered = {one["SubnetId"] for one in _associations(table) if "SubnetId" in one}
-            if any(one.get("Main") for one in _associations(table)):
-                steered |= subnets - explicit
-            if not (steered & homes or self._is_tagged(table)):
-                continue
-            if any(one.get("GatewayId") for one in _associations(table)):
-                excluded[table["RouteTableId"]] = "it belongs to a gateway"
-                continue
-            managed.append(self._table(table, tuple(sorted(steered)), quota=self._quota.value()))
-        return tuple(managed), excluded
+    def _with_quota(
+        self, managed: Iterable[tuple[TableSeen, tuple[str, ...]]]
+    ) -> tuple[tuple[RouteTable, ...], tuple[str, ...]]:
+        """The tables with their quota, and a doubt where it is unknown: then no route is one too many."""
+        managed = tuple(managed)
+        quota = self._quota.value() if managed else DEFAULT_QUOTA
+        if quota is not None:
+            return tuple(self._table(one, steered, quota) for one, steered in managed), ()
+        tables = []
+        for one, steered in managed:
+            taken = sum(route.slots for route in one.routes)
+            tables.append(self._table(one, steered, max(DEFAULT_QUOTA, taken + self._reserve)))
+        return tuple(tables), ("the quota of routes per table cannot be read: the default is assumed",)
 
-    def _untagged(
-        self, tables: Iterable[Mapping[str, Any]], managed: tuple[RouteTable, ...]
-    ) -> tuple[str, ...]:
-        ours = {table.id for table in managed}
-        untagged = (one["RouteTableId"] for one in tables if not self._is_tagged(one))
-        return tuple(sorted(ours.intersection(untagged)))
-
-    def _is_tagged(self, table: Mapping[str, Any]) -> bool:
-        return {"Key": TABLE_TAG, "Value": self._cluster} in table.get("Tags", [])
-
-    def _table(self, table: Mapping[str, Any], subnets: tuple[str, ...], *, quota: int) -> RouteTable:
-        routes = tuple(_route(one) for one in table["Routes"])
-        return RouteTable(table["RouteTableId"], routes, subnets, quota, self._reserve)
-
-
-def _associations(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        one
-        for one in table.get("Associations", [])
-        if one.get("AssociationState", {}).get("State", "associated") in ("associated", "associating")
-    ]
+    def _table(self, table: TableSeen, subnets: tuple[str, ...], quota: int) -> RouteTable:
+        return RouteTable(table.id, table.routes, subnets, quota, self._reserve)
 
 
 def _destination_key(prefix: Prefix) -> str:
     return {4: "DestinationCidrBlock", 6: "DestinationIpv6CidrBlock"}[prefix.version]
-
-
-def _route(one: Mapping[str, Any]) -> Route:
-    text = one.get("DestinationCidrBlock") or one.get("DestinationIpv6CidrBlock")
-    return Route(
-        destination=Prefix.parse(text) if text else one["DestinationPrefixListId"],
-        target=next((one[key] for key in _TARGETS if one.get(key)), "unknown"),
-        state=RouteState(one.get("State", "active")),
-        origin=RouteOrigin(one.get("Origin", "CreateRoute")),
-    )
-
-
-def _subnet(one: Mapping[str, Any]) -> VpcSubnet:
-    v6 = (
-        association["Ipv6CidrBlock"]
-        for association in one.get("Ipv6CidrBlockAssociationSet", [])
-        if association["Ipv6CidrBlockState"]["State"] == "associated"
-    )
-    cidrs = tuple(sorted(Prefix.parse(cidr) for cidr in (one["CidrBlock"], *v6)))
-    return VpcSubnet(one["SubnetId"], cidrs, one.get("AvailabilityZone", ""))
-
-
-def _vpc_cidrs(one: Mapping[str, Any]) -> list[Prefix]:
-    blocks = [
-        association["CidrBlock"]
-        for association in one.get("CidrBlockAssociationSet", [])
-        if association["CidrBlockState"]["State"] == "associated"
-    ] + [
-        association["Ipv6CidrBlock"]
-        for association in one.get("Ipv6CidrBlockAssociationSet", [])
-        if association["Ipv6CidrBlockState"]["State"] == "associated"
-    ]
-    return [Prefix.parse(block) for block in blocks or [one["CidrBlock"]]]

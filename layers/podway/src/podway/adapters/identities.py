@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from podway.adapters.aws_errors import aws_errors
-from podway.app.errors import NeedsOperator
+from podway.app.errors import NeedsOperator, Unexpected
 from podway.domain.members.trust import NodeIdentity
 
 
@@ -39,7 +37,7 @@ class NodeIdentities:
         try:
             with aws_errors():
                 answer = self._iam.get_instance_profile(InstanceProfileName=profile)
-        except (NeedsOperator, ClientError):
+        except (NeedsOperator, Unexpected):
             return profile, None
         roles = answer["InstanceProfile"]["Roles"]
         return (roles[0]["RoleName"], roles[0]["AssumeRolePolicyDocument"]) if roles else ("", None)

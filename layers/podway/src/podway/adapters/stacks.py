@@ -9,6 +9,7 @@ from podway.adapters.aws_errors import aws_errors
 
 SETTINGS: Mapping[str, str] = {
     "ClusterName": "PODWAY_CLUSTER",
+    "VpcId": "PODWAY_VPC",
     "PodCidrs": "PODWAY_POD_CIDRS",
     "NodeTagKey": "PODWAY_NODE_TAG",
     "BlockLength": "PODWAY_BLOCK_LENGTH",
@@ -23,7 +24,7 @@ SETTINGS: Mapping[str, str] = {
 
 
 def settings_of_stack(client: Any, name: str) -> dict[str, str]:
-    """The ``PODWAY_*`` variables of a stack. Raises botocore's ClientError when there is no such stack."""
+    """The ``PODWAY_*`` variables of a stack. Raises NeedsOperator when there is no such stack."""
     with aws_errors():
         (stack,) = client.describe_stacks(StackName=name)["Stacks"]
     said = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}

@@ -24,6 +24,10 @@ class NeedsOperator(PodwayError):
     """Refused in a way that only a person can change: permissions, parameters."""
 
 
+class Unexpected(PodwayError):
+    """Refused with a code that we do not know: it ends its own step and is reported; all else goes on."""
+
+
 class RouteIsThere(PodwayError):
     """A route with this destination exists already. Somebody else was faster."""
 

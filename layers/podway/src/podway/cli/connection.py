@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from podway.app.errors import NeedsOperator, Superseded, TryAgain
+from podway.app.errors import NeedsOperator, Superseded, TryAgain, Unexpected
 from podway.app.operator import NoSuchNode
 from podway.cli.documents import RefusedError
 from podway.config import PREFIX, BadSettings, Settings
@@ -121,7 +121,7 @@ def _answers() -> Iterator[None]:
         raise RefusedError(str(error)) from None
     except (TryAgain, Superseded) as error:
         raise BusyError(str(error)) from error
-    except NeedsOperator as error:
+    except (NeedsOperator, Unexpected) as error:
         raise DeniedError(str(error)) from error
     except click.ClickException:
         raise

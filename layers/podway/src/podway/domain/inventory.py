@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import ForwarderPreference, RouteTable
+from podway.domain.model import ForwarderPreference, Route, RouteTable
 from podway.domain.signals import InstanceState
 
 
@@ -29,6 +29,9 @@ class Instance:
     capacity: float = 1.0
     launched: datetime | None = None
     """When it was started last."""
+    vpc: str = ""
+    """Empty once it is terminated."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class VpcSubnet:
     id: str
     cidrs: tuple[Prefix, ...]
     availability_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSeen:
+    """A route table of the VPC as EC2 describes it; *subnets* are those that it names."""
+
+    id: str
+    vpc: str
+    routes: tuple[Route, ...]
+    subnets: tuple[str, ...] = ()
+    is_main: bool = False
+    """Steers every subnet that no table names."""
+    is_gateways: bool = False
+    """Steers what enters by a gateway."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,10 @@ class Survey:
     """Tables of members' subnets that cannot be managed, and why."""
     untagged_tables: tuple[str, ...] = ()
     """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
+    doubts: tuple[str, ...] = ()
+    """What EC2 said and we do not understand, or did not say: a sentence each."""
+    is_listed: bool = True
+    """Whether EC2 listed the members; during a zone's disruption it does not."""
 
 
 @dataclass(frozen=True, slots=True)

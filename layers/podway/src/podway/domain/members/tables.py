@@ -1,0 +1,50 @@
+"""Which route tables are the cluster's to manage. The adapter over EC2 asks for every survey."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from podway.domain.inventory import TableSeen
+
+TABLE_TAG = "podway:cluster"
+"""Fixed, unlike the instances' tag: the functions' permission to write routes names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The tables to manage with the subnets that each steers, and those that need an operator."""
+
+    managed: tuple[tuple[TableSeen, tuple[str, ...]], ...]
+    excluded: Mapping[str, str]
+    """Tables of members' subnets that cannot be managed, and why."""
+    untagged: tuple[str, ...]
+    """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
+
+
+def is_tagged(table: TableSeen, cluster: str) -> bool:
+    """Whether the table carries the cluster's tag."""
+    return table.tags.get(TABLE_TAG) == cluster
+
+
+def choose_tables(
+    tables: Iterable[TableSeen], *, cluster: str, vpc: str, subnets: Collection[str], homes: Collection[str]
+) -> Chosen:
+    """Tables of *vpc* that steer a subnet with members (*homes*), or that carry the cluster's tag.
+
+    DescribeRouteTables does not list the subnets that use the main table implicitly: they are those of the
+    VPC's *subnets* that no table names.
+    """
+    seen = sorted((one for one in tables if one.vpc in ("", vpc)), key=lambda one: one.id)
+    named = {subnet for one in seen for subnet in one.subnets}
+    managed, excluded = [], {}
+    for table in seen:
+        steered = set(table.subnets) | (set(subnets) - named if table.is_main else set())
+        if not (steered & set(homes) or is_tagged(table, cluster)):
+            continue
+        if table.is_gateways:
+            excluded[table.id] = "it belongs to a gateway"
+            continue
+        managed.append((table, tuple(sorted(steered))))
+    untagged = tuple(table.id for table, _ in managed if not is_tagged(table, cluster))
+    return Chosen(tuple(managed), excluded, untagged)
