@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from podway.app.errors import (
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.health.reassess import AlarmSeen
-from podway.domain.inventory import Instance, Survey
+from podway.domain.inventory import FoundById, Instance, Member, Survey, VpcSubnet
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
 
@@ -73,6 +73,8 @@ class FakeAlarms:
     standing: dict[str, AlarmSeen] = field(default_factory=dict)
     calls: int = 0
     trouble: PodwayError | None = None
+    refused: dict[str, PodwayError] = field(default_factory=dict)
+    """Instances for which no alarm can be made."""
 
     def seen(self) -> Mapping[str, AlarmSeen]:
         if self.trouble is not None:
@@ -81,6 +83,8 @@ class FakeAlarms:
 
     def watch(self, instance: str) -> None:
         self.calls += 1
+        if instance in self.refused:
+            raise self.refused[instance]
         self.turn(instance, AlarmValue.INSUFFICIENT_DATA)
 
     def forget(self, instances: Collection[str]) -> None:
@@ -119,21 +123,45 @@ class FakeCloud:
     before_write: Callable[[str, Step], None] | None = None
     writes: list[tuple[str, Step]] = field(default_factory=list)
     checks_cleared: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
+    """Instances that lists leave out, and say nothing of it; by id they are found."""
+    mute: set[str] = field(default_factory=set)
+    """Instances that EC2 does not show by id either, and does not call unknown."""
+    forgotten: set[str] = field(default_factory=set)
+    """Instances of which EC2 says NotFound."""
+    refusing: dict[str, PodwayError] = field(default_factory=dict)
+    """Tables that refuse every write."""
+    is_disrupted: bool = False
+    """Lists fail, and ids are answered."""
 
     def survey(self) -> Survey:
-        return replace(self.surveyed, route_tables=self.route_tables())
+        unlisted = self.hidden | self.mute | self.forgotten
+        listed = tuple(one for one in self.surveyed.instances if one.tagged and one.id not in unlisted)
+        survey = replace(self.surveyed, route_tables=self.route_tables(), instances=listed)
+        return replace(survey, instances=(), is_listed=False) if self.is_disrupted else survey
+
+    def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
+        del subnets
+        known = {one.id: one for one in self.surveyed.instances if one.id not in self.forgotten}
+        asked = sorted(member.id for member in members)
+        return FoundById(
+            tuple(known[node] for node in asked if node in known and node not in self.mute),
+            frozenset(asked) - known.keys(),
+        )
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         return tuple(self._shown(table) for table in self.surveyed.route_tables)
 
     def member(self, instance: str) -> Instance | None:
-        found = (one for one in self.surveyed.instances if one.id == instance)
+        found = (one for one in self.surveyed.instances if one.id == instance and one.tagged)
         return next((one for one in found if one.state is not InstanceState.TERMINATED), None)
 
     def apply(self, table: str, step: Step) -> None:
         if self.before_write is not None:
             self.before_write(table, step)
         self._fail_if_due()
+        if table in self.refusing:
+            raise self.refusing[table]
         before = self._find(table)
         if before is None:
             if isinstance(step, Delete):

@@ -11,9 +11,9 @@ from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.quotas import RouteQuota
 from podway.app.errors import NeedsOperator, TryAgain
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Survey
+from podway.domain.inventory import Member, Survey
 from podway.domain.model import Create, ForwarderPreference, Route
-from podway_lab.region.alterations import omit, say
+from podway_lab.region.alterations import leave_out, omit, say
 from podway_lab.region.errors import refusal
 from podway_lab.region.faults import Kind
 from podway_lab.region.model import StrictEC2
@@ -339,6 +339,56 @@ def test_a_customers_prefix_list_counts_with_its_most_entries(region: Region) ->
 
     assert shown(survey, "pl-0aaaaaaaaaaaaaaaa").slots == 20
     assert shown(survey, "pl-0bbbbbbbbbbbbbbbb").slots == 1
+
+
+def member(node: str, subnet: str) -> Member:
+    return Member(node, subnet, "eni-0", "10.0.0.9")
+
+
+def test_members_are_asked_for_by_id_a_zone_at_a_time(region: Region) -> None:
+    """Case d: ids of healthy zones are answered, those of the disrupted one are not."""
+    other = region.ec2.create_subnet(VpcId=region.vpc, CidrBlock="10.0.8.0/24", AvailabilityZone="us-west-2b")
+    far = other["Subnet"]["SubnetId"]
+    (here,), (there,) = region.launch(region.subnets[0]), region.launch(far)
+    cloud = region.cloud(vpc=region.vpc)
+    subnets = cloud.survey().subnets
+    region.model.disrupt("us-west-2b")
+
+    found = cloud.find([member(here, region.subnets[0]), member(there, far)], subnets)
+
+    assert not cloud.survey().is_listed
+    assert [one.id for one in found.instances] == [here]
+    assert found.not_found == frozenset()
+    assert any("us-west-2b" in doubt for doubt in found.doubts)
+
+
+def test_ids_that_ec2_does_not_know_are_taken_out_and_the_rest_asked_again(region: Region) -> None:
+    nodes = region.launch(region.subnets[0], count=3)
+    unknown = [f"i-0{number:016x}" for number in range(3)]
+
+    asked = [member(node, region.subnets[0]) for node in (*nodes, *unknown)]
+    found = region.cloud(vpc=region.vpc).find(asked, region.survey().subnets)
+
+    assert [one.id for one in found.instances] == sorted(nodes)
+    assert found.not_found == frozenset(unknown)
+
+
+def test_a_member_without_the_tag_is_found_by_id_and_shows_no_tag(region: Region) -> None:
+    (node,) = region.launch(region.subnets[0])
+    region.ec2.delete_tags(Resources=[node], Tags=[OURS])
+
+    found = region.cloud(vpc=region.vpc).find([member(node, region.subnets[0])], ())
+
+    assert [(one.id, one.tagged) for one in found.instances] == [(node, False)]
+
+
+def test_what_an_answer_by_id_leaves_out_is_neither_found_nor_unknown(region: Region) -> None:
+    (node,) = region.launch(region.subnets[0])
+    region.model.faults.arm(Kind.THINNER, alter=leave_out(1.0))
+
+    found = region.cloud(vpc=region.vpc).find([member(node, region.subnets[0])], ())
+
+    assert (found.instances, found.not_found) == ((), frozenset())
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])

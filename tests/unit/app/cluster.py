@@ -51,6 +51,8 @@ class Play:
     hooks: FakeHooks = field(default_factory=FakeHooks)
     alarms: FakeAlarms = field(init=False)
     runs: int = 0
+    silent: set[str] = field(default_factory=set)
+    """Nodes whose agents say nothing any more."""
 
     def __post_init__(self) -> None:
         self.alarms = FakeAlarms(self.clock.now)
@@ -103,7 +105,7 @@ class Play:
         """Every running agent's kernel holds the newest map of its subnet."""
         for one in self.cloud.surveyed.instances:
             known = self.store.maps.get(one.subnet)
-            if known is not None and one.state is InstanceState.RUNNING:
+            if known is not None and one.state is InstanceState.RUNNING and one.id not in self.silent:
                 self.store.reports[one.id] = AgentReport(
                     one.id, one.subnet, known.generation, self.clock.now()
                 )
@@ -143,3 +145,34 @@ class Play:
             table: {target.replace("eni-", "i-") for target in self.cloud.table(table).values()}
             for table in TABLES.values()
         }
+
+    def silence(self, *nodes: str) -> None:
+        """These agents say nothing any more."""
+        self.silent |= set(nodes)
+
+    def join(self, name: str) -> None:
+        """One more instance runs."""
+        self.cloud.add(instance(name))
+
+    def next_hops(self) -> list[tuple[str, str]]:
+        """The owner of each ready block of another subnet, and the node that a table leads it to, if any."""
+        nodes = {name: one.id for one in self.store.found_members.values() for name in one.interfaces}
+        found = []
+        for member in self.store.found_members.values():
+            for prefix in (block.prefix for block in member.blocks if block.ready and not member.gone_at):
+                for subnet, table in TABLES.items():
+                    routes = self.cloud.table(table)
+                    matching = [one for one in routes if one.contains(prefix)]
+                    if subnet != member.subnet:
+                        hop = routes[max(matching, key=lambda one: one.length)] if matching else ""
+                        found.append((member.id, nodes.get(hop, "")))
+        return found
+
+    def uncovered(self) -> list[str]:
+        """Owners of ready blocks that some table leads to no running node of their own subnet."""
+        running = {
+            one.id
+            for one in self.cloud.surveyed.instances
+            if one.state not in (InstanceState.STOPPED, InstanceState.TERMINATED)
+        }
+        return [owner for owner, hop in self.next_hops() if hop not in running or hop[2] != owner[2]]

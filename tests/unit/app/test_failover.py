@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from podway.app.errors import TargetIsGone, TryAgain
+from podway.app.errors import PodwayError, TargetIsGone, TryAgain, Unexpected
 from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer
 from podway.domain.health.verdict import Evidence, Severity, accuse
@@ -62,6 +62,38 @@ def test_the_routes_on_the_card_move_to_a_standby_of_the_subnet_in_two_waves() -
     assert busy != play.forwarder_of("subnet-b", "rtb-a")
     assert all(move.standby.node.startswith("i-b") for move in outcome.moved)
     assert play.hints.reasons, "reconcile was not woken"
+    assert any(busy in entry.what for entry in play.store.history)
+
+
+def test_an_odd_answer_about_one_route_leaves_the_others_on_a_card_in_the_history_and_with_a_hint() -> None:
+    """Case m: of two replacements one is answered with a code that nobody knows."""
+    play = Play()
+    play.settle()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    (anchor,) = play.store.found_supernets["subnet-b"]
+    there = Route(anchor, busy.replace("i-", "eni-"))
+    play.cloud.edit(
+        "rtb-b",
+        lambda table: replace(
+            table, routes=(*(one for one in table.routes if one.destination != anchor), there)
+        ),
+    )
+    play.reconcile()
+    assert len(play.store.cards[busy].routes) == 2
+    play.hints.reasons.clear()
+    play.cloud.fail_after = {len(play.cloud.writes) + len(play.cloud.checks_cleared): Unexpected("Odd")}
+    before = len(play.cloud.writes)
+
+    with pytest.raises(PodwayError):
+        died(play, busy)
+
+    assert play.cloud.fail_after == {}
+    (moved,) = play.cloud.writes[before:]
+    taker = moved[1].network_interface.replace("eni-", "i-")  # type: ignore[union-attr]  # a replacement
+    assert (moved[0], moved[1].destination) in {
+        (one.table, one.destination) for one in play.store.cards[taker].routes
+    }
+    assert play.hints.reasons
     assert any(busy in entry.what for entry in play.store.history)
 
 

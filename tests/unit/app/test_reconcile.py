@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain
+from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain, Unexpected
 from podway.app.ports import ClaimAnswer, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, DONE_WITHIN, Card, Claim
@@ -122,7 +122,7 @@ def test_a_steady_state_changes_nothing_anywhere() -> None:
     assert {subnet: one.generation for subnet, one in play.store.maps.items()} == generations
 
 
-@pytest.mark.parametrize("error", [TryAgain(), QuotaReached(), NeedsOperator()], ids=repr)
+@pytest.mark.parametrize("error", [TryAgain(), QuotaReached(), NeedsOperator(), Unexpected()], ids=repr)
 @pytest.mark.parametrize("after", range(8))
 def test_any_one_failure_is_healed_by_the_next_runs(error: PodwayError, after: int) -> None:
     play = Play(nodes=("a1", "a2", "b1"))
@@ -133,6 +133,23 @@ def test_any_one_failure_is_healed_by_the_next_runs(error: PodwayError, after: i
     assert play.cloud.fail_after == {}, "the failure this test is about never happened"
     assert covered(play, "i-b1", "rtb-a")
     assert covered(play, "i-a2", "rtb-b")
+
+
+def test_a_table_that_refuses_with_an_odd_code_keeps_no_other_from_its_routes() -> None:
+    """Case k: ``IncorrectState`` for one table."""
+    play = Play(nodes=("a1", "a2", "b1", "b2"))
+    play.cloud.refusing = {"rtb-a": Unexpected("IncorrectState")}
+
+    for _ in range(4):
+        outcome = play.reconcile()
+        play.agents_acknowledge()
+
+    assert covered(play, "i-a1", "rtb-b")
+    assert covered(play, "i-a2", "rtb-b")
+    assert {table for table, *_ in outcome.failed} == {"rtb-a"}
+    play.cloud.refusing = {}
+    play.settle()
+    assert covered(play, "i-b1", "rtb-a")
 
 
 def test_foreign_routes_are_never_touched_and_a_taken_route_is_reported() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain
+from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain, Unexpected
 from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, HOOK_PATIENCE, clear_checks, keep_alarms
 from podway.domain.failover.cards import forwarders
 from podway.domain.failover.pacing import BURST_CALLS, REFILL, RESERVED_CALLS
@@ -76,6 +76,22 @@ def test_a_node_that_its_alarm_holds_down_keeps_it_until_it_is_ok() -> None:
     assert busy not in forwarders(play.store.cards.values()), "reconcile sees an alarm whose event got lost"
     assert during
     assert busy not in play.alarms.standing
+
+
+def test_one_alarm_that_is_refused_with_an_odd_code_stops_no_other() -> None:
+    """Case l: CloudWatch's quota of alarms answers ``LimitExceeded``; hooks are completed all the same."""
+    play = settled()
+    refused, *others = sorted(play.alarms.standing)
+    play.alarms.standing.clear()
+    play.alarms.refused = {refused: Unexpected("LimitExceeded")}
+    idle = next(node for node, card in play.store.cards.items() if not card.routes)
+    play.store.keep_hook(hook_of(idle), now=play.clock.now())
+
+    outcome = play.reconcile()
+
+    assert play.alarms.standing.keys() == set(others)
+    assert any("LimitExceeded" in one for one in outcome.warnings)
+    assert play.hooks.completed == [hook_of(idle)]
 
 
 @pytest.mark.parametrize("error", [TryAgain("busy"), NeedsOperator("refused")], ids=repr)

@@ -276,6 +276,7 @@ def test_parameters_that_make_no_sense_are_refused(wrong: dict[str, str]) -> Non
 NO_RESOURCE = {
     "ec2:DescribeInstances",
     "ec2:DescribeInstanceTypes",
+    "ec2:DescribeManagedPrefixLists",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeRouteTables",
     "ec2:DescribeSubnets",

@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 from botocore.retries.standard import RetryContext, ThrottledRetryableChecker
 
 from podway.app.errors import (
+    InstanceIsGone,
     NeedsOperator,
     PodwayError,
     QuotaReached,
@@ -37,6 +38,8 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     "ResourceCountLimitExceeded": QuotaReached,
     "InvalidRoute.NotFound": RouteIsGone,
     "InvalidNetworkInterfaceID.NotFound": TargetIsGone,
+    "InvalidInstanceID.NotFound": InstanceIsGone,
+    "InvalidInstanceID.Malformed": InstanceIsGone,
     "InvalidRouteTableID.NotFound": TableIsGone,
     "InvalidRouteTableId.NotFound": TableIsGone,
     "ConditionalCheckFailedException": Superseded,

@@ -7,6 +7,7 @@ the calls. Built by `bootstrap` for the functions and the operator's command.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,16 @@ from podway.adapters.ec2_reading import (
     read_table,
     read_vpc_cidrs,
 )
-from podway.app.errors import NeedsOperator, PodwayError, RouteIsGone, TableIsGone, Throttled
+from podway.app.errors import (
+    InstanceIsGone,
+    NeedsOperator,
+    PodwayError,
+    RouteIsGone,
+    TableIsGone,
+    Throttled,
+)
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Instance, Survey, TableSeen
+from podway.domain.inventory import FoundById, Instance, Member, Survey, TableSeen, VpcSubnet
 from podway.domain.members.tables import TABLE_TAG, choose_tables
 from podway.domain.model import (
     DEFAULT_QUOTA,
@@ -50,6 +58,9 @@ _LOG.addHandler(logging.NullHandler())
 _PAGE = {"describe_route_tables": 100, "describe_instance_types": 100}
 """Rows per page (MaxResults) where EC2 allows fewer than _ROWS."""
 _ROWS = 1000
+_IDS = 200
+"""Ids that one DescribeInstances is asked for: it takes 1,000, but one unknown id fails them all."""
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 _FILTER_VALUES = 200
 """Values that one filter may have."""
 
@@ -119,6 +130,47 @@ class Ec2Cloud:
             ),
             is_listed=rows is not None,
         )
+
+    def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
+        """Asked by id, without the tag, a zone at a time: while one is disrupted the others answer.
+
+        Ids that EC2 does not know are taken out and the rest asked again. What is neither answered nor
+        refused so is nowhere in the result.
+        """
+        zones = {one.id: one.availability_zone for one in subnets}
+        by_zone: dict[str, list[str]] = {}
+        for member in sorted(members, key=lambda one: one.id):
+            by_zone.setdefault(zones.get(member.subnet, ""), []).append(member.id)
+        rows: list[dict[str, Any]] = []
+        not_found: set[str] = set()
+        doubts: list[str] = []
+        for zone, ids in sorted(by_zone.items()):
+            for start in range(0, len(ids), _IDS):
+                wanted = ids[start : start + _IDS]
+                try:
+                    rows += self._by_ids(wanted, not_found)
+                except PodwayError as error:
+                    doubts.append(f"EC2 says nothing of {len(wanted)} members of zone {zone or '?'}: {error}")
+        read = self._read_instances(rows)
+        return FoundById(read.values, frozenset(not_found), (*read.doubts, *doubts))
+
+    def _by_ids(self, wanted: Sequence[str], not_found: set[str]) -> list[dict[str, Any]]:
+        """The rows of those that exist; the others are added to *not_found*. Raises PodwayError."""
+        left = list(wanted)
+        while left:
+            try:
+                with aws_errors():
+                    answer = self._client.describe_instances(InstanceIds=left)
+            except InstanceIsGone as error:
+                unknown = set(_INSTANCE_ID.findall(str(error))) & set(left)
+                if not unknown:
+                    raise
+                not_found |= unknown
+                left = [one for one in left if one not in unknown]
+            else:
+                found: Any = answer
+                return [row for several in found["Reservations"] for row in several.get("Instances", ())]
+        return []
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables with the cluster's tag. Service Quotas is not asked: the fast path needs no quota."""
@@ -235,7 +287,8 @@ class Ec2Cloud:
         return Read(here, read.doubts), strangers
 
     def _read_instances(self, rows: Iterable[Mapping[str, Any]]) -> Read[Instance]:
-        read = read_each(rows, "InstanceId", lambda row: read_instance(row, self._capacities))
+        tag = self._node_tag, self._cluster
+        read = read_each(rows, "InstanceId", lambda row: read_instance(row, self._capacities, tag=tag))
         return Read(tuple(sorted(read.values, key=lambda one: one.id)), read.doubts)
 
     def _prefix_list_entries(self, lists: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -56,8 +56,11 @@ def read_each(rows: Iterable[_Row], name: str, read: Callable[[_Row], _Value]) -
     return Read(tuple(values), tuple(doubts))
 
 
-def read_instance(row: _Row, capacities: Mapping[str, float]) -> Instance:
-    """An instance with its primary interface: that of device 0 on network card 0. Raises KeyError."""
+def read_instance(row: _Row, capacities: Mapping[str, float], *, tag: tuple[str, str]) -> Instance:
+    """An instance with its primary interface: that of device 0 on network card 0. Raises KeyError.
+
+    *tag* is the key and value by which it shows as a member.
+    """
     nothing: _Row = {}
     primary = next((one for one in row.get("NetworkInterfaces", ()) if _is_primary(one)), nothing)
     tags = _tags(row)
@@ -76,7 +79,7 @@ def read_instance(row: _Row, capacities: Mapping[str, float]) -> Instance:
         capacity=capacities.get(row.get("InstanceType", ""), 1.0),
         launched=row.get("LaunchTime"),
         vpc=row.get("VpcId", ""),
-        tags=tags,
+        tagged=tags.get(tag[0]) == tag[1],
     )
 
 

@@ -40,6 +40,10 @@ class TargetIsGone(PodwayError):
     """The interface that should become the next hop does not exist."""
 
 
+class InstanceIsGone(PodwayError):
+    """EC2 knows no instance of some id that was asked for; the text names it."""
+
+
 class TableIsGone(PodwayError):
     """The route table does not exist any more."""
 

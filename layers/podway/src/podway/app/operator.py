@@ -15,17 +15,17 @@ from typing import Protocol
 
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.failover import Failover
-from podway.app.ports import Alarms, Clock, Cloud, Hints, HistoryEntry, Memory, Store
+from podway.app.observe import Seen, observe
+from podway.app.ports import Alarms, Clock, Cloud, Hints, HistoryEntry, Store
 from podway.app.reconcile import IMPROVEMENT
 from podway.app.report import conflict_text, table_warnings
 from podway.domain.addressing import Prefix
 from podway.domain.health.freeze import freeze
 from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
-from podway.domain.inventory import Survey
 from podway.domain.members.adoption import Adopted, NotAdopted, Release, adopt, release
 from podway.domain.members.cluster import NodeFacts, make_cluster, mark_owned
-from podway.domain.members.membership import Membership, membership
+from podway.domain.members.membership import Membership
 from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
@@ -158,8 +158,7 @@ class Operator:
 
     def overview(self) -> Overview:
         """Nodes, tables and routes as they are now."""
-        survey, memory = self._cloud.survey(), self._store.recall()
-        return self._overview(survey, memory, self._membership(survey, memory))
+        return self._overview(self._observe())
 
     def status(self) -> Status:
         """The overview, and how old the last run of reconcile is."""
@@ -175,20 +174,13 @@ class Operator:
         """Ways in which somebody else than a node may act under the node's identity."""
         return doubts(self._identities.of_members())
 
-    def _membership(self, survey: Survey, memory: Memory) -> Membership:
-        targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
-        return membership(
-            memory.members,
-            survey.instances,
-            now=self._clock.now(),
-            quarantine=self._cluster.quarantine,
-            still_targeted=targeted,
-        )
+    def _observe(self) -> Seen:
+        """What a run of reconcile would see now."""
+        return observe(self._cloud, self._store, self._clock, quarantine=self._cluster.quarantine)
 
-    def _overview(self, survey: Survey, memory: Memory, membership: Membership) -> Overview:
-        now = self._clock.now()
-        owned = mark_owned(survey.route_tables, memory.records, frozenset(_interfaces(membership)))
-        instances = {instance.id: instance for instance in survey.instances}
+    def _overview(self, seen: Seen) -> Overview:
+        survey, memory, membership, now = seen.survey, seen.memory, seen.membership, seen.at
+        owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
         reports = {
             one.instance: one
             for member in membership.present
@@ -196,10 +188,11 @@ class Operator:
         }
         facts = {
             member.id: NodeFacts(
-                instances[member.id],
+                membership.instances[member.id],
                 memory.verdicts.get(member.id),
                 reports[member.id].generation if member.id in reports else 0,
                 reports[member.id].heartbeat if member.id in reports else None,
+                is_stray=member.id in membership.strays,
             )
             for member in membership.present
         }
@@ -221,13 +214,14 @@ class Operator:
                 cluster=cluster,
                 planned=planned,
                 members=membership.present,
-                instances=survey.instances,
+                instances=tuple(membership.instances.values()),
                 verdicts=memory.verdicts,
                 heard={one: Heard(report.generation, report.heartbeat) for one, report in reports.items()},
                 newest={subnet: found.generation for subnet, found in memory.maps.items()},
                 conflicts=owned.conflicts,
                 frozen={subnet: str(why) for subnet, why in frozen.subnets.items()},
                 warnings=(
+                    *seen.warnings,
                     *planned.warnings,
                     *(conflict_text(one, cluster) for one in owned.conflicts),
                     *table_warnings(survey, cluster.name),
@@ -270,14 +264,15 @@ class Operator:
         owner = f"operator at {self._clock.now().isoformat()}"
         self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
         try:
-            survey, memory = self._cloud.survey(), self._store.recall()
+            seen = self._observe()
+            memory = seen.memory
             decided = adopt(
-                survey.route_tables,
+                seen.survey.route_tables,
                 table,
                 destination,
                 pod_cidrs=self._cluster.pod_cidrs,
                 recorded=memory.records,
-                interfaces=_interfaces(self._membership(survey, memory)),
+                interfaces=_interfaces(seen.membership),
             )
             if isinstance(decided, Adopted):
                 before = memory.records.get(table, frozenset())
@@ -291,9 +286,8 @@ class Operator:
 
     def plan_release(self) -> Released:
         """What a release would remove. Changes nothing."""
-        survey, memory = self._cloud.survey(), self._store.recall()
-        interfaces = _interfaces(self._membership(survey, memory))
-        found = release(survey.route_tables, memory.records, interfaces)
+        seen = self._observe()
+        found = release(seen.survey.route_tables, seen.memory.records, seen.interfaces)
         return Released(found, alarms=tuple(sorted(self._alarms.seen())))
 
     def release(self, *, patience: timedelta) -> Released:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import Instance, Member, ReleasedSpace, Survey
+    from podway.domain.inventory import FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
@@ -34,6 +34,13 @@ class Cloud(Protocol):
         """The cluster's instances, subnets, VPC and the tables to manage, complete (all pages).
 
         Raises NeedsOperator when the cluster is in more than one VPC.
+        """
+        ...
+
+    def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
+        """What EC2 says of these members, asked by id and without the tag. Safe to repeat.
+
+        Whom it says nothing of is nowhere in the answer: that is no end. Never raises a PodwayError.
         """
         ...
 

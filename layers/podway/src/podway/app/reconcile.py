@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from podway.app.addresses import acknowledged_by, blocks_wanted, reclaim_space, save_addresses
 from podway.app.apply import Applier, HandsOff
 from podway.app.errors import Superseded, TryAgain
+from podway.app.observe import Seen, observe
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
 from podway.app.report import (
     ReconcileOutcome,
@@ -37,7 +38,7 @@ from podway.domain.ipam.allocation import MemberAllocation, allocate_to_members
 from podway.domain.ipam.reclaim import is_due
 from podway.domain.members.cluster import NodeFacts, Owned, make_cluster, mark_owned
 from podway.domain.members.maps import SubnetMap, make_maps
-from podway.domain.members.membership import Membership, membership
+from podway.domain.members.membership import Membership
 from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
 from podway.domain.planner.plan import plan
@@ -118,18 +119,18 @@ class _Run:
     def go(self) -> ReconcileOutcome:
         """The order of work."""
         began = self.world.clock.now()
-        survey, memory = self.world.cloud.survey(), self.store.recall()
-        now = self.world.clock.now()
-        memory, alarms = self._judge(survey, memory, now)
+        seen = observe(self.world.cloud, self.store, self.world.clock, quarantine=self.rules.quarantine)
+        survey, membership, now = seen.survey, seen.membership, seen.at
+        self.outcome.warnings += seen.warnings
+        self.outcome.missing = sorted(membership.strays)
+        self.outcome.is_mass_missing = membership.is_mass_missing
+        memory, alarms = self._judge(seen)
         self._clear_checks(survey)
-        membership = self._membership(survey, memory, now)
-        known = (*membership.present, *membership.quarantined)
-        interfaces = frozenset(name for one in known for name in one.interfaces)
-        owned = mark_owned(survey.route_tables, memory.records, interfaces)
+        owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
         allocation = self._allocate(survey, memory, membership, owned, now)
         members = allocation.members
-        seen = self._cluster(survey, memory, allocation, owned, now)
-        frozen = self._freeze(seen)
+        judged = self._cluster(survey, memory, membership, allocation, owned, now)
+        frozen = self._freeze(judged)
         cluster = frozen.cluster
         planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
@@ -141,7 +142,7 @@ class _Run:
         barred = hands_off.no_new_routes
         self._mark_ready(survey, memory, maps, cluster, planned, members, tables, cards, barred)
         self._keep_alarms_and_hooks(memory, alarms, cards, cluster, tables)
-        note_plan(self.outcome, seen, planned, allocation)
+        note_plan(self.outcome, judged, planned, allocation)
         note_drift(self.outcome, survey, memory, owned, cluster)
         note_diverted(self.outcome, owned, memory, planned, tables)
         self._report(cluster, planned, late=late)
@@ -149,30 +150,23 @@ class _Run:
 
     # Observe
 
-    def _judge(
-        self, survey: Survey, memory: Memory, now: datetime
-    ) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
+    def _judge(self, seen: Seen) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
         """The verdicts by what can be observed now, and our alarms."""
         alarms, warnings = read_alarms(self.world.alarms)
         self.outcome.warnings += warnings
         verdicts = keep_verdicts(
-            survey, memory, alarms or {}, store=self.store, now=now, hold_down=self.rules.hold_down
+            seen.membership.instances,
+            seen.memory,
+            alarms or {},
+            store=self.store,
+            now=seen.at,
+            hold_down=self.rules.hold_down,
         )
-        return replace(memory, verdicts=verdicts), alarms
+        return replace(seen.memory, verdicts=verdicts), alarms
 
     def _clear_checks(self, survey: Survey) -> None:
         self.outcome.checks, warnings = clear_checks(self.world.cloud, survey.instances)
         self.outcome.warnings += warnings
-
-    def _membership(self, survey: Survey, memory: Memory, now: datetime) -> Membership:
-        targeted = frozenset(route.target for table in survey.route_tables for route in table.routes)
-        return membership(
-            memory.members,
-            survey.instances,
-            now=now,
-            quarantine=self.rules.quarantine,
-            still_targeted=targeted,
-        )
 
     # Allocate
 
@@ -194,6 +188,7 @@ class _Run:
             now=now,
             quarantine=rules.quarantine,
             wanted=blocks_wanted(memory, membership.present),
+            closed=membership.strays.keys(),
             released=space.pending,
             release=is_due(memory.given_back, now=now),
         )
@@ -203,17 +198,23 @@ class _Run:
     # Plan
 
     def _cluster(
-        self, survey: Survey, memory: Memory, allocation: MemberAllocation, owned: Owned, now: datetime
+        self,
+        survey: Survey,
+        memory: Memory,
+        membership: Membership,
+        allocation: MemberAllocation,
+        owned: Owned,
+        now: datetime,
     ) -> Cluster:
-        instances = {instance.id: instance for instance in survey.instances}
         acknowledged = acknowledged_by(memory, allocation.members)
         heard = {identity: report.heartbeat for identity, report in memory.reports.items()}
         facts = {
             member.id: NodeFacts(
-                instances[member.id],
+                membership.instances[member.id],
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 heard.get(member.id),
+                is_stray=member.id in membership.strays,
             )
             for member in allocation.members
         }

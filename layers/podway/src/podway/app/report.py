@@ -40,6 +40,10 @@ class ReconcileOutcome:
     """Frozen subnets, and why. The run took nothing from their present forwarders."""
     unhealthy: list[str] = field(default_factory=list)
     """Members that fail, are suspected or held down."""
+    missing: list[str] = field(default_factory=list)
+    """Members that do not show as such: they keep what they have."""
+    is_mass_missing: bool = False
+    """So many of them that EC2, a tag or a setting is the likelier fault."""
     drifted: list[tuple[str, Prefix]] = field(default_factory=list)
     """Routes of ours that somebody removed, took or diverted, as table and destination."""
     diverted: list[tuple[Diverted, str]] = field(default_factory=list)

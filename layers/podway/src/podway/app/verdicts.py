@@ -12,12 +12,12 @@ from functools import partial
 from podway.app.ports import Memory, Store
 from podway.domain.health.reassess import AlarmSeen, Observed, reassess, votes_about
 from podway.domain.health.verdict import Verdict, is_spent
-from podway.domain.inventory import Instance, Survey
+from podway.domain.inventory import Instance
 from podway.domain.members.cluster import SILENCE
 
 
 def keep_verdicts(
-    survey: Survey,
+    instances: Mapping[str, Instance],
     memory: Memory,
     alarms: Mapping[str, AlarmSeen],
     *,
@@ -25,11 +25,10 @@ def keep_verdicts(
     now: datetime,
     hold_down: timedelta,
 ) -> dict[str, Verdict]:
-    """The verdicts as they should be. Only those that change are written.
+    """The verdicts as they should be by *instances*, what EC2 says of members. Only changes are written.
 
     A verdict is forgotten if it says nothing any more, or if its node is no member.
     """
-    instances = {one.id: one for one in survey.instances}
     known = instances.keys() | {one.id for one in memory.members}
     verdicts = dict(memory.verdicts)
     for verdict in memory.verdicts.values():

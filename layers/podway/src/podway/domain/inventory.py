@@ -31,7 +31,17 @@ class Instance:
     """When it was started last."""
     vpc: str = ""
     """Empty once it is terminated."""
-    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    tagged: bool = True
+    """Whether it carries the cluster's tag: only then is it a member by what EC2 shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundById:
+    """What EC2 says of members that its list left out, asked by their ids; of the rest it says nothing."""
+
+    instances: tuple[Instance, ...] = ()
+    not_found: frozenset[str] = frozenset()
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,8 @@ class Member:
     blocks: tuple[HeldBlock, ...] = ()
     gone_at: datetime | None = None
     former_interfaces: tuple[str, ...] = ()
+    missing_since: datetime | None = None
+    """Since when EC2 says NotFound of it; None while it does not."""
 
     @property
     def interfaces(self) -> tuple[str, ...]:

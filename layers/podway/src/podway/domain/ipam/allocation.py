@@ -53,6 +53,7 @@ def allocate_to_members(
     now: datetime,
     quarantine: timedelta,
     wanted: Mapping[str, int] = CONTENT,
+    closed: Collection[str] = (),
     released: tuple[ReleasedSpace, ...] = (),
     release: bool = False,
 ) -> MemberAllocation:
@@ -62,9 +63,11 @@ def allocate_to_members(
     more, the buddy of one of its own if that is free: then one route serves both. The next run gives the
     next one.
 
-    *block_length* is that of the first pod CIDR's family; another family's block holds as many addresses.
-    A new block first appears in the next generation of its subnet's map. The blocks of *quarantined*
-    members stay taken.
+    Members that are *closed* keep what they have and get nothing.
+
+    *block_length* is that of the first pod CIDR's family; another family's block holds as many
+    addresses. A new block first appears in the next generation of its subnet's map. What a gone
+    member held rests while we remember it.
 
     Only the subnet that *released* space may get it back. With *release*, subnets then release what of
     their supernets is empty and more than they need.
@@ -76,6 +79,7 @@ def allocate_to_members(
     wants = [
         Want(member.subnet, member.id, length, version)
         for member in present
+        if member.id not in closed
         for version, length in lengths.items()
         if _held(member, version) < max(1, min(wanted.get(member.id, 1), MOST_BLOCKS))
     ]

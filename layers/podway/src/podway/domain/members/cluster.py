@@ -74,6 +74,8 @@ class NodeFacts:
     """Generation of its subnet's map that its kernel holds; 0 before the first."""
     heard: datetime | None = None
     """When its agent last wrote; None before the first time."""
+    is_stray: bool = False
+    """Whether it does not show as a member any more: it ranks with the draining."""
 
 
 def is_routable(member: Member, facts: NodeFacts) -> bool:
@@ -88,20 +90,24 @@ def is_routable(member: Member, facts: NodeFacts) -> bool:
 
 
 def node_health(facts: NodeFacts, *, now: datetime) -> Health:
-    """Failed if it does not run, else by the verdict; suspect also when its agent has fallen silent."""
-    if facts.instance.state not in (InstanceState.PENDING, InstanceState.RUNNING):
-        return Health.FAILED
+    """Failed on EC2's word (it does not run) or on ours; suspect when its agent has fallen silent."""
+    state = facts.instance.state
+    if state.is_known and state not in (InstanceState.PENDING, InstanceState.RUNNING):
+        return Health.FAILED  # a word that we do not know says nothing
     judged = health(facts.verdict, now=now)
     silent = facts.heard is not None and now - facts.heard > SILENCE
     return Health.SUSPECT if silent and judged is Health.HEALTHY else judged
 
 
 def node_state(member: Member, facts: NodeFacts) -> NodeState:
-    """Joining while it boots, and until a block of it is ready or packets for its blocks would arrive."""
+    """Joining until its blocks were handed out once or packets for them would arrive, and while it boots.
+
+    A stray drains: others take over what it relays, where there are others.
+    """
     boots = facts.instance.state is InstanceState.PENDING
     if boots or (not any(block.ready for block in member.blocks) and not is_routable(member, facts)):
         return NodeState.JOINING
-    return NodeState.DRAINING if is_handing_over(facts.verdict) else NodeState.READY
+    return NodeState.DRAINING if facts.is_stray or is_handing_over(facts.verdict) else NodeState.READY
 
 
 def make_node(member: Member, facts: NodeFacts, ready: Iterable[HeldBlock], *, now: datetime) -> Node:

@@ -1,15 +1,32 @@
 """Who belongs to the cluster: what EC2 says of instances, and what we remember of nodes.
 
-Reconcile and the operator's commands ask first of all.
+`app.observe` asks, for reconcile and for what operators are shown. Absence is not an end: a member that a
+read leaves out keeps what it has until EC2 says that it has ended (DESIGN.md, "What the world may say").
+
+    EC2 says of a member                 it is
+    listed, with the tag                 present
+    terminated                           ended: its blocks are quarantined, then it is forgotten
+    runs, but without the tag            a stray
+    nothing, or in words we do not know  a stray
+    NotFound by its id                   a stray; ended once EC2 has said so for GONE_AFTER and its agent is
+                                         silent, unless so many are missing that EC2 is the likelier fault
+
+A *stray* is present: its routes, blocks, card and place in the map stay. It gets nothing new.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from podway.domain.inventory import Instance, Member
+from podway.domain.inventory import FoundById, Instance, Member
+from podway.domain.members.cluster import SILENCE
 from podway.domain.signals import InstanceState
+
+GONE_AFTER = timedelta(minutes=5)
+"""How long EC2 must go on saying NotFound before a member has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,37 +36,98 @@ class Membership:
     present: tuple[Member, ...]
     quarantined: tuple[Member, ...]
     forgotten: tuple[str, ...]
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    """What counts as said of each present member; of a stray that EC2 does not show, what we remember."""
+    strays: Mapping[str, str] = field(default_factory=dict)
+    """Present members that do not show as such, and why not."""
+    is_mass_missing: bool = False
+    """More than half of a subnet or of the cluster are strays: none of them ends by what EC2 does not say."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """The strays by name, and what follows."""
+        named = [
+            f"{node} {why}: it keeps what it has and gets nothing new" for node, why in self.strays.items()
+        ]
+        many = "more than half of a subnet or of the cluster is missing: nothing is taken from those missing"
+        return [many, *named] if self.is_mass_missing else named
 
 
 def membership(
-    remembered: tuple[Member, ...],
-    instances: tuple[Instance, ...],
+    remembered: Iterable[Member],
+    instances: Iterable[Instance],
     *,
     now: datetime,
     quarantine: timedelta,
     still_targeted: frozenset[str] = frozenset(),
+    found: FoundById | None = None,
+    heard: Mapping[str, datetime] | None = None,
 ) -> Membership:
-    """Who is a member now.
+    """Who is a member now, by what EC2 lists and what it says of those that the list leaves out (*found*).
 
-    A stopped instance keeps its blocks: it may start again with what it has on disk. A terminated or
-    vanished one is gone. Its blocks stay in *quarantine*, and longer while a route still targets its
-    interface (*still_targeted*); then it is forgotten. A node that comes back in another subnet under its
-    old id starts anew.
+    A stopped instance keeps its block: it may start again with what it has on disk. What an ended one
+    held rests for *quarantine* and for as long as a route still targets its interface (*still_targeted*), and
+    only then is it forgotten. A node that comes back on another subnet or interface under its old id starts
+    anew. *heard* is when each agent last wrote.
     """
-    here = {i.id: i for i in instances if i.state is not InstanceState.TERMINATED and i.network_interface}
-    present, quarantined, forgotten = [], [], []
+    found = found or FoundById()
+    listed = {one.id: one for one in instances}
+    shown = {**{one.id: one for one in found.instances}, **listed}
     known = {member.id: member for member in remembered}
-    for identity in sorted(here.keys() | known.keys()):
-        instance, member = here.get(identity), known.get(identity)
-        if instance is not None:
-            present.append(_seen(member, instance, still_targeted))
+    present: dict[str, Member] = {}
+    strays: dict[str, str] = {}
+    ended: dict[str, datetime] = {}
+    for identity in sorted(listed.keys() | known.keys()):
+        instance, member = shown.get(identity), known.get(identity)
+        if instance is not None and instance.state is InstanceState.TERMINATED:
+            if member is not None:
+                ended[identity] = member.gone_at or now
+        elif instance is not None and not _is_odd(instance):
+            present[identity] = _seen(member, instance, still_targeted)
+        elif member is not None and member.gone_at is not None:
+            ended[identity] = member.gone_at  # nothing new is known of it
         elif member is not None:
-            gone_at = member.gone_at or now
-            if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
-                forgotten.append(identity)
-            else:
-                quarantined.append(replace(member, gone_at=gone_at))
-    return Membership(tuple(present), tuple(quarantined), tuple(forgotten))
+            strays[identity] = _why_stray(identity, instance, found)
+            missing = (member.missing_since or now) if identity in found.not_found else member.missing_since
+            present[identity] = replace(member, missing_since=missing)
+    is_mass = _is_mass(present.values(), strays)
+    for identity in [] if is_mass else _vanished(present, found, now=now, heard=heard or {}):
+        ended[identity] = now
+        del present[identity], strays[identity]
+    quarantined, forgotten = [], []
+    for identity, gone_at in sorted(ended.items()):
+        member = known[identity]
+        if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
+            forgotten.append(identity)
+        else:
+            quarantined.append(replace(member, gone_at=gone_at, missing_since=None))
+    return Membership(
+        present=tuple(present.values()),
+        quarantined=tuple(quarantined),
+        forgotten=tuple(forgotten),
+        instances={node: _facts(member, shown.get(node)) for node, member in present.items()},
+        strays=strays,
+        is_mass_missing=is_mass,
+    )
+
+
+def _is_odd(instance: Instance) -> str:
+    """Why an instance that is shown cannot be taken for a member as it is; empty when it can."""
+    if not instance.tagged:
+        return "has lost the cluster's tag"
+    if not instance.state.is_known:
+        return f"is in a state that is unknown ({instance.state})"
+    if not instance.subnet or not instance.network_interface or not instance.address:
+        return "shows no primary interface with an address"
+    return ""
+
+
+def _why_stray(identity: str, instance: Instance | None, found: FoundById) -> str:
+    if instance is not None:
+        return _is_odd(instance)
+    if identity in found.not_found:
+        return "is not found by EC2"
+    return "is left out by EC2, which says nothing of it"
 
 
 def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[str]) -> Member:
@@ -61,5 +139,47 @@ def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[s
         network_interface=instance.network_interface,
         address=instance.address,
         gone_at=None,
+        missing_since=None,
         former_interfaces=tuple(sorted(former)),
+    )
+
+
+def _is_mass(present: Collection[Member], strays: Collection[str]) -> bool:
+    """Whether more than half of some subnet's members, or of all, are strays."""
+    sizes = Counter(member.subnet for member in present)
+    missing = Counter(member.subnet for member in present if member.id in strays)
+    return 2 * missing.total() > sizes.total() or any(2 * missing[one] > sizes[one] for one in sizes)
+
+
+def _vanished(
+    present: Mapping[str, Member], found: FoundById, *, now: datetime, heard: Mapping[str, datetime]
+) -> list[str]:
+    """Members that EC2 has not found for long enough, and whose agents are silent."""
+    return [
+        node
+        for node, member in present.items()
+        if node in found.not_found
+        and member.missing_since is not None
+        and now - member.missing_since >= GONE_AFTER
+        and (node not in heard or now - heard[node] > SILENCE)
+    ]
+
+
+def _facts(member: Member, instance: Instance | None) -> Instance:
+    """The instance as shown. What it does not show is as we remember it; it runs until EC2 says otherwise."""
+    if instance is None:
+        return Instance(
+            member.id,
+            InstanceState.RUNNING,
+            member.subnet,
+            member.network_interface,
+            member.address,
+            source_dest_check=False,
+            tagged=False,
+        )
+    return replace(
+        instance,
+        subnet=instance.subnet or member.subnet,
+        network_interface=instance.network_interface or member.network_interface,
+        address=instance.address or member.address,
     )

@@ -1,0 +1,151 @@
+"""What EC2 merely fails to say takes nothing from anybody (DESIGN.md, "What the world may say")."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from podway.domain.model import Delete, Replace
+from podway.domain.signals import InstanceState
+
+from tests.unit.app.cluster import TABLES, Play
+
+
+@pytest.fixture
+def play() -> Play:
+    made = Play()
+    made.settle()
+    return made
+
+
+def routes(play: Play) -> dict[str, object]:
+    return {table: play.cloud.table(table) for table in TABLES.values()}
+
+
+def named(play: Play) -> dict[str, object]:
+    """Whom the maps name, and with which blocks."""
+    return {one.id: one.blocks for found in play.store.maps.values() for one in found.members}
+
+
+def members_of(play: Play, subnet: str) -> set[str]:
+    return {one.id for one in play.store.maps[subnet].members}
+
+
+@pytest.mark.parametrize("shown", [0, 2])
+def test_an_answer_without_members_deletes_nothing(play: Play, shown: int) -> None:
+    """Case a: of six instances none, or two, are in the answer."""
+    before, before_named = routes(play), named(play)
+    play.cloud.hidden = {one.id for one in play.cloud.surveyed.instances[shown:]}
+    play.cloud.mute = set(play.cloud.hidden)
+    play.cloud.writes.clear()
+
+    outcome = play.reconcile()
+
+    assert play.cloud.writes == []
+    assert routes(play) == before
+    assert named(play) == before_named
+    assert outcome.is_mass_missing
+    assert set(outcome.missing) == play.cloud.hidden
+    assert any("nothing is taken" in one for one in outcome.warnings)
+
+
+def test_a_tag_that_nobody_has_any_more_takes_nothing(play: Play) -> None:
+    """Case b: the tag was removed from all nodes, or another key was set."""
+    before = routes(play)
+    play.cloud.change_instances(lambda one: replace(one, tagged=False))
+    play.cloud.writes.clear()
+
+    for _ in range(40):
+        outcome = play.reconcile()
+        play.clock.go_on(minutes=1)
+
+    assert play.cloud.writes == []
+    assert routes(play) == before
+    assert outcome.is_mass_missing
+    play.cloud.change_instances(lambda one: replace(one, tagged=True))
+    assert play.reconcile().missing == []
+    assert play.cloud.writes == []
+
+
+def test_a_node_whose_tag_is_gone_keeps_its_block_for_as_long_as_it_runs(play: Play) -> None:
+    """Case c: nobody else gets it (I4), and packets for it arrive."""
+    (lost,) = (one for one in play.store.found_members.values() if one.id == "i-a2")
+    play.cloud.change_instances(lambda one: replace(one, tagged=one.id != "i-a2"))
+
+    for _ in range(30):
+        play.settle()
+        play.clock.go_on(minutes=1)
+    play.join("a4")
+    play.settle()
+
+    held = {prefix: one.id for one in play.store.found_members.values() for prefix in one.prefixes}
+    assert {held[prefix] for prefix in lost.prefixes} == {"i-a2"}
+    assert "i-a2" in members_of(play, "subnet-a")
+    assert play.uncovered() == []
+
+
+def test_what_a_stray_relays_moves_to_others_and_nothing_new_goes_to_it(play: Play) -> None:
+    relays = play.forwarder_of("subnet-a", "rtb-a")
+    play.cloud.change_instances(lambda one: replace(one, tagged=one.id != relays))
+
+    play.settle()
+
+    assert {owner for owner, hop in play.next_hops() if hop == relays} <= {relays}
+    assert play.uncovered() == []
+
+
+def test_while_a_zone_is_disrupted_members_are_asked_for_by_id(play: Play) -> None:
+    """Case d."""
+    before = routes(play)
+    play.cloud.is_disrupted = True
+    play.cloud.mute = {"i-b1", "i-b2", "i-b3"}
+    play.cloud.writes.clear()
+
+    outcome = play.reconcile()
+
+    assert play.cloud.writes == []
+    assert routes(play) == before
+    assert outcome.missing == sorted(play.cloud.mute)
+    assert outcome.is_mass_missing, "all of subnet-b"
+
+
+def test_a_member_that_ec2_does_not_find_for_minutes_ends_if_its_agent_is_silent(play: Play) -> None:
+    play.cloud.forgotten = {"i-a2"}
+    play.silence("i-a2")
+    for _ in range(20):
+        play.settle()
+        play.clock.go_on(minutes=1)
+
+    assert "i-a2" not in members_of(play, "subnet-a")
+    assert play.uncovered() == []
+
+
+def test_a_state_that_nobody_knows_stops_nothing(play: Play) -> None:
+    """Case h."""
+    play.cloud.enter("i-a1", InstanceState.read("sleepwalking"))
+
+    play.settle()
+
+    assert "i-a1" in members_of(play, "subnet-a")
+    assert play.uncovered() == []
+
+
+@given(hidden=st.sets(st.sampled_from([f"i-{name}" for name in ("a1", "a2", "a3", "b1", "b2", "b3")])))
+def test_whatever_subset_is_left_out_no_route_of_a_running_member_is_deleted(hidden: set[str]) -> None:
+    """The kind of a to c: any subset, without a word about it; and it comes back."""
+    play = Play()
+    play.settle()
+    play.cloud.hidden = play.cloud.mute = set(hidden)
+    play.cloud.writes.clear()
+
+    for _ in range(3):
+        outcome = play.reconcile()
+        play.clock.go_on(minutes=6)
+
+    assert [step for _, step in play.cloud.writes if isinstance(step, Delete)] == []
+    moved = {step.was for _, step in play.cloud.writes if isinstance(step, Replace)}
+    assert moved <= {f"eni-{name[2:]}" for name in hidden}, "only what strays relay may move"
+    assert set(outcome.missing) == hidden
+    assert play.uncovered() == []
