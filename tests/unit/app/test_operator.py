@@ -262,6 +262,69 @@ def test_an_adoption_waits_for_a_run_of_reconcile_and_then_gives_up() -> None:
 # release
 
 
+def test_a_node_that_was_taken_out_by_its_tag_ends_when_it_is_given_up() -> None:
+    """Case z, first half; its block rests before anybody else may have it."""
+    desk = Desk()
+    play = desk.play
+    play.cloud.change_instances(lambda one: replace(one, tagged=one.id != "i-a2"))
+    play.settle_all_but("i-a2")
+
+    would = desk.operator.plan_forget(["i-a2"])
+    desk.operator.forget(["i-a2"], patience=PATIENCE)
+    play.settle_all_but("i-a2")
+
+    assert would.keys() == {"i-a2"}
+    assert "tag" in would["i-a2"]
+    assert play.store.found_members["i-a2"].gone_at is not None
+    assert "i-a2" not in {one.id for one in play.store.maps["subnet-a"].members}
+    assert play.uncovered() == []
+    assert any("i-a2" in entry.what and entry.actor == "forget" for entry in play.store.history)
+
+
+def test_all_that_are_missing_can_be_given_up_at_once() -> None:
+    """Case z, second half: EC2 has forgotten the whole cluster while nobody looked, and a new one stands."""
+    desk = Desk()
+    play = desk.play
+    old = {one.id for one in play.cloud.surveyed.instances}
+    play.cloud.forgotten = set(old)
+    for name in ("a7", "a8", "b7", "b8"):
+        play.join(name)
+    for _ in range(30):
+        play.reconcile()
+        play.clock.go_on(minutes=1)
+    assert play.reconcile().missing == sorted(old), "so many are missing that EC2 is not believed"
+
+    desk.operator.forget(desk.operator.plan_forget().keys(), patience=PATIENCE)
+    play.settle_all_but(*old)
+
+    assert play.reconcile().missing == []
+    assert {hop for _, hop in play.next_hops()} <= {"i-a7", "i-a8", "i-b7", "i-b8"}
+
+
+@pytest.mark.parametrize(("node", "why"), [("i-a1", "shows as a member"), ("i-stranger", "no member")])
+def test_nobody_who_shows_as_a_member_or_never_was_one_is_given_up(node: str, why: str) -> None:
+    desk = Desk()
+    desk.play.cloud.change_instances(lambda one: replace(one, tagged=one.id != "i-a2"))
+
+    with pytest.raises(NoSuchNode, match=why):
+        desk.operator.forget(["i-a2", node], patience=PATIENCE)
+
+    assert not any(one.is_given_up for one in desk.play.store.found_members.values())
+    assert desk.ledger.lease().owner is None
+
+
+def test_one_that_was_given_up_and_shows_again_stays() -> None:
+    desk = Desk()
+    desk.play.cloud.change_instances(lambda one: replace(one, tagged=one.id != "i-a2"))
+    desk.operator.forget(["i-a2"], patience=PATIENCE)
+    desk.play.cloud.change_instances(lambda one: replace(one, tagged=True))
+
+    desk.play.settle()
+
+    member = desk.play.store.found_members["i-a2"]
+    assert (member.gone_at, member.is_given_up) == (None, False)
+
+
 def test_a_release_removes_every_managed_route_and_nothing_else_for_good() -> None:
     desk = Desk()
     desk.add("rtb-a", BY_HAND, "nat-1")

@@ -50,6 +50,7 @@ def member_item(member: Member) -> StoredItem:
         "gone_at": moment_text(member.gone_at),
         "former_interfaces": list(member.former_interfaces),
         "missing_since": moment_text(member.missing_since),
+        "is_given_up": member.is_given_up,
     }
 
 
@@ -66,6 +67,7 @@ def read_member(item: StoredItem) -> Member:
         gone_at=read_moment(item["gone_at"]),
         former_interfaces=tuple(item["former_interfaces"]),
         missing_since=read_moment(item.get("missing_since", "")),
+        is_given_up=item.get("is_given_up", False),
     )
 
 

@@ -8,8 +8,8 @@ Commands that change something use the ways that exist already:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -283,6 +283,36 @@ class Operator:
         if isinstance(decided, Adopted):
             self._hints.hint(f"{destination} of {table} was adopted")
         return decided
+
+    def plan_forget(self, nodes: Collection[str] = ()) -> dict[str, str]:
+        """Which of *nodes* can be given up, or of all members, and why each does not show as a member.
+
+        Raises NoSuchNode for one that does, or that nobody remembers.
+        """
+        members = self._observe().membership
+        if shown := sorted(set(nodes) - members.strays.keys()):
+            known = {one.id for one in members.present}
+            why = "shows as a member: take its tag away first" if shown[0] in known else "is no member"
+            raise NoSuchNode(f"{shown[0]} {why}")
+        return {node: why for node, why in members.strays.items() if not nodes or node in nodes}
+
+    def forget(self, nodes: Collection[str], *, patience: timedelta) -> None:
+        """Have the next run of reconcile treat *nodes* as ended: their routes go, their blocks rest.
+
+        Repeat: safe. A node that shows as a member again by then stays one. Raises NoSuchNode as
+        `plan_forget` does, and TryAgain when a run of reconcile holds the lease for *patience*.
+        """
+        owner = f"operator at {self._clock.now().isoformat()}"
+        self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
+        try:
+            given_up = self.plan_forget(nodes)
+            members = [one for one in self._store.recall().members if one.id in given_up]
+            changed = [replace(one, is_given_up=True) for one in members]
+            self._store.save_inventory(owner, members=changed, forgotten=(), supernets={})
+            self._remember("forget", *(f"{node} {why}: given up" for node, why in given_up.items()))
+        finally:
+            self._store.release_lease(owner)
+        self._hints.hint(f"{', '.join(sorted(given_up))} were given up")
 
     def plan_release(self) -> Released:
         """What a release would remove. Changes nothing."""

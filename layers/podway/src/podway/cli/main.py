@@ -24,7 +24,13 @@ from podway.cli.reading import (
     status_command,
 )
 from podway.cli.simulate import simulate_command
-from podway.cli.steering import adopt_command, drain_command, release_command, undrain_command
+from podway.cli.steering import (
+    adopt_command,
+    drain_command,
+    forget_command,
+    release_command,
+    undrain_command,
+)
 
 UNUSABLE = 2
 """Exit code for unusable input."""
@@ -58,6 +64,7 @@ for _command in (
     drain_command,
     undrain_command,
     adopt_command,
+    forget_command,
     release_command,
 ):
     podway.add_command(_command)

@@ -1,4 +1,4 @@
-"""The commands that change a running cluster: ``drain``, ``undrain``, ``adopt``, ``release``.
+"""The commands that change a running cluster: ``drain``, ``undrain``, ``adopt``, ``forget``, ``release``.
 
 Registered by `main`.
 """
@@ -88,6 +88,32 @@ def adopt_command(operator: Operator, route_table: str, destination: str, patien
     if isinstance(decided, NotAdopted):
         raise RefusedError(f"not adopted: {decided.reason}")
     click.echo(f"{prefix} in {route_table} via {decided.node} is ours from now on")
+    return 0
+
+
+@click.command("forget")
+@over_aws
+@click.argument("nodes", nargs=-1, metavar="NODE…")
+@click.option("--all-missing", is_flag=True, help="All members that do not show as members any more.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@_PATIENCE
+def forget_command(
+    operator: Operator, nodes: tuple[str, ...], all_missing: bool, yes: bool, patience: int
+) -> int:
+    """Give up NODEs that were members, do not show as members any more, and never will again.
+
+    A member ends by itself when EC2 says that it is terminated. One that has merely lost its tag, or that EC2
+    has forgotten together with most others, keeps its routes and blocks until it is given up here. Its pods
+    are cut off then, and its blocks go to others after the quarantine.
+    """
+    if bool(nodes) == all_missing:
+        raise RefusedError("name either nodes or --all-missing")
+    found = operator.plan_forget(nodes)
+    if yes and found:
+        operator.forget(found.keys(), patience=timedelta(seconds=patience))
+    for node, why in found.items():
+        click.echo(f"{'given up' if yes else 'would give up'}: {node}, which {why}")
+    click.echo(f"{len(found)} nodes {'given up' if yes else 'would be given up; --yes does it'}")
     return 0
 
 

@@ -115,6 +115,8 @@ class Member:
     former_interfaces: tuple[str, ...] = ()
     missing_since: datetime | None = None
     """Since when EC2 says NotFound of it; None while it does not."""
+    is_given_up: bool = False
+    """Whether an operator has said that it has ended, although EC2 does not."""
 
     @property
     def interfaces(self) -> tuple[str, ...]:

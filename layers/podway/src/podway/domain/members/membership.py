@@ -8,6 +8,7 @@ read leaves out keeps what it has until EC2 says that it has ended (DESIGN.md, "
     terminated                           ended: its blocks are quarantined, then it is forgotten
     runs, but without the tag            a stray
     nothing, or in words we do not know  a stray
+    not that, and an operator gave it up ended
     NotFound by its id                   a stray; ended once EC2 has said so for GONE_AFTER and its agent is
                                          silent, unless so many are missing that EC2 is the likelier fault
 
@@ -79,39 +80,46 @@ def membership(
     ended: dict[str, datetime] = {}
     for identity in sorted(listed.keys() | known.keys()):
         instance, member = shown.get(identity), known.get(identity)
-        if instance is not None and instance.state is InstanceState.TERMINATED:
-            if member is not None:
-                ended[identity] = member.gone_at or now
-        elif instance is not None and not _is_odd(instance):
+        if instance is not None and not (_is_terminated(instance) or _oddity(instance)):
             present[identity] = _seen(member, instance, still_targeted)
-        elif member is not None and member.gone_at is not None:
-            ended[identity] = member.gone_at  # nothing new is known of it
-        elif member is not None:
+        elif member is None:
+            continue
+        elif (instance is not None and _is_terminated(instance)) or member.gone_at or member.is_given_up:
+            ended[identity] = member.gone_at or now
+        else:
+            present[identity] = _missing(member, found, now=now)
             strays[identity] = _why_stray(identity, instance, found)
-            missing = (member.missing_since or now) if identity in found.not_found else member.missing_since
-            present[identity] = replace(member, missing_since=missing)
     is_mass = _is_mass(present.values(), strays)
     for identity in [] if is_mass else _vanished(present, found, now=now, heard=heard or {}):
         ended[identity] = now
         del present[identity], strays[identity]
-    quarantined, forgotten = [], []
-    for identity, gone_at in sorted(ended.items()):
-        member = known[identity]
-        if now - gone_at >= quarantine and not still_targeted.intersection(member.interfaces):
-            forgotten.append(identity)
-        else:
-            quarantined.append(replace(member, gone_at=gone_at, missing_since=None))
+    resting = [replace(known[node], gone_at=at, missing_since=None) for node, at in sorted(ended.items())]
+    over = {
+        member.id
+        for member in resting
+        if now - ended[member.id] >= quarantine and not still_targeted.intersection(member.interfaces)
+    }
     return Membership(
         present=tuple(present.values()),
-        quarantined=tuple(quarantined),
-        forgotten=tuple(forgotten),
+        quarantined=tuple(member for member in resting if member.id not in over),
+        forgotten=tuple(sorted(over)),
         instances={node: _facts(member, shown.get(node)) for node, member in present.items()},
         strays=strays,
         is_mass_missing=is_mass,
     )
 
 
-def _is_odd(instance: Instance) -> str:
+def _is_terminated(instance: Instance) -> bool:
+    return instance.state is InstanceState.TERMINATED
+
+
+def _missing(member: Member, found: FoundById, *, now: datetime) -> Member:
+    """A stray; the time since when EC2 says NotFound goes on over answers that say nothing."""
+    since = member.missing_since or now if member.id in found.not_found else member.missing_since
+    return replace(member, missing_since=since)
+
+
+def _oddity(instance: Instance) -> str:
     """Why an instance that is shown cannot be taken for a member as it is; empty when it can."""
     if not instance.tagged:
         return "has lost the cluster's tag"
@@ -124,7 +132,7 @@ def _is_odd(instance: Instance) -> str:
 
 def _why_stray(identity: str, instance: Instance | None, found: FoundById) -> str:
     if instance is not None:
-        return _is_odd(instance)
+        return _oddity(instance)
     if identity in found.not_found:
         return "is not found by EC2"
     return "is left out by EC2, which says nothing of it"
@@ -140,6 +148,7 @@ def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[s
         address=instance.address,
         gone_at=None,
         missing_since=None,
+        is_given_up=False,
         former_interfaces=tuple(sorted(former)),
     )
 
