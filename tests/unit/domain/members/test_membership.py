@@ -48,7 +48,7 @@ def test_an_instance_that_exists_keeps_its_block_whatever_its_state(state: Insta
     assert decided(here=(replace(HERE, state=state),)).present == (KNOWN,)
 
 
-def test_a_terminated_ones_block_begins_its_rest() -> None:
+def test_a_terminated_ones_block_begins_its_quarantine() -> None:
     dead = replace(HERE, state=InstanceState.TERMINATED)
     ended = Membership((), (replace(KNOWN, gone_at=NOW),), ())
 
