@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from podway.app import failover, reconcile
-from podway.app.apply import HandsOff
 from podway.domain.addressing import Prefix
+from podway.domain.failover.card_changes import HandsOff
 from podway.domain.failover.decide import Card, Decision, decide
 from podway.domain.health.freeze import Frozen
 from podway.domain.health.verdict import Severity, Verdict

@@ -51,6 +51,7 @@ class Play:
     hooks: FakeHooks = field(default_factory=FakeHooks)
     alarms: FakeAlarms = field(init=False)
     runs: int = 0
+    pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,)
     silent: set[str] = field(default_factory=set)
     """Nodes whose agents say nothing any more."""
 
@@ -87,7 +88,7 @@ class Play:
         )
 
     def reconcile(self) -> ReconcileOutcome:
-        rules = Rules("demo", (POD_CIDR,), 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125))
+        rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125))
         reconcile = Reconcile(
             cloud=self.cloud,
             store=self.store,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from podway.domain.addressing import WIDTH, Prefix
+from podway.domain.members.pod_cidrs import usable_for_pods
 from podway.domain.model import DEFAULT_RESERVE
 
 PREFIX = "PODWAY_"
@@ -42,6 +43,13 @@ class Settings(BaseModel):
     """Routes per table; 0 asks Service Quotas."""
     quarantine_seconds: int = Field(default=600, ge=0)
     hold_down_seconds: int = Field(default=60, ge=0)
+
+    @field_validator("pod_cidrs")
+    @classmethod
+    def _usable(cls, cidrs: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
+        if faults := list(filter(None, map(usable_for_pods, cidrs))):
+            raise ValueError("; ".join(faults))
+        return cidrs
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

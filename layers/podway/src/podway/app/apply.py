@@ -14,6 +14,7 @@ from podway.app.errors import PodwayError, TryAgain
 from podway.app.pace import Pace
 from podway.app.ports import Clock, Cloud, Store
 from podway.domain.addressing import Prefix
+from podway.domain.failover.card_changes import HandsOff
 from podway.domain.model import (
     Cluster,
     Create,
@@ -29,18 +30,6 @@ from podway.domain.transition.verify import verify_transition
 
 Records = Mapping[str, frozenset[Prefix]]
 """Destinations recorded as ours, by table."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandsOff:
-    """Interfaces whose routes this run leaves to failovers, by why."""
-
-    no_new_routes: frozenset[str] = frozenset()
-    """Somebody acts on their card, so this run gives them no route."""
-    being_moved: frozenset[str] = frozenset()
-    """A failover moves their routes just now, so this run takes none from them."""
-    look_again: frozenset[str] = frozenset()
-    """A failover may have moved their routes since this run read the tables, so it reads them once more."""
 
 
 @dataclass(slots=True)

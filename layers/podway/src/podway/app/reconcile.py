@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from podway.app.addresses import acknowledged_by, blocks_wanted, reclaim_space, save_addresses
-from podway.app.apply import Applier, HandsOff
+from podway.app.apply import Applier
+from podway.app.cards import write_cards
 from podway.app.errors import Superseded, TryAgain
 from podway.app.observe import Seen, observe
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
@@ -26,8 +27,9 @@ from podway.app.report import (
 from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, read_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.addressing import Prefix
+from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
-from podway.domain.failover.decide import Card, is_claimed, moves_meanwhile
+from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import wanted_alarms
 from podway.domain.health.freeze import Frozen, freeze, keep_suspects_routes, relaying
 from podway.domain.health.quorum import is_watched
@@ -35,12 +37,14 @@ from podway.domain.health.reassess import AlarmSeen
 from podway.domain.health.verdict import is_accused
 from podway.domain.inventory import Member, Survey
 from podway.domain.ipam.allocation import MemberAllocation, allocate_to_members
+from podway.domain.ipam.closed import closed_space
 from podway.domain.ipam.reclaim import is_due
 from podway.domain.members.cluster import NodeFacts, Owned, make_cluster, mark_owned
 from podway.domain.members.maps import SubnetMap, make_maps
 from podway.domain.members.membership import Membership
+from podway.domain.members.pod_cidrs import pod_cidrs_that_count
 from podway.domain.members.readiness import mark_ready
-from podway.domain.model import Cluster, Delete, Plan, Replace, RouteTable, Step
+from podway.domain.model import Cluster, Delete, Plan, RouteTable
 from podway.domain.planner.plan import plan
 
 IMPROVEMENT = 10
@@ -127,6 +131,7 @@ class _Run:
         memory, alarms = self._judge(seen)
         self._clear_checks(survey)
         owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
+        self._check_settings(seen)
         allocation = self._allocate(survey, memory, membership, owned, now)
         members = allocation.members
         judged = self._cluster(survey, memory, membership, allocation, owned, now)
@@ -164,6 +169,19 @@ class _Run:
         )
         return replace(seen.memory, verdicts=verdicts), alarms
 
+    def _check_settings(self, seen: Seen) -> None:
+        """Go on with the former pod CIDRs where those that were set would orphan what is in use."""
+        held = {prefix for member in seen.memory.members for prefix in member.prefixes}
+        held |= {prefix for several in seen.memory.supernets.values() for prefix in several}
+        counting = pod_cidrs_that_count(
+            self.rules.pod_cidrs,
+            former={cidr for one in seen.memory.maps.values() for cidr in one.pod_cidrs},
+            held=held,
+            vpc_cidrs=seen.survey.vpc_cidrs,
+        )
+        self.rules = replace(self.rules, pod_cidrs=counting.cidrs)
+        self.outcome.warnings += counting.warnings
+
     def _clear_checks(self, survey: Survey) -> None:
         self.outcome.checks, warnings = clear_checks(self.world.cloud, survey.instances)
         self.outcome.warnings += warnings
@@ -176,7 +194,14 @@ class _Run:
         """Decide who has which supernets and blocks, and write it before agents read of it."""
         rules = self.rules
         space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
-        self.outcome.warnings += space.warnings
+        closed = closed_space(
+            rules.pod_cidrs,
+            vpc_cidrs=survey.vpc_cidrs,
+            tables=owned.tables,
+            supernets=[prefix for several in memory.supernets.values() for prefix in several],
+            blocks=[prefix for member in membership.present for prefix in member.prefixes],
+        )
+        self.outcome.warnings += (*space.warnings, *closed.warnings)
         allocation = allocate_to_members(
             membership.present,
             membership.quarantined,
@@ -189,6 +214,7 @@ class _Run:
             quarantine=rules.quarantine,
             wanted=blocks_wanted(memory, membership.present),
             closed=membership.strays.keys(),
+            closed_space=closed.prefixes,
             released=space.pending,
             release=is_due(memory.given_back, now=now),
         )
@@ -265,45 +291,16 @@ class _Run:
         membership: Membership,
         began: datetime,
     ) -> HandsOff:
-        """Write failover cards before routes: a node can fail the moment after it gets a route.
-
-        A card without an open claim is written if any holds: (1) it is new, or differs from the stored one;
-        (2) it has routes and a claim that is over, which would stop the next event; (3) this run gives its
-        node a route or takes one, even if a killed run wrote the same card: the write succeeds only if nobody
-        has acted on the card since it was read.
-
-        *began*: when this run began to look. See HandsOff for what becomes of nodes that failovers act on.
-        """
-        now = self.world.clock.now()
-        no_new_routes, being_moved, look_again = set[str](), set[str](), set[str]()
-        touched = _new_next_hops(step for table in planned.route_tables for step in table.steps)
-        touched |= {
-            step.was for table in planned.route_tables for step in table.steps if isinstance(step, Replace)
-        }
-        for card in cards:
-            before, interface = memory.cards.get(card.node), card.network_interface
-            if before is not None and moves_meanwhile(before, since=began):
-                (look_again if before.claim and before.claim.done else being_moved).add(interface)
-            if before is None:
-                written = self.store.put_card(card)
-            elif is_claimed(before, now=now):
-                written = False
-            elif (
-                card == replace(before, version=0, claim=None)
-                and not (before.claim and card.routes)
-                and interface not in touched
-            ):
-                continue
-            else:
-                written = self.store.put_card(replace(card, version=before.version))
-            if not written:
-                no_new_routes.add(interface)
-                if before is None or not is_claimed(before, now=now):  # since it was read
-                    being_moved.add(interface)
-        known = {member.id for member in (*membership.present, *membership.quarantined)}
-        for identity in sorted(memory.cards.keys() - known):
-            self.store.remove_card(identity)
-        return HandsOff(frozenset(no_new_routes), frozenset(being_moved), frozenset(look_again))
+        """Before routes; *began*: when this run began to look."""
+        changes = card_changes(
+            cards,
+            memory.cards,
+            members={member.id for member in (*membership.present, *membership.quarantined)},
+            touched=touched(planned),
+            began=began,
+            now=self.world.clock.now(),
+        )
+        return write_cards(self.store, changes)
 
     # Apply
 
@@ -383,7 +380,9 @@ class _Run:
 
     def _fallen_next_hops(self, cluster: Cluster) -> set[str]:
         """Nodes that got routes in this run, and against which there is evidence now."""
-        new_hops = _new_next_hops(step for _, step in self.outcome.applied)
+        new_hops = {
+            step.network_interface for _, step in self.outcome.applied if not isinstance(step, Delete)
+        }
         if not new_hops:
             return set()
         verdicts = self.store.verdicts()
@@ -392,8 +391,3 @@ class _Run:
             for node in cluster.nodes
             if node.network_interface in new_hops and is_accused(verdicts.get(node.id))
         }
-
-
-def _new_next_hops(steps: Iterable[Step]) -> set[str]:
-    """Interfaces to which the steps give routes."""
-    return {step.network_interface for step in steps if not isinstance(step, Delete)}

@@ -54,6 +54,7 @@ def allocate_to_members(
     quarantine: timedelta,
     wanted: Mapping[str, int] = CONTENT,
     closed: Collection[str] = (),
+    closed_space: tuple[Prefix, ...] = (),
     released: tuple[ReleasedSpace, ...] = (),
     release: bool = False,
 ) -> MemberAllocation:
@@ -63,7 +64,7 @@ def allocate_to_members(
     more, the buddy of one of its own if that is free: then one route serves both. The next run gives the
     next one.
 
-    Members that are *closed* keep what they have and get nothing.
+    Members that are *closed* keep what they have and get nothing; nobody gets what is in *closed_space*.
 
     *block_length* is that of the first pod CIDR's family; another family's block holds as many
     addresses. A new block first appears in the next generation of its subnet's map. What a gone
@@ -74,7 +75,7 @@ def allocate_to_members(
     """
     present = tuple(sorted(present, key=lambda member: member.id))
     space = _space(present, quarantined, supernets, pod_cidrs=pod_cidrs, now=now, quarantine=quarantine)
-    space = replace(space, released=released)
+    space = replace(space, released=released, closed=closed_space)
     lengths = _lengths(pod_cidrs, block_length)
     wants = [
         Want(member.subnet, member.id, length, version)

@@ -50,6 +50,8 @@ class AddressSpace:
     blocks: tuple[Assigned, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     released: tuple[ReleasedSpace, ...] = ()
+    closed: tuple[Prefix, ...] = ()
+    """What nobody new may have, although nobody of ours has it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -156,9 +158,9 @@ def _pools(space: AddressSpace, expected: int) -> list[Pool]:
         for block in space.blocks:
             if cidr.contains(block.prefix):
                 pool.occupy(block.prefix, used=True)
-        for rest in space.quarantined:
-            if cidr.contains(rest.prefix):
-                pool.occupy(rest.prefix, used=False)
+        for idle in (*(rest.prefix for rest in space.quarantined), *space.closed):
+            if cidr.contains(idle):
+                pool.occupy(idle, used=False)
         pools.append(pool)
     return pools
 
