@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
 
-UNUSABLE = tuple(
+NOT_FOR_PODS = tuple(
     map(
         Prefix.parse,
         (
@@ -37,7 +37,7 @@ def usable_for_pods(cidr: Prefix) -> str:
     """Why *cidr* cannot be a pod CIDR; empty when it can."""
     if cidr.version != 4:  # noqa: PLR2004  (the family's own number)
         return f"{cidr}: IPv6 pods are not supported yet, one IPv4 CIDR is"
-    overlapping = next((one for one in UNUSABLE if one.overlaps(cidr)), None)
+    overlapping = next((one for one in NOT_FOR_PODS if one.overlaps(cidr)), None)
     return f"{cidr} overlaps {overlapping}, where no pod can have an address" if overlapping else ""
 
 
