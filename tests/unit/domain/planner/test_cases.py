@@ -310,3 +310,35 @@ def test_space_that_was_given_back_has_no_route_in_any_table_though_keeping_one_
     assert any(half.overlaps(route.destination) for route in free.routes), "it would have gone anyway"
     assert hops(made).keys() >= {str(NETS["b"])}
     assert made.holes == ()
+
+
+def test_a_plan_ends_where_rounding_makes_the_next_limit_the_present_one() -> None:
+    rows = [
+        ("a", "fd00:64::/124", Health.SUSPECT, ForwarderPreference.PREFER, 1.0, 4.0),
+        ("a", "fd00:64::10/124", Health.SUSPECT, ForwarderPreference.NEVER, 7.5, 1.0),
+        ("a", "fd00:64::20/124", Health.SUSPECT, ForwarderPreference.NEVER, 7.5, 1.0),
+        ("a", "fd00:64::90/124", Health.HEALTHY, ForwarderPreference.ALLOW, 2.0, 1.0),
+        ("a", "fd00:64::d0/124", Health.HEALTHY, ForwarderPreference.NEVER, 1.0, 1.0),
+        ("b", "fd00:64::100/124", Health.HEALTHY, ForwarderPreference.PREFER, 1.0, 4.0),
+        ("c", "fd00:64::1b0/124", Health.HEALTHY, ForwarderPreference.PREFER, 1.0, 1.0),
+    ]
+    nodes = tuple(
+        Node(
+            f"i-{number}",
+            subnet,
+            f"eni-{number}",
+            (Prefix.parse(block),),
+            health=health,
+            forwarder=forwarder,
+            weight=weight,
+            capacity=capacity,
+        )
+        for number, (subnet, block, health, forwarder, weight, capacity) in enumerate(rows)
+    )
+    supernets = {"a": "fd00:64::/120", "b": "fd00:64::100/121", "c": "fd00:64::180/121"}
+    subnets = tuple(Subnet(name, (Prefix.parse(net),)) for name, net in supernets.items())
+    table = RouteTable("rtb-1", (), (), 5, 1)
+
+    planned = plan(Cluster("world", (Prefix.parse("fd00:64::/119"),), subnets, nodes, (table,)))
+
+    assert len(planned.route_tables[0].routes) <= 4

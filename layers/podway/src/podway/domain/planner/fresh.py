@@ -121,7 +121,8 @@ def _searched(table: TableProblem, problem: Problem) -> tuple[Choice, float]:
     worst, relayed = _reached(table, routes, limit)
     while worst > limit + SLACK and search.next_limit <= worst:
         # Some node must take several parts, which the search does not see: try what costs a little more.
-        front = search.front(search.next_limit, budget)
+        # Rounding can make the next limit the present one: each try must be for more, or there is no end.
+        front = search.front(max(search.next_limit, limit + SLACK), budget)
         for state in front:
             other = placed(trie, state.trace)
             answer = _reached(table, other, search.limit)
