@@ -20,7 +20,7 @@ from podway.app.operator import Operator
 from podway.config import Settings as Config
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
-from podway.domain.members.tables import TABLE_TAG
+from podway.domain.tables import TABLE_TAG
 
 from podway_lab import sources
 from podway_lab.deployed.cloudformation import CloudFormationStack

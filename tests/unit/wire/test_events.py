@@ -85,6 +85,12 @@ def expected(name: str, event_id: str) -> object:
         "cloudtrail-delete-route": RoutesEdited(event_id, AT, table),
         "cloudtrail-associate-route-table": RoutesEdited(event_id, AT, table),
         "cloudtrail-disassociate-route-table": RoutesEdited(event_id, AT, ""),
+        "cloudtrail-enable-vgw-route-propagation": RoutesEdited(event_id, AT, table),
+        "cloudtrail-disable-vgw-route-propagation": RoutesEdited(event_id, AT, table),
+        "cloudtrail-associate-vpc-cidr-block": RoutesEdited(event_id, AT, ""),
+        "cloudtrail-create-tags": RoutesEdited(event_id, AT, ""),
+        "cloudtrail-create-tags-of-others": RoutesEdited(event_id, AT, ""),
+        "cloudtrail-delete-tags": RoutesEdited(event_id, AT, ""),
         "schedule-tick": Hint(event_id, AT, "schedule"),
         **{f"ec2-state-{state}": StateChanged(event_id, AT, NODE, state) for state in InstanceState},
     }[name]

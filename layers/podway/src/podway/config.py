@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from podway.domain.addressing import WIDTH, Prefix
-from podway.domain.members.pod_cidrs import usable_for_pods
 from podway.domain.model import DEFAULT_RESERVE
+from podway.domain.pod_cidrs import usable_for_pods
 
 PREFIX = "PODWAY_"
 

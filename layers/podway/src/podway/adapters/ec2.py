@@ -1,6 +1,6 @@
 """EC2: members by tag, their VPC, its route tables, and route writes.
 
-`ec2_reading` turns answers into values, `domain.members.tables` says which tables are the cluster's; here are
+`ec2_reading` turns answers into values, `domain.tables` says which tables are the cluster's; here are
 the calls. Built by `bootstrap` for the functions and the operator's command.
 """
 
@@ -33,7 +33,6 @@ from podway.app.errors import (
 )
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import FoundById, Instance, Member, Survey, TableSeen, VpcSubnet
-from podway.domain.members.tables import TABLE_TAG, choose_tables
 from podway.domain.model import (
     DEFAULT_QUOTA,
     DEFAULT_RESERVE,
@@ -45,6 +44,7 @@ from podway.domain.model import (
     describe,
 )
 from podway.domain.signals import InstanceState
+from podway.domain.tables import TABLE_TAG, choose_tables
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -42,10 +42,10 @@ from podway.domain.ipam.reclaim import is_due
 from podway.domain.members.cluster import NodeFacts, Owned, make_cluster, mark_owned
 from podway.domain.members.maps import SubnetMap, make_maps
 from podway.domain.members.membership import Membership
-from podway.domain.members.pod_cidrs import pod_cidrs_that_count
 from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, RouteTable
 from podway.domain.planner.plan import plan
+from podway.domain.pod_cidrs import pod_cidrs_that_count
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better (DESIGN.md, section 8)."""
