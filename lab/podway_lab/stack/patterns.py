@@ -1,7 +1,7 @@
 """Event patterns, which EventBridge's rules and Lambda's filters share.
 
 Delivery and the pollers match events by them. moto knows the comparisons. Arrays of objects are taken apart
-here, since a pattern holds if one of their elements fits ("arrays in event patterns", EventBridge user guide).
+here: a pattern holds if one of their elements fits ("arrays in event patterns", EventBridge user guide).
 """
 
 from __future__ import annotations
