@@ -1,4 +1,4 @@
-"""What EC2 merely fails to say takes nothing from anybody (DESIGN.md, "What the world may say")."""
+"""What EC2 merely fails to say takes nothing from anybody."""
 
 from __future__ import annotations
 

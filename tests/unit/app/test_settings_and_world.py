@@ -1,4 +1,4 @@
-"""Settings are checked against what is there, every run (DESIGN.md, "What the world may say")."""
+"""Settings are checked against what is there, every run."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ from podway.domain.planner.plan import plan
 from podway.domain.pod_cidrs import pod_cidrs_that_count
 
 IMPROVEMENT = 10
-"""Steps per run that only make a table better (DESIGN.md, section 8)."""
+"""Steps per run that only make a table better."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Exit codes of the offline commands: 0 answered or nothing to change, 1 there are steps (``plan``),
 2 unusable input, 3 a hole or no feasible plan (``plan``), 70 an internal error. The commands over
-AWS answer with 0, 2 and 70 in the same sense, with 75 (EX_TEMPFAIL) when AWS is busy or out of
-reach, and with 77 (EX_NOPERM) when it refuses.
+AWS answer with 0, 2 and 70 in the same sense, with 1 when ``check`` has doubts, with 75 (EX_TEMPFAIL)
+when AWS is busy or out of reach, and with 77 (EX_NOPERM) when it refuses.
 """
 
 from __future__ import annotations

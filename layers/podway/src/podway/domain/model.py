@@ -1,7 +1,7 @@
 """The facts a plan is made from, as frozen values.
 
 Reconcile builds them from EC2 and the store, ``wire.cluster`` from a cluster document, which they mirror
-field by field (DESIGN.md, section 9). So one planner serves both.
+field by field. So one planner serves both.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from podway.domain.model import Cluster
 from podway.domain.routing import is_in_service
 
 WATCHERS = 3
-"""Watchers of one forwarder (DESIGN.md, section 8)."""
+"""Watchers of one forwarder."""
 LEAST_QUORUM = 2
 """Votes. One node alone convicts nobody: it may be the broken one, or in somebody else's hands."""
 

@@ -48,7 +48,7 @@ def mark_owned(
 ) -> Owned:
     """Which routes are ours: recorded, and pointing at one of the members' *interfaces*.
 
-    Any other recorded destination is foreign until it is adopted (DESIGN.md, section 3): somebody else put
+    Any other recorded destination is foreign until it is adopted: somebody else put
     that route there.
     """
     marked, conflicts = [], []

@@ -1,7 +1,7 @@
 """Who belongs to the cluster: what EC2 says of instances, and what we remember of nodes.
 
 `app.observe` asks, for reconcile and for what operators are shown. Absence is not an end: a member that a
-read leaves out keeps what it has until EC2 says that it has ended (DESIGN.md, "What the world may say").
+read leaves out keeps what it has until EC2 says that it has ended.
 
     EC2 says of a member                 it is
     listed, with the tag                 present
