@@ -107,6 +107,13 @@ def test_the_agent_starts(plain: Path, tmp_path: Path) -> None:
     assert run([plain / "podway-agent", "--help"], tmp_path).returncode == 0
 
 
+def test_without_its_extra_the_lab_says_which_one_it_needs(plain: Path, tmp_path: Path) -> None:
+    said = run([plain / "podway-lab", "demo"], tmp_path)
+
+    assert said.returncode == 2
+    assert "podway[lab]" in said.stderr
+
+
 def test_with_the_lab_everything_can_be_imported_and_lies_outside_the_checkout(
     lab: Path, tmp_path: Path
 ) -> None:
