@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from podway.domain.addressing import Prefix
+from podway.domain.health.alarms import alarms_against
 from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
 from podway_lab.region.faults import Kind
@@ -120,6 +121,24 @@ def _ail(world: World, node: str, rng: Random, *, broken: bool) -> None:
 
     world.scheduler.after(begins, fall)
     world.scheduler.after(begins + lasts, recover)
+
+
+def _alarm_deleted(world: World, rng: Random) -> None:
+    """Somebody deletes an alarm that is on: CloudWatch sends no OK."""
+    there = [one.name for one in (*world.alarms.standing.values(), *world.alarms.others.values())]
+    accusing = alarms_against(world.table.found_verdicts).intersection(there)
+    if not accusing:
+        world.scheduler.after(
+            rng.uniform(20, 60), lambda: _alarm_deleted(world, rng) if not world.quiet else None
+        )
+        return
+    name = rng.choice(sorted(accusing))
+    world.fired["an alarm that is on is deleted"] += 1
+    world.say(f"alarm {name} is deleted")
+    world.deleted.add(name)
+    world.alarms.others.pop(name, None)
+    for node in [node for node, one in world.alarms.standing.items() if one.name == name]:
+        del world.alarms.standing[node]
 
 
 def _monitor_breaks(world: World, rng: Random) -> None:
@@ -257,6 +276,7 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a node stops": (3, _stop),
     "a node fails": (4, _fail_silently),
     "the monitor breaks": (1, _monitor_breaks),
+    "an alarm is deleted": (2, _alarm_deleted),
     "an agent dies": (2, _agent_dies),
     "a node relays nothing": (3, _relays_nothing),
     "an agent lies": (1, _lies),

@@ -94,6 +94,8 @@ class World:
     quiet: bool = False
     ailing: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Alarms that are on: node and alarm."""
+    deleted: set[str] = field(default_factory=set)
+    """Alarms that somebody has deleted, by name."""
     at_work: int = 0
     """Functions that run just now."""
     newest: int = 0
@@ -322,11 +324,19 @@ class World:
             self.deliver(signal, "failover")
 
     def alarm(self, node: str, value: AlarmValue, name: str = "check") -> None:
-        """CloudWatch says so of a node: ``check`` is our own alarm, where there is one."""
+        """CloudWatch says so of a node: ``check`` is our own alarm, where there is one.
+
+        Any other is the operator's, one for each node. Nobody says anything of one that was deleted.
+        """
         ours = alarm_name("sim", node)
         if name in ("check", ours) and node in self.alarms.standing:
             name = ours
             self.alarms.turn(node, value)
+        elif name == ours or name in self.deleted:
+            return
+        else:
+            name = name if "/" in name else f"{name}/{node}"
+            self.alarms.turn_other(name, value, node)
         self.say(f"alarm {name} of {node}: {value}")
         at = self.scheduler.now().replace(microsecond=0)
         self.deliver(AlarmChanged(self.event_id(), at, name, (node,), value), "failover")

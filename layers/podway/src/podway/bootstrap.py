@@ -29,6 +29,7 @@ from podway.adapters.queue import HintQueue
 from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
 from podway.config import Settings
+from podway.domain.health.alarms import AlarmNames
 from podway.loading import undisturbed
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ _CALLS = Config(
 def settings() -> Settings:
     """The settings of this process. Raises BadSettings."""
     return Settings.from_environment(os.environ)
+
+
+@cache
+def alarm_names() -> AlarmNames:
+    """Which alarms count as evidence, by their names."""
+    return AlarmNames(settings().cluster, settings().alarm_prefix)
 
 
 _BUILDING = threading.RLock()
@@ -174,7 +181,7 @@ def reconcile() -> Reconcile:
         store=_store(),
         hints=_hints(),
         clock=_clock(),
-        alarms=NodeAlarms(_later("cloudwatch"), cluster=chosen.cluster),
+        alarms=NodeAlarms(_later("cloudwatch"), names=alarm_names()),
         hooks=_hooks(),
         rules=rules,
     )
@@ -223,7 +230,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         bus=EventBus(client("events")),
         hints=hints,
         clock=clock,
-        alarms=NodeAlarms(client("cloudwatch"), cluster=chosen.cluster),
+        alarms=NodeAlarms(client("cloudwatch"), names=AlarmNames(chosen.cluster)),
         identities=NodeIdentities(
             client("ec2"), client("iam"), cluster=chosen.cluster, node_tag=chosen.node_tag
         ),

@@ -51,6 +51,7 @@ RECEIVED = {
     "cloudtrail-refused-replace-route": NOBODY,
     "cloudtrail-replace-route": QUEUE,
     "cloudwatch-alarm-contributor": FAILOVER,
+    "cloudwatch-alarm-of-somebody-else": FAILOVER,
     "cloudwatch-alarm-to-alarm": FAILOVER,
     "cloudwatch-alarm-to-insufficient-data": FAILOVER,
     "cloudwatch-alarm-to-ok": FAILOVER,

@@ -29,6 +29,7 @@ from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Pa
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
 from podway.domain.failover.pacing import RESERVED_CALLS, starts
+from podway.domain.health.alarms import ALARM
 from podway.domain.health.quorum import PEERS, add_vote, withdraw_vote
 from podway.domain.health.verdict import (
     EC2_STATE,
@@ -84,11 +85,11 @@ class Failover:
                 evidence = Evidence(EC2_STATE, Severity.DEFINITIVE, signal.at, signal.state.value)
                 return self.fail_over_all((signal.instance,), evidence, event=signal.event_id)
             case AlarmChanged(value=AlarmValue.ALARM):
-                evidence = Evidence(f"alarm:{signal.alarm}", Severity.INDIRECT, signal.at)
+                evidence = Evidence(ALARM + signal.alarm, Severity.INDIRECT, signal.at)
                 return self.fail_over_all(signal.instances, evidence, event=signal.event_id)
             case AlarmChanged(value=AlarmValue.OK):
                 for instance in signal.instances:
-                    self.withdraw(instance, f"alarm:{signal.alarm}", as_of=signal.at)
+                    self.withdraw(instance, ALARM + signal.alarm, as_of=signal.at)
             case AgentReported() if signal.suspects or signal.cleared:
                 return self.count_votes(signal)
         return ()

@@ -318,7 +318,7 @@ class Operator:
         """What a release would remove. Changes nothing."""
         seen = self._observe()
         found = release(seen.survey.route_tables, seen.memory.records, seen.interfaces)
-        return Released(found, alarms=tuple(sorted(self._alarms.seen())))
+        return Released(found, alarms=tuple(sorted(self._alarms.seen().ours)))
 
     def release(self, *, patience: timedelta) -> Released:
         """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.addressing import Prefix
     from podway.domain.failover.decide import Card, CardRoute, Claim
-    from podway.domain.health.reassess import AlarmSeen
+    from podway.domain.health.reassess import AlarmsSeen
     from podway.domain.health.verdict import Verdict
     from podway.domain.inventory import FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
     from podway.domain.members.maps import SubnetMap
@@ -311,8 +311,11 @@ class Hooks(Protocol):
 class Alarms(Protocol):
     """CloudWatch alarms on nodes. Every method may raise TryAgain or NeedsOperator."""
 
-    def seen(self) -> Mapping[str, AlarmSeen]:
-        """Our alarms and their states, by instance (all pages)."""
+    def seen(self, asked: Collection[str] = ()) -> AlarmsSeen:
+        """Our alarms and the operator's, as they stand (all pages).
+
+        Those *asked* for that no list has shown are asked for by name: an absence in a list is no end.
+        """
         ...
 
     def watch(self, instance: str) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import (
     AlarmChanged,
     AlarmValue,
@@ -39,6 +40,8 @@ class DropReason(StrEnum):
     UNKNOWN = "unknown"
     MALFORMED = "malformed"
     FOREIGN_ACCOUNT = "foreign-account"
+    FOREIGN_ALARM = "foreign-alarm"
+    """An alarm about an instance that is neither ours nor begins with the operator's prefix."""
     TEST_NOTIFICATION = "test-notification"
     IRRELEVANT = "irrelevant"
     """Understood, but it says nothing about an instance or a route (a refused call, a closed notice)."""
@@ -172,11 +175,21 @@ class _CallDetail(_Shape):
     parameters: _RouteParameters | None = Field(default=None, alias="requestParameters")
 
 
-def parse_event(event: Mapping[str, object], *, account: str | None) -> Understood:
+def parse_event(
+    event: Mapping[str, object], *, account: str | None, alarms: AlarmNames | None = None
+) -> Understood:
     """The signal that *event* carries, or why it carries none. Never raises.
 
-    *account* is the function's own: events of other accounts are dropped. None accepts all.
+    *account* is the function's own: events of other accounts are dropped. *alarms* says which alarms count:
+    others are dropped. None accepts all.
     """
+    said = _understood(event, account)
+    if alarms is None or not isinstance(said, AlarmChanged) or alarms.count(said.alarm):
+        return said
+    return Dropped(DropReason.FOREIGN_ALARM, f"alarm {said.alarm}", said.event_id)
+
+
+def _understood(event: Mapping[str, object], account: str | None) -> Understood:
     event_id = event.get("id")
     name = event_id if isinstance(event_id, str) else ""
     if _is_test(event) or _is_test(event.get("detail")):

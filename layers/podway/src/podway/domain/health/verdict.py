@@ -99,8 +99,17 @@ def withdraw(
     said = verdict.evidence.get(source)
     if said is None or said.at > as_of:
         return verdict
+    after = drop(verdict, source, now=now, hold_down=hold_down)
+    return replace(after, withdrawn={**verdict.withdrawn, source: as_of})
+
+
+def drop(verdict: Verdict, source: str, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """The verdict without the evidence of a *source* that is no more; the last one starts the hold-down.
+
+    Unlike `withdraw` it remembers nothing of the source: if that shows again, what it says counts.
+    """
     left = {name: item for name, item in verdict.evidence.items() if name != source}
-    after = replace(verdict, evidence=left, withdrawn={**verdict.withdrawn, source: as_of})
+    after = replace(verdict, evidence=left)
     if is_failing(verdict) and not is_failing(after):
         pause = min(hold_down * 2 ** max(verdict.flaps - 1, 0), LONGEST_HOLD_DOWN)
         return replace(after, held_until=now + pause)
