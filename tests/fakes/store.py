@@ -7,9 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from podway.app.errors import Superseded
-from podway.app.ports import AgentReport, ClaimAnswer, HistoryEntry, Memory, PendingHook
+from podway.app.ports import (
+    LONGEST_LEASE,
+    RELEASED,
+    AgentReport,
+    ClaimAnswer,
+    HistoryEntry,
+    Memory,
+    PendingHook,
+)
 from podway.domain.addressing import Prefix
-from podway.domain.failover.decide import Card, CardRoute, Claim
+from podway.domain.failover.decide import Card, CardRoute, Claim, has_expired
 from podway.domain.failover.pacing import debit
 from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import Member, ReleasedSpace
@@ -38,6 +46,8 @@ class FakeStore:
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         if self.lease is not None and self.lease[0] != owner and self.lease[1] >= now:
+            holder, ends = self.lease
+            self.lease = (holder, ends if holder == RELEASED else min(ends, now + LONGEST_LEASE))
             return False
         self.lease = (owner, until)
         return True
@@ -108,7 +118,11 @@ class FakeStore:
         if held is not None:
             if held.done:
                 return ClaimAnswer.DONE, card
-            if held.event != claim.event and held.severity >= claim.severity and held.expires >= now:
+            if (
+                held.event != claim.event
+                and held.severity >= claim.severity
+                and not has_expired(held, now=now)
+            ):
                 return ClaimAnswer.TAKEN, card
         claimed = self._put(replace(card, version=card.version + 1, claim=claim))
         return ClaimAnswer.CLAIMED, claimed

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from random import Random
 
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarms_against
+from podway.domain.health.reassess import DRAINED
+from podway.domain.health.verdict import Evidence, Severity
 from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
 from podway_lab.region.faults import Kind
@@ -187,6 +191,28 @@ def _drain(world: World, rng: Random) -> None:
         world.scheduler.after(rng.uniform(60, 180), lambda: _reap(world, node))
 
 
+def _drain_from_ahead(world: World, rng: Random) -> None:
+    """A command by a clock that is up to six hours ahead drains a node, and undrains it by a true one.
+
+    It may have been killed while it held the lease.
+    """
+    if not _nodes(world):
+        return
+    node, ahead = rng.choice(_nodes(world)), timedelta(seconds=rng.uniform(60, 6 * 3600))
+    then, failover = world.scheduler.now() + ahead, world.command(ahead)
+    if rng.random() < 0.5 and world.table.lease is None:
+        world.fired["a lease lies ahead"] += 1
+        world.table.acquire_lease("laptop", now=then, until=then + timedelta(seconds=60))
+    evidence = Evidence(DRAINED, Severity.HANDOVER, then)
+    world.invoke("laptop", lambda: failover.fail_over(node, evidence, event=world.event_id()), retries=())
+
+    def undrain() -> None:
+        work = partial(world.failover.withdraw, node, DRAINED, as_of=world.scheduler.now())
+        world.invoke("undrain", work)
+
+    world.scheduler.after(rng.uniform(100, 300), undrain)
+
+
 def _reap(world: World, node: str) -> None:
     if node in _nodes(world, "running", "stopped", "stopping"):
         world.ec2.terminate_instances(InstanceIds=[node])
@@ -281,6 +307,7 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a node relays nothing": (3, _relays_nothing),
     "an agent lies": (1, _lies),
     "a node drains": (3, _drain),
+    "a node is drained by a clock that is ahead": (2, _drain_from_ahead),
     "a route is deleted by hand": (1, _delete_by_hand),
     "a route is taken by hand": (1, _take_by_hand),
     "a route is added by hand": (2, _add_by_hand),

@@ -40,7 +40,7 @@ from tests.fakes.world import FakeAlarms
 from tests.simulation.agents import Agent, poll
 from tests.simulation.checker import OURS, Checker
 from tests.simulation.store import Calls, Noted, SimClient, SimStore
-from tests.simulation.tasks import Invocation, Scheduler, SideBySide
+from tests.simulation.tasks import Ahead, Invocation, Scheduler, SideBySide
 
 POD_CIDR = Prefix.parse("100.64.0.0/16")
 ACCOUNT_TAGS = [{"Key": "podway:cluster", "Value": "sim"}]
@@ -158,14 +158,7 @@ class World:
         self.cloud: Cloud = Ec2Cloud(client, cluster="sim", quota=RouteQuota(fixed=self.quota))
         rules = replace(self.mutant.rules, pod_cidrs=(self.pod_cidr,))
         store: Store = SimStore(self.table, self.calls, self.checker.noted)
-        self.failover = Failover(
-            cloud=self.cloud,
-            store=store,
-            hints=self,
-            clock=self.scheduler,
-            parallel=SideBySide(self.scheduler),
-            hold_down=rules.hold_down,
-        )
+        self.failover = self.command(timedelta(0))
         self.lifecycle = Lifecycle(
             cloud=self.cloud,
             store=store,
@@ -183,6 +176,17 @@ class World:
             alarms=self.alarms,
             hooks=self,
             rules=rules,
+        )
+
+    def command(self, ahead: timedelta) -> Failover:
+        """The failover use case on a machine whose clock is *ahead*: a person's, by an older command."""
+        return Failover(
+            cloud=self.cloud,
+            store=SimStore(self.table, self.calls, self.checker.noted),
+            hints=self,
+            clock=Ahead(self.scheduler, ahead),
+            parallel=SideBySide(self.scheduler),
+            hold_down=self.mutant.rules.hold_down,
         )
 
     # Ports

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items, items
 from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
+from podway.adapters.lease import take_lease
 from podway.adapters.table import chunks, equals, named, spelt, valued
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, Memory
@@ -40,21 +41,7 @@ class DynamoStore(FastStore):
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Take the lease if nobody holds it, *owner* does, or it has expired."""
-        try:
-            self._update(
-                fast_items.LEASE,
-                "SET #owner = :owner, #expires = :until, #began = :now",
-                condition="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
-                values={
-                    ":owner": owner,
-                    ":until": fast_items.seconds(until),
-                    ":now": fast_items.seconds(now),
-                },
-                names=("owner", "expires", "began"),
-            )
-        except Superseded:
-            return False
-        return True
+        return take_lease(self._client, self._table, owner, now=now, until=until, is_run=True)
 
     def release_lease(self, owner: str) -> None:
         """Let the next writer in."""

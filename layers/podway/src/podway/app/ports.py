@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.signals import LifecycleHook
 
 T = TypeVar("T")
+
+LONGEST_LEASE = timedelta(seconds=125)
+"""How long anybody writes alone: five seconds more than reconcile may run. Its end lies no further ahead."""
+RELEASED = "released"
+"""Who holds the lease of a cluster that was released, for good."""
 
 
 class Cloud(Protocol):
@@ -201,6 +206,7 @@ class Store(FailoverStore, Protocol):
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Make *owner* the one writer until *until*. False if somebody else is.
 
+        A lease that ends later than LONGEST_LEASE from *now* is cut to that, except RELEASED's.
         Repeat: safe. Cut off: *owner* may hold the lease, and keeps others out until *until*.
         """
         ...

@@ -50,7 +50,7 @@ def _observations(
 ) -> dict[str, Observed]:
     """What can be observed of the nodes that have a verdict, watchers or an alarm."""
     said = {
-        node: (report.heartbeat, report.suspects)
+        node: (min(report.heartbeat, now), report.suspects)  # by the agent's own clock
         for node, report in memory.reports.items()
         if now - report.heartbeat <= SILENCE
     }

@@ -11,7 +11,16 @@ from datetime import datetime, timedelta
 
 from podway.domain.health.alarms import ALARM
 from podway.domain.health.quorum import Vote, recount
-from podway.domain.health.verdict import EC2_STATE, Evidence, Severity, Verdict, accuse, drop, withdraw
+from podway.domain.health.verdict import (
+    EC2_STATE,
+    Evidence,
+    Severity,
+    Verdict,
+    accuse,
+    cut_ahead,
+    drop,
+    withdraw,
+)
 from podway.domain.inventory import Instance
 from podway.domain.signals import AlarmValue, HandoverReason, InstanceState
 
@@ -74,6 +83,7 @@ class Observed:
 
 def reassess(verdict: Verdict, observed: Observed, *, now: datetime, hold_down: timedelta) -> Verdict:
     """The verdict without the evidence that is over, and with what no event has told."""
+    verdict = cut_ahead(verdict, now=now)
     after = _by_ec2(verdict, observed.instance, now=now, hold_down=hold_down)
     for source in verdict.evidence:
         if source.startswith(ALARM) and source.removeprefix(ALARM) in observed.gone_alarms:

@@ -92,6 +92,20 @@ def is_outdated(verdict: Verdict, evidence: Evidence) -> bool:
     )
 
 
+def cut_ahead(verdict: Verdict, *, now: datetime) -> Verdict:
+    """The verdict with nothing that lies ahead of what it can be: said later than *now*, or held for longer.
+
+    Somebody's clock was ahead. Nobody else could withdraw such evidence until then, or accuse anew.
+    """
+    held, latest = verdict.held_until, now + LONGEST_HOLD_DOWN
+    return replace(
+        verdict,
+        evidence={name: replace(one, at=min(one.at, now)) for name, one in verdict.evidence.items()},
+        withdrawn={name: min(at, now) for name, at in verdict.withdrawn.items()},
+        held_until=None if held is None else min(held, latest),
+    )
+
+
 def withdraw(
     verdict: Verdict, source: str, *, as_of: datetime, now: datetime, hold_down: timedelta
 ) -> Verdict:
