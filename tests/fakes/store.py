@@ -42,6 +42,8 @@ class FakeStore:
     given_back: datetime | None = None
     hooks: dict[str, PendingHook] = field(default_factory=dict)
     buckets: dict[str, datetime] = field(default_factory=dict)
+    spoilt: dict[str, str] = field(default_factory=dict)
+    """Agents whose items are beyond their bounds, and how: they are refused, and named."""
     writes: int = 0
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
@@ -63,12 +65,20 @@ class FakeStore:
             records=dict(self.records),
             verdicts=dict(self.found_verdicts),
             cards=dict(self.cards),
-            reports=dict(self.reports),
+            reports=self.read_reports(),
+            doubts=self.doubts(),
             maps=dict(self.maps),
             hooks=dict(self.hooks),
             released=tuple(self.found_released[prefix] for prefix in sorted(self.found_released)),
             given_back=self.given_back,
         )
+
+    def read_reports(self) -> dict[str, AgentReport]:
+        """What agents say, but those that spoil their items."""
+        return {node: one for node, one in self.reports.items() if node not in self.spoilt}
+
+    def doubts(self) -> tuple[str, ...]:
+        return tuple(f"the item of {node} is refused: {why}" for node, why in sorted(self.spoilt.items()))
 
     def save_inventory(
         self,

@@ -170,6 +170,18 @@ def _relays_nothing(world: World, rng: Random) -> None:
             world.scheduler.after(rng.uniform(30, 300), lambda: setattr(agent, "relays", True))
 
 
+def _spoils(world: World, rng: Random) -> None:
+    """A node writes what is beyond all bounds into its item, and is refused until it writes another."""
+    if world.agents:
+        node = rng.choice(sorted(world.agents))
+        world.table.spoilt[node] = "suspects: too many"
+
+        def mend() -> None:
+            world.table.spoilt.pop(node, None)
+
+        world.scheduler.after(rng.uniform(60, 400), mend)
+
+
 def _lies(world: World, rng: Random) -> None:
     """A node that suspects everybody whom it may: one voice, and no more."""
     if world.agents:
@@ -306,6 +318,7 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "an agent dies": (2, _agent_dies),
     "a node relays nothing": (3, _relays_nothing),
     "an agent lies": (1, _lies),
+    "an agent spoils its item": (1, _spoils),
     "a node drains": (3, _drain),
     "a node is drained by a clock that is ahead": (2, _drain_from_ahead),
     "a route is deleted by hand": (1, _delete_by_hand),

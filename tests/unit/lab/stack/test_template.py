@@ -154,9 +154,11 @@ def test_the_table_is_the_store_that_agents_and_functions_expect(template: Templ
         {"AttributeName": "pk", "KeyType": "HASH"},
         {"AttributeName": "sk", "KeyType": "RANGE"},
     ]
-    (index,) = table["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "agents"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["reports", "instance"]
+    keys = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert keys == {"speakers": ["reports", "pk"], "agents": ["reports", "instance"]}
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 

@@ -112,6 +112,8 @@ class Memory:
     released: tuple[ReleasedSpace, ...] = ()
     given_back: datetime | None = None
     """When subnets last gave back space. Before the first time: when the first run noted its own time."""
+    doubts: tuple[str, ...] = ()
+    """Agents' items that are refused, and whether reading them ended early. Who is not read is unheard."""
 
 
 class ClaimAnswer(StrEnum):

@@ -58,6 +58,9 @@ class Dropped:
 
 Understood: TypeAlias = Signal | Dropped
 
+MOST_FAULTS = 5
+"""How many faults of one message are named: who writes it decides how many there are."""
+
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 """EC2's instance ids: 17 hexadecimal digits, 8 in old accounts and in AWS's own examples."""
 
@@ -219,7 +222,8 @@ def _is_test(body: object) -> bool:
 
 def faults_of(error: ValidationError) -> str:
     """What is wrong with a message, field by field, for the log."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    faults = error.errors(include_input=False, include_url=False)[:MOST_FAULTS]
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
 
 
 def _state_changed(event: _Envelope) -> Understood:

@@ -8,7 +8,7 @@ what the card names.
     open                        no                           gets none; one that moves now loses none either
     done, or expired            if it differs, has routes,   ours; look again first, where the failover began
                                 or is *touched*              after this run began to look
-    ahead of any clock          yes, without it              as for one that is done, or open since a moment ago
+    ahead of any clock          yes                          as above, and ours in the next run
 """
 
 from __future__ import annotations
