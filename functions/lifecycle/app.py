@@ -25,5 +25,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         event,
         context,
         lambda signal: bootstrap.lifecycle().react(signal),
-        cluster=lambda: bootstrap.settings().cluster,
+        alarms=bootstrap.alarm_names,
     )

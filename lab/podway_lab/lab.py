@@ -88,6 +88,8 @@ class LabPlan:
     reserve: int = 2
     quarantine: int = 600
     hold_down: int = 5
+    alarm_prefix: str = "StatusCheckFailed"
+    """What the names of the operator's alarms begin with: that of the sentence ``alarm for NODE``."""
     tick: float = 5.0
     """Seconds between two ticks of the schedule; a minute on AWS."""
     subnets: tuple[SubnetPlan, ...] = ()
@@ -204,6 +206,7 @@ class Lab:
             "RouteReserve": str(plan.reserve),
             "QuarantineSeconds": str(plan.quarantine),
             "HoldDownSeconds": str(plan.hold_down),
+            "AlarmPrefix": plan.alarm_prefix,
         }
 
     def client(self, service: str) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ledger import DynamoLedger
-from podway.app.operator import FOR_GOOD, RELEASED, Ledger
-from podway.app.ports import HistoryEntry, Store
+from podway.app.operator import FOR_GOOD, Ledger
+from podway.app.ports import LONGEST_LEASE, RELEASED, HistoryEntry, Store
 from podway.domain.addressing import Prefix
 from podway_lab.stack.template import Place, Template
 
@@ -68,6 +68,18 @@ def test_a_released_cluster_stays_so_until_it_is_taken_back(both: tuple[Store, L
     store.release_lease(RELEASED)
     assert ledger.lease().owner is None
     assert store.acquire_lease("a run", now=LATER, until=LATER)
+
+
+def test_a_command_cuts_no_lease_of_a_run_but_one_that_lies_ahead(both: tuple[Store, Ledger]) -> None:
+    """Case x."""
+    store, ledger = both
+    store.acquire_lease("a run", now=START, until=START + LONGEST_LEASE)
+
+    assert not ledger.hold("operator", now=START, until=LATER)
+    assert ledger.lease().expires == START + LONGEST_LEASE
+    store.acquire_lease("a run", now=START, until=START + timedelta(hours=6))
+    assert not ledger.hold("operator", now=START, until=LATER)
+    assert ledger.lease().expires == START + LONGEST_LEASE
 
 
 def test_the_lease_of_nobody_is_free(both: tuple[Store, Ledger]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.app.errors import Superseded
-from podway.app.ports import ClaimAnswer, PendingHook, Store
+from podway.app.ports import LONGEST_LEASE, ClaimAnswer, PendingHook, Store
 from podway.domain.addressing import Prefix
-from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
+from podway.domain.failover.decide import CLAIM_LASTS, SKEW, Card, CardRoute, Claim, Standby
+from podway.domain.failover.pacing import LONGEST_DEBT, REFILL
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
 from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
@@ -49,8 +50,8 @@ MAP = SubnetMap(
 )
 
 
-def claim(event: str, severity: Severity = Severity.INDIRECT) -> Claim:
-    return Claim(event, severity, LATER)
+def claim(event: str, severity: Severity = Severity.INDIRECT, *, until: datetime = LATER) -> Claim:
+    return Claim(event, severity, until)
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
@@ -273,6 +274,62 @@ def test_tokens_are_debited_from_one_bucket_for_each_kind_and_come_back_with_tim
     assert full_after("CreateRoute", 1, START) == 0.2
     assert full_after("ReplaceRoute", 1, START + timedelta(seconds=1)) == 2.2
     assert full_after("ReplaceRoute", 1, START + timedelta(hours=1)) == 0.2
+
+
+AHEAD = timedelta(hours=6)
+"""How far a person's clock may be ahead, and worse."""
+
+
+def test_a_bucket_that_lies_ahead_is_cut(store: Store) -> None:
+    """Case x: a laptop six hours ahead debited it; nobody waits for six hours."""
+    store.take_tokens("ReplaceRoute", 5, now=START + AHEAD)
+
+    first = store.take_tokens("ReplaceRoute", 5, now=START)
+    second = store.take_tokens("ReplaceRoute", 5, now=START)
+
+    assert first - START == LONGEST_DEBT + 5 * REFILL
+    assert second - START == LONGEST_DEBT + 5 * REFILL, "no deeper than that"
+    assert store.take_tokens("ReplaceRoute", 5, now=second) - second == 5 * REFILL
+
+
+def test_a_lease_that_lies_ahead_is_cut_to_the_longest_there_is(store: Store) -> None:
+    """Case x: its writer's clock is ahead, and it was killed."""
+    assert store.acquire_lease("laptop", now=START + AHEAD, until=START + AHEAD + LONGEST_LEASE)
+
+    assert not store.acquire_lease("a run", now=START, until=START + LONGEST_LEASE), "it may live"
+    almost, after = START + LONGEST_LEASE - timedelta(seconds=1), START + timedelta(seconds=126)
+    assert not store.acquire_lease("a run", now=almost, until=almost + LONGEST_LEASE)
+    assert store.acquire_lease("a run", now=after, until=after + LONGEST_LEASE)
+
+
+def test_a_lease_that_lies_where_it_may_is_not_cut(store: Store) -> None:
+    ends = START + LONGEST_LEASE
+    store.acquire_lease("one", now=START, until=ends)
+
+    for seconds in (0, 60, 125):
+        now = START + timedelta(seconds=seconds)
+        assert not store.acquire_lease("two", now=now, until=now + LONGEST_LEASE)
+
+
+def test_a_claim_that_lies_ahead_holds_nothing(store: Store) -> None:
+    """Case x: it was made by a clock that is ahead, and its maker was killed."""
+    store.put_card(CARD)
+    store.claim_card(NODE, claim("laptop", until=START + AHEAD), now=START + AHEAD - CLAIM_LASTS)
+
+    answer, card = store.claim_card(NODE, claim("event"), now=START)
+
+    assert answer is ClaimAnswer.CLAIMED
+    assert card is not None
+    assert card.claim == claim("event")
+
+
+def test_a_claim_by_a_clock_that_is_a_little_ahead_holds(store: Store) -> None:
+    store.put_card(CARD)
+    store.claim_card(NODE, claim("one", until=START + CLAIM_LASTS + SKEW), now=START + SKEW)
+
+    answer, _ = store.claim_card(NODE, claim("two"), now=START)
+
+    assert answer is ClaimAnswer.TAKEN
 
 
 def test_a_hook_waits_since_it_was_kept_first_until_it_is_dropped(store: Store) -> None:

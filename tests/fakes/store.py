@@ -7,9 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from podway.app.errors import Superseded
-from podway.app.ports import AgentReport, ClaimAnswer, HistoryEntry, Memory, PendingHook
+from podway.app.ports import (
+    LONGEST_LEASE,
+    RELEASED,
+    AgentReport,
+    ClaimAnswer,
+    HistoryEntry,
+    Memory,
+    PendingHook,
+)
 from podway.domain.addressing import Prefix
-from podway.domain.failover.decide import Card, CardRoute, Claim
+from podway.domain.failover.decide import Card, CardRoute, Claim, has_expired
 from podway.domain.failover.pacing import debit
 from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import Member, ReleasedSpace
@@ -34,10 +42,14 @@ class FakeStore:
     given_back: datetime | None = None
     hooks: dict[str, PendingHook] = field(default_factory=dict)
     buckets: dict[str, datetime] = field(default_factory=dict)
+    spoilt: dict[str, str] = field(default_factory=dict)
+    """Agents whose items are beyond their bounds, and how: they are refused, and named."""
     writes: int = 0
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         if self.lease is not None and self.lease[0] != owner and self.lease[1] >= now:
+            holder, ends = self.lease
+            self.lease = (holder, ends if holder == RELEASED else min(ends, now + LONGEST_LEASE))
             return False
         self.lease = (owner, until)
         return True
@@ -53,12 +65,20 @@ class FakeStore:
             records=dict(self.records),
             verdicts=dict(self.found_verdicts),
             cards=dict(self.cards),
-            reports=dict(self.reports),
+            reports=self.read_reports(),
+            doubts=self.doubts(),
             maps=dict(self.maps),
             hooks=dict(self.hooks),
             released=tuple(self.found_released[prefix] for prefix in sorted(self.found_released)),
             given_back=self.given_back,
         )
+
+    def read_reports(self) -> dict[str, AgentReport]:
+        """What agents say, but those that spoil their items."""
+        return {node: one for node, one in self.reports.items() if node not in self.spoilt}
+
+    def doubts(self) -> tuple[str, ...]:
+        return tuple(f"the item of {node} is refused: {why}" for node, why in sorted(self.spoilt.items()))
 
     def save_inventory(
         self,
@@ -108,7 +128,11 @@ class FakeStore:
         if held is not None:
             if held.done:
                 return ClaimAnswer.DONE, card
-            if held.event != claim.event and held.severity >= claim.severity and held.expires >= now:
+            if (
+                held.event != claim.event
+                and held.severity >= claim.severity
+                and not has_expired(held, now=now)
+            ):
                 return ClaimAnswer.TAKEN, card
         claimed = self._put(replace(card, version=card.version + 1, claim=claim))
         return ClaimAnswer.CLAIMED, claimed

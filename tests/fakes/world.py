@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from podway.app.errors import (
 )
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
-from podway.domain.health.reassess import AlarmSeen
+from podway.domain.health.reassess import AlarmSeen, AlarmsSeen
 from podway.domain.inventory import FoundById, Instance, Member, Survey, VpcSubnet
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
@@ -66,20 +66,32 @@ class FakeHooks:
 
 @dataclass
 class FakeAlarms:
-    """The Alarms port; *calls* counts what changed something."""
+    """The Alarms port; *calls* counts what changed something, *asked* which names were asked for."""
 
     now: Callable[[], datetime]
     cluster: str = "demo"
     standing: dict[str, AlarmSeen] = field(default_factory=dict)
+    others: dict[str, AlarmSeen] = field(default_factory=dict)
+    """Alarms that are not ours and count, by name."""
+    unlisted: set[str] = field(default_factory=set)
+    """Names that lists leave out; they are there for who asks by name."""
+    asked: list[str] = field(default_factory=list)
     calls: int = 0
     trouble: PodwayError | None = None
     refused: dict[str, PodwayError] = field(default_factory=dict)
     """Instances for which no alarm can be made."""
 
-    def seen(self) -> Mapping[str, AlarmSeen]:
+    def seen(self, asked: Collection[str] = ()) -> AlarmsSeen:
         if self.trouble is not None:
             raise self.trouble
-        return dict(self.standing)
+        there = {one.name for one in (*self.standing.values(), *self.others.values())}
+        self.asked += sorted(asked)
+        shown = (there - self.unlisted) | set(asked)
+        return AlarmsSeen(
+            {node: one for node, one in self.standing.items() if one.name in shown},
+            {name: one for name, one in self.others.items() if name in shown},
+            frozenset(asked) - there,
+        )
 
     def watch(self, instance: str) -> None:
         self.calls += 1
@@ -94,8 +106,13 @@ class FakeAlarms:
 
     def turn(self, instance: str, value: AlarmValue) -> AlarmSeen:
         """The alarm changes its state."""
-        self.standing[instance] = AlarmSeen(alarm_name(self.cluster, instance), value, self.now())
+        name = alarm_name(self.cluster, instance)
+        self.standing[instance] = AlarmSeen(name, value, self.now(), (instance,))
         return self.standing[instance]
+
+    def turn_other(self, name: str, value: AlarmValue, *instances: str) -> None:
+        """An alarm of the operator's, or of the fleet, is made or changes its state."""
+        self.others[name] = AlarmSeen(name, value, self.now(), instances)
 
 
 class Immediate:

@@ -24,6 +24,8 @@ FAULTS: Mapping[str, str] = {
     "two functions at once": "functions run at the same time",
     "two reconciles at once": "reconcile runs twice at the same time",
     "a node flaps": "a node fails and recovers again and again",
+    "an alarm that is on is deleted": "no OK ever comes",
+    "a lease lies ahead": "its writer's clock is ahead, and it was killed",
     "peers suspect": "peers find that a node relays nothing",
     "hook extended": "a node may not die yet, because it relays still",
     "space was given back": "a subnet gives back space that is empty",

@@ -117,7 +117,12 @@ MUTANTS: Mapping[str, Mutant] = {
         store=_Overwriting, patches=(("podway.app.reconcile.is_claimed", lambda *_, **__: False),)
     ),
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
-    "a claim without expiry": Mutant(patches=((f"{failover.__name__}.CLAIM_LASTS", timedelta(days=3650)),)),
+    "a claim without expiry": Mutant(
+        patches=(
+            (f"{failover.__name__}.CLAIM_LASTS", timedelta(days=3650)),
+            ("podway.domain.failover.decide.CLAIM_LASTS", timedelta(days=3650)),
+        )
+    ),
     "cards after routes": Mutant(patches=_cards_late()),
     "failover never freezes": Mutant(
         patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from random import Random
 
 from podway.domain.addressing import Prefix
+from podway.domain.health.alarms import alarms_against
+from podway.domain.health.reassess import DRAINED
+from podway.domain.health.verdict import Evidence, Severity
 from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
 from podway_lab.region.faults import Kind
@@ -122,6 +127,24 @@ def _ail(world: World, node: str, rng: Random, *, broken: bool) -> None:
     world.scheduler.after(begins + lasts, recover)
 
 
+def _alarm_deleted(world: World, rng: Random) -> None:
+    """Somebody deletes an alarm that is on: CloudWatch sends no OK."""
+    there = [one.name for one in (*world.alarms.standing.values(), *world.alarms.others.values())]
+    accusing = alarms_against(world.table.found_verdicts).intersection(there)
+    if not accusing:
+        world.scheduler.after(
+            rng.uniform(20, 60), lambda: _alarm_deleted(world, rng) if not world.quiet else None
+        )
+        return
+    name = rng.choice(sorted(accusing))
+    world.fired["an alarm that is on is deleted"] += 1
+    world.say(f"alarm {name} is deleted")
+    world.deleted.add(name)
+    world.alarms.others.pop(name, None)
+    for node in [node for node, one in world.alarms.standing.items() if one.name == name]:
+        del world.alarms.standing[node]
+
+
 def _monitor_breaks(world: World, rng: Random) -> None:
     """Alarms for most of a subnet, and none of them true."""
     home = rng.choice(world.subnet_ids)
@@ -147,6 +170,18 @@ def _relays_nothing(world: World, rng: Random) -> None:
             world.scheduler.after(rng.uniform(30, 300), lambda: setattr(agent, "relays", True))
 
 
+def _spoils(world: World, rng: Random) -> None:
+    """A node writes what is beyond all bounds into its item, and is refused until it writes another."""
+    if world.agents:
+        node = rng.choice(sorted(world.agents))
+        world.table.spoilt[node] = "suspects: too many"
+
+        def mend() -> None:
+            world.table.spoilt.pop(node, None)
+
+        world.scheduler.after(rng.uniform(60, 400), mend)
+
+
 def _lies(world: World, rng: Random) -> None:
     """A node that suspects everybody whom it may: one voice, and no more."""
     if world.agents:
@@ -166,6 +201,28 @@ def _drain(world: World, rng: Random) -> None:
     world.deliver(HandoverAsked(world.event_id(), at, (node,), reason, hook), "lifecycle")
     if reason is not HandoverReason.REBALANCE:
         world.scheduler.after(rng.uniform(60, 180), lambda: _reap(world, node))
+
+
+def _drain_from_ahead(world: World, rng: Random) -> None:
+    """A command by a clock that is up to six hours ahead drains a node, and undrains it by a true one.
+
+    It may have been killed while it held the lease.
+    """
+    if not _nodes(world):
+        return
+    node, ahead = rng.choice(_nodes(world)), timedelta(seconds=rng.uniform(60, 6 * 3600))
+    then, failover = world.scheduler.now() + ahead, world.command(ahead)
+    if rng.random() < 0.5 and world.table.lease is None:
+        world.fired["a lease lies ahead"] += 1
+        world.table.acquire_lease("laptop", now=then, until=then + timedelta(seconds=60))
+    evidence = Evidence(DRAINED, Severity.HANDOVER, then)
+    world.invoke("laptop", lambda: failover.fail_over(node, evidence, event=world.event_id()), retries=())
+
+    def undrain() -> None:
+        work = partial(world.failover.withdraw, node, DRAINED, as_of=world.scheduler.now())
+        world.invoke("undrain", work)
+
+    world.scheduler.after(rng.uniform(100, 300), undrain)
 
 
 def _reap(world: World, node: str) -> None:
@@ -257,10 +314,13 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a node stops": (3, _stop),
     "a node fails": (4, _fail_silently),
     "the monitor breaks": (1, _monitor_breaks),
+    "an alarm is deleted": (2, _alarm_deleted),
     "an agent dies": (2, _agent_dies),
     "a node relays nothing": (3, _relays_nothing),
     "an agent lies": (1, _lies),
+    "an agent spoils its item": (1, _spoils),
     "a node drains": (3, _drain),
+    "a node is drained by a clock that is ahead": (2, _drain_from_ahead),
     "a route is deleted by hand": (1, _delete_by_hand),
     "a route is taken by hand": (1, _take_by_hand),
     "a route is added by hand": (2, _add_by_hand),

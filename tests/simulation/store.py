@@ -84,7 +84,7 @@ class SimStore:
         maps = self._call("read", None, lambda: dict(table.maps))
         records = self._call("read", None, lambda: dict(table.records))
         verdicts = self._call("read", None, lambda: dict(table.found_verdicts))
-        reports = self._call("read", None, lambda: dict(table.reports))
+        reports, doubts = self._call("read", None, lambda: (table.read_reports(), table.doubts()))
         hooks = self._call("read", None, lambda: dict(table.hooks))
         return Memory(
             members=tuple(members[node] for node in sorted(members)),
@@ -93,6 +93,7 @@ class SimStore:
             verdicts=verdicts,
             cards=cards,
             reports=reports,
+            doubts=doubts,
             maps=maps,
             hooks=hooks,
             released=released,

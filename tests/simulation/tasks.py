@@ -147,6 +147,20 @@ class Scheduler:
         self._back.acquire()
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """The Clock port of a machine whose clock is *ahead*."""
+
+    scheduler: Scheduler
+    ahead: timedelta
+
+    def now(self) -> datetime:
+        return self.scheduler.now() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.scheduler.sleep(seconds)
+
+
 class SideBySide:
     """The Parallel port: calls of one invocation, each a task of its own."""
 

@@ -40,7 +40,7 @@ from tests.fakes.world import FakeAlarms
 from tests.simulation.agents import Agent, poll
 from tests.simulation.checker import OURS, Checker
 from tests.simulation.store import Calls, Noted, SimClient, SimStore
-from tests.simulation.tasks import Invocation, Scheduler, SideBySide
+from tests.simulation.tasks import Ahead, Invocation, Scheduler, SideBySide
 
 POD_CIDR = Prefix.parse("100.64.0.0/16")
 ACCOUNT_TAGS = [{"Key": "podway:cluster", "Value": "sim"}]
@@ -94,6 +94,8 @@ class World:
     quiet: bool = False
     ailing: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Alarms that are on: node and alarm."""
+    deleted: set[str] = field(default_factory=set)
+    """Alarms that somebody has deleted, by name."""
     at_work: int = 0
     """Functions that run just now."""
     newest: int = 0
@@ -156,14 +158,7 @@ class World:
         self.cloud: Cloud = Ec2Cloud(client, cluster="sim", quota=RouteQuota(fixed=self.quota))
         rules = replace(self.mutant.rules, pod_cidrs=(self.pod_cidr,))
         store: Store = SimStore(self.table, self.calls, self.checker.noted)
-        self.failover = Failover(
-            cloud=self.cloud,
-            store=store,
-            hints=self,
-            clock=self.scheduler,
-            parallel=SideBySide(self.scheduler),
-            hold_down=rules.hold_down,
-        )
+        self.failover = self.command(timedelta(0))
         self.lifecycle = Lifecycle(
             cloud=self.cloud,
             store=store,
@@ -181,6 +176,17 @@ class World:
             alarms=self.alarms,
             hooks=self,
             rules=rules,
+        )
+
+    def command(self, ahead: timedelta) -> Failover:
+        """The failover use case on a machine whose clock is *ahead*: a person's, by an older command."""
+        return Failover(
+            cloud=self.cloud,
+            store=SimStore(self.table, self.calls, self.checker.noted),
+            hints=self,
+            clock=Ahead(self.scheduler, ahead),
+            parallel=SideBySide(self.scheduler),
+            hold_down=self.mutant.rules.hold_down,
         )
 
     # Ports
@@ -322,11 +328,19 @@ class World:
             self.deliver(signal, "failover")
 
     def alarm(self, node: str, value: AlarmValue, name: str = "check") -> None:
-        """CloudWatch says so of a node: ``check`` is our own alarm, where there is one."""
+        """CloudWatch says so of a node: ``check`` is our own alarm, where there is one.
+
+        Any other is the operator's, one for each node. Nobody says anything of one that was deleted.
+        """
         ours = alarm_name("sim", node)
         if name in ("check", ours) and node in self.alarms.standing:
             name = ours
             self.alarms.turn(node, value)
+        elif name == ours or name in self.deleted:
+            return
+        else:
+            name = name if "/" in name else f"{name}/{node}"
+            self.alarms.turn_other(name, value, node)
         self.say(f"alarm {name} of {node}: {value}")
         at = self.scheduler.now().replace(microsecond=0)
         self.deliver(AlarmChanged(self.event_id(), at, name, (node,), value), "failover")

@@ -196,7 +196,10 @@ def test_a_broken_monitor_moves_nothing_and_one_ok_later_all_is_as_it_was() -> N
     victims = sorted(("b1", "b2", "b3"), key=lambda name: name == plane.busiest("b"))
     for value in (AlarmValue.ALARM, AlarmValue.OK):
         for name in victims:
-            event = AlarmChanged(f"{value} {name}", plane.clock.now(), "check", (plane.ids[name],), value)
+            plane.alarms.turn_other(f"check-{name}", value, plane.ids[name])
+            event = AlarmChanged(
+                f"{value} {name}", plane.clock.now(), f"check-{name}", (plane.ids[name],), value
+            )
             stayed += sum(one.stayed[StayReason.FROZEN] for one in plane.failover.react(event))
         for _ in range(3):
             plane.reconcile()

@@ -47,6 +47,7 @@ def alarm(
     play: Play, node: str, value: AlarmValue = AlarmValue.ALARM, name: str = "check"
 ) -> tuple[FailoverOutcome, ...]:
     event = f"{name} {node} {value} {play.clock.now()}"
+    play.alarms.turn_other(name, value, node)
     return play.failover.react(AlarmChanged(event, play.clock.now(), name, (node,), value))
 
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Superseded, TryAgain
-from podway.app.operator import NoSuchNode
+from podway.app.operator import AT_WORK, NoSuchNode
 from podway.domain.addressing import Prefix
+from podway.domain.failover.decide import Claim
+from podway.domain.failover.pacing import LONGEST_DEBT, REFILL
 from podway.domain.health.reassess import DRAINED
-from podway.domain.health.verdict import Evidence, Severity
+from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.members.adoption import Adopted, NotAdopted
 from podway.domain.members.trust import NodeIdentity
 from podway.domain.model import Health, RouteKind
@@ -179,6 +181,45 @@ def test_an_undrained_node_may_relay_again_and_other_reasons_stay() -> None:
 
     assert (once, left, rest) == ((DRAINED,), {"handover:rebalance"}, ("handover:rebalance",))
     assert desk.operator.undrain("i-a1") == ()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_clock_six_hours_ahead_stops_nobody_for_longer_than_a_minute_or_two(killed: bool) -> None:
+    """Case x: an older command drained a node by a laptop's clock, and may have been killed in the midst."""
+    desk = Desk(quota=5)
+    play = desk.play
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.clock.go_on(hours=6)
+    if killed:
+        play.store.acquire_lease("laptop", now=play.clock.now(), until=play.clock.now() + AT_WORK)
+        play.store.claim_card(
+            busy, Claim("laptop", Severity.HANDOVER, play.clock.now()), now=play.clock.now()
+        )
+        play.store.change_verdict(
+            busy,
+            "subnet-b",
+            lambda one: accuse(one, Evidence(DRAINED, Severity.HANDOVER, play.clock.now())),
+        )
+        play.store.take_tokens("ReplaceRoute", 5, now=play.clock.now())
+    else:
+        desk.operator.drain(busy, here=True)
+    play.clock.go_on(hours=-6)
+
+    outcomes = []
+    for _ in range(8):
+        play.agents_acknowledge()
+        outcomes.append(play.reconcile())
+        play.clock.go_on(seconds=30)
+    drained = busy not in play.targets()["rtb-a"]
+    withdrawn = desk.operator.undrain(busy)
+    now = play.clock.now()
+
+    assert [one.busy for one in outcomes[-2:]] == [False, False]
+    assert drained
+    assert play.store.take_tokens("ReplaceRoute", 1, now=now) - now <= LONGEST_DEBT + REFILL
+    assert withdrawn == (DRAINED,)
+    assert play.store.found_verdicts[busy].evidence == {}
+    assert play.store.cards[busy].claim is None
 
 
 def test_who_is_no_member_is_not_drained() -> None:

@@ -289,7 +289,7 @@ def test_a_node_whose_card_is_claimed_gets_no_new_route_in_that_run() -> None:
     play.cloud.add(instance("b2"))
     play.reconcile()
     play.agents_acknowledge()
-    claim = Claim("event", Severity.INDIRECT, play.clock.now().replace(hour=13))
+    claim = Claim("event", Severity.INDIRECT, play.clock.now() + CLAIM_LASTS)
     play.store.claim_card("i-b2", claim, now=play.clock.now())
 
     for _ in range(3):

@@ -16,6 +16,7 @@ from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Create
 from podway.domain.signals import (
     AgentReported,
+    AlarmChanged,
     AlarmValue,
     HandoverAsked,
     HandoverReason,
@@ -76,6 +77,55 @@ def test_a_node_that_its_alarm_holds_down_keeps_it_until_it_is_ok() -> None:
     assert busy not in forwarders(play.store.cards.values()), "reconcile sees an alarm whose event got lost"
     assert during
     assert busy not in play.alarms.standing
+
+
+@pytest.mark.parametrize("name", ["ops-check", "podway-fleet/demo", "disk 80 % full"])
+def test_evidence_of_an_alarm_that_is_no_more_ends(name: str) -> None:
+    """Case v: an alarm was deleted while in ALARM, or does not count any more; no OK ever comes."""
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.alarms.turn_other(name, AlarmValue.ALARM)
+    alarmed = AlarmChanged("alarm", play.clock.now(), name, (busy,), AlarmValue.ALARM)
+    (outcome,) = play.failover.react(alarmed)
+    play.clock.go_on(hours=1)
+    play.agents_acknowledge()
+    play.reconcile()
+    during = set(play.store.found_verdicts[busy].evidence)
+
+    del play.alarms.others[name]
+    play.reconcile()
+
+    assert outcome.moved
+    assert during == {f"alarm:{name}"}
+    assert play.store.found_verdicts[busy].evidence == {}
+    assert play.store.found_verdicts[busy].held_until is not None, "it is held down all the same"
+
+
+def test_an_alarm_that_a_list_leaves_out_is_asked_for_by_name_before_its_evidence_ends() -> None:
+    """Case v: an absence in a list is no end."""
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.alarms.turn(busy, AlarmValue.ALARM)
+    play.reconcile()
+    accused = play.store.found_verdicts[busy]
+    name = play.alarms.standing[busy].name
+    play.alarms.unlisted = {name}
+
+    play.reconcile()
+
+    assert play.alarms.asked[-1] == name
+    assert play.store.found_verdicts[busy] == accused
+
+
+def test_an_operators_alarm_whose_event_got_lost_is_seen() -> None:
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    play.alarms.turn_other("ops-check", AlarmValue.ALARM, busy, "i-stranger")
+
+    play.reconcile()
+
+    assert play.store.found_verdicts.keys() == {busy}
+    assert busy not in play.targets()["rtb-a"]
 
 
 def test_one_alarm_that_is_refused_with_an_odd_code_stops_no_other() -> None:

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from podway import bootstrap
 from podway.app.errors import TryAgain
+from podway.domain.health.alarms import AlarmNames
 from podway_lab.stack.output import InvocationOutput
 
 from tests.unit.app.cluster import Play
@@ -116,6 +117,7 @@ class Bench:
             "lifecycle": lambda: self.play.lifecycle,
             "reconcile": lambda: SimpleNamespace(run=self._reconcile),
             "settings": lambda: SimpleNamespace(cluster="demo"),
+            "alarm_names": lambda: AlarmNames("demo", "podway-production-"),
         }
         logger = logging.getLogger("podway")
         level = logger.level

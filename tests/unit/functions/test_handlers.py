@@ -24,13 +24,19 @@ DROPPED = {
     "asg-test-notification",
     "cloudtrail-refused-replace-route",
     "cloudwatch-alarm-composite",
+    "cloudwatch-alarm-metric-math",  # the alarms of these two are nobody's of ours
+    "cloudwatch-alarm-of-somebody-else",
     "cloudwatch-alarm-of-no-instance",
     "foreign-account-state-terminated",
     "health-issue-of-other-service",
     "unknown-ebs-volume",
     *(path.stem for path in EVENTS.glob("malformed-*.json")),
 }
-PLAN = LabPlan(tick=3600, subnets=(SubnetPlan("a", "10.0.0.0/20", "us-west-2a", ("a1",)),))
+PLAN = LabPlan(
+    tick=3600,
+    alarm_prefix="podway-production-",
+    subnets=(SubnetPlan("a", "10.0.0.0/20", "us-west-2a", ("a1",)),),
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from podway.app.errors import PodwayError, Throttled, TryAgain
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import InstanceState, Signal, StateChanged
 
 from tests.unit.app.cluster import Play
@@ -31,7 +32,7 @@ def told(play: Play, node: str, capsys: pytest.CaptureFixture[str]) -> dict[str,
 
     @metrics.log_metrics
     def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-        return react_to(event, context, react, cluster=lambda: "demo")
+        return react_to(event, context, react, alarms=lambda: AlarmNames("demo"))
 
     with pytest.raises(TryAgain):
         copy_context().run(handler, EVENT, CONTEXT)  # which event is the cause stays in there

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import (
     AgentReported,
     AlarmChanged,
@@ -61,6 +62,9 @@ def expected(name: str, event_id: str) -> object:
         ),
         "podway-drain": HandoverAsked(event_id, AT, (NODE,), HandoverReason.DRAIN),
         "cloudwatch-alarm-to-alarm": AlarmChanged(event_id, evaluated, ALARM, (NODE,), AlarmValue.ALARM),
+        "cloudwatch-alarm-of-somebody-else": AlarmChanged(
+            event_id, evaluated, "disk 80 % full", (NODE,), AlarmValue.ALARM
+        ),
         "cloudwatch-alarm-to-ok": AlarmChanged(
             event_id, evaluated + timedelta(minutes=5), ALARM, (NODE,), AlarmValue.OK
         ),
@@ -140,6 +144,32 @@ def test_the_alarm_action_of_another_account_is_dropped() -> None:
 
     assert isinstance(says, Dropped)
     assert says.reason is DropReason.FOREIGN_ACCOUNT
+
+
+@pytest.mark.parametrize(
+    ("alarm", "prefix", "is_heard"),
+    [
+        ("disk 80 % full", "", False),
+        ("disk 80 % full", "disk", True),
+        (f"podway/production/{NODE}", "", True),
+        (f"podway/production-2/{NODE}", "", False),
+        ("podway-fleet/production", "", True),
+        ("podway-fleet/production-2", "disk", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["of-somebody-else", "to-ok", "contributor", "action"])
+def test_only_our_alarms_and_those_with_the_operators_prefix_are_heard(
+    kind: str, alarm: str, prefix: str, is_heard: bool
+) -> None:
+    """Case v: an account has alarms of everybody, and theirs too have the dimension InstanceId."""
+    given = event(f"cloudwatch-alarm-{kind}")
+    (given["alarmData"] if kind == "action" else given["detail"])["alarmName"] = alarm
+
+    says = parse_event(given, account=ACCOUNT, alarms=AlarmNames("production", prefix))
+
+    assert isinstance(says, AlarmChanged) == is_heard
+    if not is_heard:
+        assert says == Dropped(DropReason.FOREIGN_ALARM, f"alarm {alarm}", getattr(says, "event_id", ""))
 
 
 def test_without_an_account_of_our_own_every_account_is_heard() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,9 @@ from podway.adapters.machine import CALLS_AT_ONCE, SystemClock, Threads
 from podway.adapters.queue import HintQueue
 from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
+from podway.app.ports import LONGEST_LEASE
 from podway.config import Settings
+from podway.domain.health.alarms import AlarmNames
 from podway.loading import undisturbed
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
     from podway.app.operator import Operator
     from podway.app.reconcile import Reconcile
 
-RECONCILE_TIMEOUT = timedelta(seconds=120)
-"""The function's timeout in template.yaml. The lease lasts five seconds longer."""
+RECONCILE_TIMEOUT = LONGEST_LEASE - timedelta(seconds=5)
+"""The function's timeout in template.yaml."""
 STOP_BEFORE = timedelta(seconds=15)
 """How long before its deadline a run stops writing routes."""
 
@@ -57,6 +60,12 @@ _CALLS = Config(
 def settings() -> Settings:
     """The settings of this process. Raises BadSettings."""
     return Settings.from_environment(os.environ)
+
+
+@cache
+def alarm_names() -> AlarmNames:
+    """Which alarms count as evidence, by their names."""
+    return AlarmNames(settings().cluster, settings().alarm_prefix)
 
 
 _BUILDING = threading.RLock()
@@ -167,33 +176,45 @@ def reconcile() -> Reconcile:
         block_length=chosen.block_length,
         quarantine=timedelta(seconds=chosen.quarantine_seconds),
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
-        lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
+        lease=LONGEST_LEASE,
     )
     return Reconcile(
         cloud=_cloud(),
         store=_store(),
         hints=_hints(),
         clock=_clock(),
-        alarms=NodeAlarms(_later("cloudwatch"), cluster=chosen.cluster),
+        alarms=NodeAlarms(_later("cloudwatch"), names=alarm_names()),
         hooks=_hooks(),
         rules=rules,
     )
 
 
-def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | None = None) -> Operator:
-    """The operator's use cases over AWS, or over what answers at *endpoint_url*. Built anew by each call."""
+def operator(
+    session: boto3.Session,
+    chosen: Settings,
+    *,
+    endpoint_url: str | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> Operator:
+    """The operator's use cases over AWS, or over what answers at *endpoint_url*. Built anew by each call.
+
+    The time is the store's. *warn* is told if it says none.
+    """
     from podway.adapters.bus import EventBus  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (a function's start must not pay for the command)
     from podway.adapters.dynamodb import DynamoStore  # noqa: PLC0415  (as above)
     from podway.adapters.identities import NodeIdentities  # noqa: PLC0415  (as above)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
+    from podway.adapters.store_clock import StoreClock  # noqa: PLC0415  (as above)
     from podway.app.operator import ClusterSettings, Operator  # noqa: PLC0415  (as above)
 
     def client(service: str) -> Any:
         factory: Any = session.client  # typed per service name only
         return factory(service, config=_CALLS, endpoint_url=endpoint_url)
 
-    clock = SystemClock()
+    dynamodb = client("dynamodb")
+    ledger = DynamoLedger(dynamodb, table=chosen.table)
+    clock = StoreClock(dynamodb, ask=ledger.lease, warn=warn)
     cloud = Ec2Cloud(
         client("ec2"),
         cluster=chosen.cluster,
@@ -202,7 +223,6 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         node_tag=chosen.node_tag,
         reserve=chosen.route_reserve,
     )
-    dynamodb = client("dynamodb")
     store = DynamoStore(dynamodb, table=chosen.table, cluster=chosen.cluster)
     hints = HintQueue(client("sqs"), url=chosen.queue_url, clock=clock)
     failing_over = Failover(
@@ -219,11 +239,11 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
         ),
         cloud=cloud,
         store=store,
-        ledger=DynamoLedger(dynamodb, table=chosen.table),
+        ledger=ledger,
         bus=EventBus(client("events")),
         hints=hints,
         clock=clock,
-        alarms=NodeAlarms(client("cloudwatch"), cluster=chosen.cluster),
+        alarms=NodeAlarms(client("cloudwatch"), names=AlarmNames(chosen.cluster)),
         identities=NodeIdentities(
             client("ec2"), client("iam"), cluster=chosen.cluster, node_tag=chosen.node_tag
         ),

@@ -49,6 +49,8 @@ class Settings(BaseModel):
     route_reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=100)
     route_quota: int = Field(default=0, ge=0, le=1000)
     """Routes per table; 0 asks Service Quotas."""
+    alarm_prefix: str = Field(default="", max_length=255)
+    """What the names of the operator's own alarms begin with that are evidence too; empty: none are."""
     quarantine_seconds: int = Field(default=600, ge=0)
     hold_down_seconds: int = Field(default=60, ge=0)
 

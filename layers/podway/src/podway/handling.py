@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from podway.app.outcome import FailoverOutcome
     from podway.app.report import ReconcileOutcome
+    from podway.domain.health.alarms import AlarmNames
     from podway.domain.signals import Hint, Signal
 
 SERVICE, NAMESPACE = "podway", "Podway"
@@ -46,13 +47,17 @@ def react_to(
     context: LambdaContext,
     react: Callable[[Signal], tuple[FailoverOutcome, ...]],
     *,
-    cluster: Callable[[], str],
+    alarms: Callable[[], AlarmNames],
 ) -> dict[str, int]:
-    """React to every signal of *event*, log and count. Raises the first error, so that Lambda retries."""
-    metrics.add_dimension("Cluster", cluster())
+    """React to every signal of *event*, log and count. Raises the first error, so that Lambda retries.
+
+    *alarms* says of which cluster the function is, and which alarms count.
+    """
+    names = alarms()
+    metrics.add_dimension("Cluster", names.cluster)
     moved = dropped = waves = throttled = 0
     failed: PodwayError | None = None
-    for signal in signals_of(event, account=account_of(context)):
+    for signal in signals_of(event, account=account_of(context), alarms=names):
         if isinstance(signal, Dropped):
             dropped += 1
             logger.debug("dropped", reason=signal.reason, detail=signal.detail, event_id=signal.event_id)

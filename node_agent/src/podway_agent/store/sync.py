@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from podway.wire.agent_item import AgentItem, Cause
+from podway.wire.agent_item import MOST_SUSPECTS, AgentItem, Cause
 from podway.wire.snapshot import PackedSnapshot, Snapshot, SnapshotRefused, unpack
 
 from podway_agent.host.disk import SNAPSHOT, StateDirectory
@@ -245,7 +245,7 @@ class StoreSync:
             cause=cause,
             blocks_wanted=self.usage.wanted,
             suspecting=bool(suspects),
-            suspects=tuple(sorted(suspects)),
+            suspects=tuple(sorted(suspects))[:MOST_SUSPECTS],
             version=self.version,
         )
         self.requests += 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from podway.domain.health.verdict import (
     LONGEST_HOLD_DOWN,
     Evidence,
     Severity,
     Verdict,
     accuse,
+    cut_ahead,
     health,
     is_failing,
     is_failing_indirectly,
@@ -151,3 +155,30 @@ def test_who_is_dead_by_ec2s_word_does_not_fail_indirectly() -> None:
 
     assert is_failing(verdict)
     assert not is_failing_indirectly(verdict)
+
+
+@given(
+    ahead=st.integers(-7 * 3600, 7 * 3600),
+    was_withdrawn=st.integers(-7 * 3600, 7 * 3600),
+    held=st.integers(-7 * 3600, 7 * 3600),
+)
+def test_what_lies_ahead_is_cut_and_can_be_withdrawn_and_said_anew(
+    ahead: int, was_withdrawn: int, held: int
+) -> None:
+    """Case x, generated: no clock but ours decides how long anything lasts."""
+    verdict = replace(
+        accuse(CLEAN, said(at=later(ahead))),
+        withdrawn={"alarm:y": later(was_withdrawn)},
+        held_until=later(held),
+    )
+
+    cut = cut_ahead(verdict, now=NOW)
+
+    assert cut_ahead(cut, now=NOW) == cut
+    assert (cut == verdict) == (
+        ahead <= 0 and was_withdrawn <= 0 and held <= LONGEST_HOLD_DOWN.total_seconds()
+    )
+    assert taken_back(cut, at=NOW).evidence == {}
+    assert "alarm:y" in accuse(cut, said("alarm:y", at=later(1))).evidence
+    assert cut.held_until is not None
+    assert cut.held_until <= NOW + LONGEST_HOLD_DOWN

@@ -57,6 +57,7 @@ RECEIVED = {
     "cloudtrail-refused-replace-route": NOBODY,
     "cloudtrail-replace-route": QUEUE,
     "cloudwatch-alarm-contributor": FAILOVER,
+    "cloudwatch-alarm-of-somebody-else": FAILOVER,
     "cloudwatch-alarm-to-alarm": FAILOVER,
     "cloudwatch-alarm-to-insufficient-data": FAILOVER,
     "cloudwatch-alarm-to-ok": FAILOVER,
@@ -159,9 +160,11 @@ def test_the_table_is_the_store_that_agents_and_functions_expect(template: Templ
         {"AttributeName": "pk", "KeyType": "HASH"},
         {"AttributeName": "sk", "KeyType": "RANGE"},
     ]
-    (index,) = table["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "agents"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["reports", "instance"]
+    keys = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert keys == {"speakers": ["reports", "pk"], "agents": ["reports", "instance"]}
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 

@@ -1,37 +1,53 @@
-"""Keeps CloudWatch's alarms on the nodes that forward, for reconcile, and removes them for a release."""
+"""Keeps CloudWatch's alarms on the nodes that forward, for reconcile, and removes them for a release.
+
+It also reads what the operator's alarms say: those whose names begin with the operator's prefix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from podway.adapters.aws_errors import aws_errors
-from podway.domain.health.alarms import alarm_name, prefix_of
-from podway.domain.health.reassess import AlarmSeen
+from podway.domain.health.alarms import AlarmNames, alarm_name, prefix_of
+from podway.domain.health.reassess import AlarmSeen, AlarmsSeen
 from podway.domain.signals import AlarmValue
 
 NAMES_PER_CALL = 100
-"""The most alarms that one DeleteAlarms takes."""
+"""The most alarms that one DeleteAlarms or DescribeAlarms takes."""
 
 
 class NodeAlarms:
     """The Alarms port over a CloudWatch client."""
 
-    def __init__(self, client: Any, *, cluster: str) -> None:
-        self._client, self._cluster = client, cluster
+    def __init__(self, client: Any, *, names: AlarmNames) -> None:
+        self._client, self._cluster, self._names = client, names.cluster, names
 
-    def seen(self) -> Mapping[str, AlarmSeen]:
-        """Our alarms by instance. Their names say whose they are."""
+    def seen(self, asked: Collection[str] = ()) -> AlarmsSeen:
+        """Our alarms by instance, since their names say whose they are, and others that count by name."""
         prefix = prefix_of(self._cluster)
-        pages = self._client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
+        found = dict(self._described(AlarmNamePrefix=prefix))
+        if self._names.operators:
+            found |= self._described(AlarmNamePrefix=self._names.operators)
+        missing = sorted(name for name in asked if name not in found and self._names.count(name))
+        for start in range(0, len(missing), NAMES_PER_CALL):
+            found |= self._described(AlarmNames=missing[start : start + NAMES_PER_CALL])
+        ours = {name: one for name, one in found.items() if name.startswith(prefix)}
+        return AlarmsSeen(
+            {name.removeprefix(prefix): one for name, one in ours.items()},
+            {name: one for name, one in found.items() if name not in ours},
+            frozenset(asked) - found.keys(),
+        )
+
+    def _described(self, **which: Any) -> Iterator[tuple[str, AlarmSeen]]:
+        """The metric alarms by name. Composite ones name no instance."""
+        pages = self._client.get_paginator("describe_alarms").paginate(**which)
         with aws_errors():
-            found = [one for page in pages for one in page.get("MetricAlarms", ())]
-        return {
-            one["AlarmName"].removeprefix(prefix): AlarmSeen(
-                one["AlarmName"], AlarmValue.read(one["StateValue"]), one["StateUpdatedTimestamp"]
-            )
-            for one in found
-        }
+            for page in pages:
+                for one in page.get("MetricAlarms", ()):
+                    value = AlarmValue.read(one["StateValue"])
+                    at = one["StateUpdatedTimestamp"]
+                    yield one["AlarmName"], AlarmSeen(one["AlarmName"], value, at, _instances(one))
 
     def watch(self, instance: str) -> None:
         """Make an alarm on EC2's own status checks, which are free and come every minute.
@@ -59,3 +75,10 @@ class NodeAlarms:
         for start in range(0, len(names), NAMES_PER_CALL):
             with aws_errors():
                 self._client.delete_alarms(AlarmNames=names[start : start + NAMES_PER_CALL])
+
+
+def _instances(alarm: Mapping[str, Any]) -> tuple[str, ...]:
+    """The instances whose metrics *alarm* looks at, by its one metric or those of its expression."""
+    metrics = [alarm, *(query.get("MetricStat", {}).get("Metric", {}) for query in alarm.get("Metrics", ()))]
+    dimensions = (one for metric in metrics for one in metric.get("Dimensions", ()))
+    return tuple(sorted({one["Value"] for one in dimensions if one["Name"] == "InstanceId"}))

@@ -13,20 +13,28 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items, items
+from podway.adapters.aws_errors import aws_errors
 from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
-from podway.adapters.table import chunks, equals, named, spelt, valued
+from podway.adapters.lease import take_lease
+from podway.adapters.table import chunks, named, read, spelt, valued
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
-from podway.wire.agent_item import AGENTS
+from podway.wire.agent_item import AGENTS, INDEX
 from podway.wire.snapshot import PackedSnapshot, SnapshotRefused, pack, unpack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     Item = Mapping[str, Any]
+
+
+MOST_PAGES = 64
+"""Pages of a megabyte that a run reads of agents' items: 20,000 nodes fill some ten to twenty."""
+MOST_DOUBTS = 20
+"""Refused items that are named."""
 
 
 class DynamoStore(FastStore):
@@ -40,21 +48,7 @@ class DynamoStore(FastStore):
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Take the lease if nobody holds it, *owner* does, or it has expired."""
-        try:
-            self._update(
-                fast_items.LEASE,
-                "SET #owner = :owner, #expires = :until, #began = :now",
-                condition="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
-                values={
-                    ":owner": owner,
-                    ":until": fast_items.seconds(until),
-                    ":now": fast_items.seconds(now),
-                },
-                names=("owner", "expires", "began"),
-            )
-        except Superseded:
-            return False
-        return True
+        return take_lease(self._client, self._table, owner, now=now, until=until, is_run=True)
 
     def release_lease(self, owner: str) -> None:
         """Let the next writer in."""
@@ -78,6 +72,7 @@ class DynamoStore(FastStore):
         cards = [fast_items.read_card(item) for item in self._query(fast_items.CARDS)]  # before the verdicts
         subnets = sorted({member.subnet for member in members} | supernets.keys())
         maps = {subnet: self._map(subnet) for subnet in subnets}
+        reports, doubts = self._reports()
         return Memory(
             members=members,
             supernets=supernets,
@@ -87,7 +82,8 @@ class DynamoStore(FastStore):
             },
             verdicts=self.verdicts(),
             cards={card.node: card for card in cards},
-            reports=self._reports(),
+            reports=reports,
+            doubts=doubts,
             maps={subnet: found for subnet, found in maps.items() if found},
             hooks={item["sk"]: fast_items.read_hook(item) for item in self._query(fast_items.HOOKS)},
             released=tuple(items.read_leaving(item) for item in inventory if "leaving" in item),
@@ -104,16 +100,41 @@ class DynamoStore(FastStore):
         """The inventory's supernets, by subnet."""
         return _supernets(self._query(fast_items.INVENTORY))
 
-    def _reports(self) -> dict[str, AgentReport]:
-        found = self._pages("query", IndexName=AGENTS, **equals("reports", AGENTS))
+    def _reports(self) -> tuple[dict[str, AgentReport], tuple[str, ...]]:
+        """The agents' reports, and what is wrong with those that are refused or were not read."""
+        page, read_so_far = self._speakers(""), 0
         reports: dict[str, AgentReport] = {}
-        for item in found:
-            try:
-                report = items.read_report(item)
-            except ValueError:
-                continue  # a node that spoils its own item counts as silent
-            reports[report.instance] = report
-        return reports
+        refused: dict[str, str] = {}
+        while page["Items"] and read_so_far < MOST_PAGES:
+            read_so_far += 1
+            for item in map(read, page["Items"]):
+                try:
+                    report = items.read_report(item)
+                except ValueError as error:
+                    refused[item["pk"]] = str(error)
+                else:
+                    reports[report.instance] = report
+            if "LastEvaluatedKey" not in page:
+                page = {"Items": []}
+            else:
+                page = self._speakers(read(page["LastEvaluatedKey"])["pk"])
+        return reports, _doubts(refused, is_cut_short=bool(page["Items"]))
+
+    def _speakers(self, after: str) -> Mapping[str, Any]:
+        """A page of the agents' items, from the first speaker *after* that one on.
+
+        Each agent has one item. So a page goes on with the next speaker, whatever a node has put under its
+        key: that costs a page at most, and hides nobody else.
+        """
+        with aws_errors():
+            answer: Mapping[str, Any] = self._client.query(
+                TableName=self._table,
+                IndexName=INDEX,
+                KeyConditionExpression="#reports = :agents AND #pk > :after",
+                **named("reports", "pk"),
+                **valued({":agents": AGENTS, ":after": after or " "}),
+            )
+        return answer
 
     def _map(self, subnet: str) -> SubnetMap | None:
         item = self._get(items.snapshot_key(subnet, items.SNAPSHOT_BODY))
@@ -196,3 +217,13 @@ def _supernets(inventory: Iterable[Item]) -> dict[str, tuple[Prefix, ...]]:
         for item in inventory
         if "supernets" in item
     }
+
+
+def _doubts(refused: Mapping[str, str], *, is_cut_short: bool) -> tuple[str, ...]:
+    """A sentence for each refused item, up to MOST_DOUBTS, and for a reading that ended early."""
+    named_ones = [f"the item of {pk} is refused: {why}" for pk, why in sorted(refused.items())[:MOST_DOUBTS]]
+    if more := len(refused) - len(named_ones):
+        named_ones.append(f"the items of {more} more nodes are refused")
+    if is_cut_short:
+        named_ones.append(f"agents' items fill more than {MOST_PAGES} pages: the rest counts as unheard")
+    return tuple(named_ones)

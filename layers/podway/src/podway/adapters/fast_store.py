@@ -16,8 +16,8 @@ from podway.adapters.aws_errors import aws_errors
 from podway.adapters.table import Table, chunks, named, read, spelt, valued
 from podway.app.errors import Superseded, TryAgain
 from podway.app.ports import ClaimAnswer, HistoryEntry
-from podway.domain.failover.decide import Card, CardRoute, Claim
-from podway.domain.failover.pacing import REFILL, debit
+from podway.domain.failover.decide import CLAIM_LASTS, SKEW, Card, CardRoute, Claim
+from podway.domain.failover.pacing import LONGEST_DEBT, REFILL, debit
 from podway.domain.health.verdict import Verdict
 from podway.domain.signals import LifecycleHook
 
@@ -61,7 +61,8 @@ class FastStore(Table):
 
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         """Claim by one conditional update, which answers with the card also if it is refused."""
-        may_take_over = "#claim.#event = :event OR #claim.#severity < :severity OR #claim.#expires < :now"
+        over = "#claim.#expires < :now OR #claim.#expires > :ahead"  # `decide.has_expired`
+        may_take_over = f"#claim.#event = :event OR #claim.#severity < :severity OR {over}"
         undone = f"attribute_not_exists(#claim) OR (#claim.#done = :false AND ({may_take_over}))"
         with aws_errors():
             try:
@@ -79,6 +80,7 @@ class FastStore(Table):
                             ":event": claim.event,
                             ":severity": int(claim.severity),
                             ":now": fast_items.seconds(now),
+                            ":ahead": fast_items.seconds(now + CLAIM_LASTS + SKEW),
                             ":false": False,
                             ":one": 1,
                         }
@@ -226,25 +228,43 @@ class FastStore(Table):
             )
 
     def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
-        """Debit the bucket: one call if it is full, two while it fills."""
-        where, cost = spelt(fast_items.key(fast_items.BUCKET, kind)), fast_items.span(count * REFILL)
-        then = debit(None, count, now=now)
-        with aws_errors():
+        """Debit the bucket: one call if it is full, two while it fills, three if it lies ahead (`debit`)."""
+        cost, latest = count * REFILL, now + LONGEST_DEBT
+        last = ("full_at + :cost", "attribute_exists(full_at)", {":cost": fast_items.span(cost)})
+        for value, condition, values in (
+            (
+                ":then",
+                "attribute_not_exists(full_at) OR full_at <= :now",
+                {":then": fast_items.seconds(now + cost), ":now": fast_items.seconds(now)},
+            ),
+            (
+                "full_at + :cost",
+                "full_at <= :latest",
+                {":cost": fast_items.span(cost), ":latest": fast_items.seconds(latest)},
+            ),
+            (
+                ":then",
+                "full_at > :latest",
+                {
+                    ":then": fast_items.seconds(debit(latest, count, now=now)),
+                    ":latest": fast_items.seconds(latest),
+                },
+            ),
+        ):
             try:
-                answer = self._client.update_item(
-                    TableName=self._table,
-                    Key=where,
-                    UpdateExpression="SET full_at = :then",
-                    ConditionExpression="attribute_not_exists(full_at) OR full_at <= :now",
-                    ReturnValues="UPDATED_NEW",
-                    **valued({":then": fast_items.seconds(then), ":now": fast_items.seconds(now)}),
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                answer = self._client.update_item(
-                    TableName=self._table,
-                    Key=where,
-                    UpdateExpression="SET full_at = full_at + :cost",
-                    ReturnValues="UPDATED_NEW",
-                    **valued({":cost": cost}),
-                )
+                return self._set_full_at(kind, value, condition, values)
+            except Superseded:
+                continue
+        return self._set_full_at(kind, *last)
+
+    def _set_full_at(self, kind: str, value: str, condition: str, values: Item) -> datetime:
+        with aws_errors():
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=spelt(fast_items.key(fast_items.BUCKET, kind)),
+                UpdateExpression=f"SET full_at = {value}",
+                ConditionExpression=condition,
+                ReturnValues="ALL_NEW",
+                **valued(values),
+            )
         return datetime.fromtimestamp(float(read(answer["Attributes"])["full_at"]), tz=UTC)

@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
+
 from podway.adapters.fast_items import INVENTORY, StoredItem, key, moment_text, read_moment
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
@@ -16,6 +18,7 @@ from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
+from podway.wire.events import faults_of
 from podway.wire.snapshot import Snapshot, SnapshotBlock, SnapshotMember, Watch
 
 SNAPSHOT_VERSION, SNAPSHOT_BODY = "version", "body"
@@ -100,8 +103,11 @@ def read_given_back(item: StoredItem) -> datetime:
 
 
 def read_report(item: StoredItem) -> AgentReport:
-    """An agent's report. Raises pydantic's ValidationError, and ValueError if it names another instance."""
-    said = AgentItem.model_validate({name: _plain(value) for name, value in item.items()})
+    """An agent's report. Raises ValueError if an agent may not write this, or it names another instance."""
+    try:
+        said = AgentItem.model_validate({name: _plain(value) for name, value in item.items()})
+    except ValidationError as error:
+        raise ValueError(faults_of(error)) from None
     if said.instance != said.speaker:  # IAM vouches for the key alone
         raise ValueError(f"{said.speaker} speaks for {said.instance}")
     return AgentReport(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
-from podway.app.errors import Superseded
+from podway.adapters.lease import take_lease
 from podway.app.operator import Lease
 from podway.app.ports import HistoryEntry
 from podway.wire.attributes import plain_item, spelt_item
@@ -38,20 +38,7 @@ class DynamoLedger:
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Take the lease as a run of reconcile does, but without the time when a run began."""
-        values = {":owner": owner, ":until": fast_items.seconds(until), ":now": fast_items.seconds(now)}
-        try:
-            with aws_errors():
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=spelt_item(fast_items.LEASE),
-                    UpdateExpression="SET #owner = :owner, #expires = :until",
-                    ConditionExpression="attribute_not_exists(pk) OR #expires < :now OR #owner = :owner",
-                    ExpressionAttributeNames={"#owner": "owner", "#expires": "expires"},
-                    ExpressionAttributeValues=spelt_item(values),
-                )
-        except Superseded:
-            return False
-        return True
+        return take_lease(self._client, self._table, owner, now=now, until=until)
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         """The entries of that time, by one query a day. Keys begin with the time, so they come in order."""

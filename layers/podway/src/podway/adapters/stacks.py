@@ -17,6 +17,7 @@ SETTINGS: Mapping[str, str] = {
     "RouteQuota": "PODWAY_ROUTE_QUOTA",
     "QuarantineSeconds": "PODWAY_QUARANTINE_SECONDS",
     "HoldDownSeconds": "PODWAY_HOLD_DOWN_SECONDS",
+    "AlarmPrefix": "PODWAY_ALARM_PREFIX",
     "TableName": "PODWAY_TABLE",
     "QueueUrl": "PODWAY_QUEUE_URL",
 }

@@ -29,6 +29,7 @@ from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Pa
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
 from podway.domain.failover.pacing import RESERVED_CALLS, starts
+from podway.domain.health.alarms import ALARM
 from podway.domain.health.quorum import PEERS, add_vote, withdraw_vote
 from podway.domain.health.verdict import (
     EC2_STATE,
@@ -36,6 +37,7 @@ from podway.domain.health.verdict import (
     Severity,
     Verdict,
     accuse,
+    cut_ahead,
     is_accused,
     is_outdated,
     withdraw,
@@ -84,11 +86,11 @@ class Failover:
                 evidence = Evidence(EC2_STATE, Severity.DEFINITIVE, signal.at, signal.state.value)
                 return self.fail_over_all((signal.instance,), evidence, event=signal.event_id)
             case AlarmChanged(value=AlarmValue.ALARM):
-                evidence = Evidence(f"alarm:{signal.alarm}", Severity.INDIRECT, signal.at)
+                evidence = Evidence(ALARM + signal.alarm, Severity.INDIRECT, signal.at)
                 return self.fail_over_all(signal.instances, evidence, event=signal.event_id)
             case AlarmChanged(value=AlarmValue.OK):
                 for instance in signal.instances:
-                    self.withdraw(instance, f"alarm:{signal.alarm}", as_of=signal.at)
+                    self.withdraw(instance, ALARM + signal.alarm, as_of=signal.at)
             case AgentReported() if signal.suspects or signal.cleared:
                 return self.count_votes(signal)
         return ()
@@ -152,11 +154,11 @@ class Failover:
         return [outcome]
 
     def _vote(self, report: AgentReported, card: Card, now: datetime) -> Change:
-        peer, watchers = report.instance, card.watchers
+        peer, watchers, at = report.instance, card.watchers, min(report.at, now)
         if card.node in report.suspects:
-            return lambda one: add_vote(one, peer, at=report.at, watchers=watchers, now=now)
+            return lambda one: add_vote(one, peer, at=at, watchers=watchers, now=now)
         return lambda one: withdraw_vote(
-            one, peer, as_of=report.at, watchers=watchers, now=now, hold_down=self._hold_down
+            one, peer, as_of=at, watchers=watchers, now=now, hold_down=self._hold_down
         )
 
     def fail_over(
@@ -171,13 +173,14 @@ class Failover:
     ) -> FailoverOutcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
-        *change* is what becomes of its verdict: by default, *evidence* is added. Pass *verdicts* if you have
-        just read them all; it saves one read.
+        *change* is what becomes of its verdict: by default, *evidence* is added, as of now if it lies ahead.
+        Pass *verdicts* if you have just read them all; it saves one read.
         Raises TryAgain when the card could not be claimed, or a route not moved, just now. The event's retry
         goes on where this stopped.
         """
         now = self._clock.now()
-        change = change or partial(accuse, evidence=evidence)
+        evidence = replace(evidence, at=min(evidence.at, now))
+        change = _cut_first(change or partial(accuse, evidence=evidence), now)
         claim = Claim(event, evidence.severity, now + CLAIM_LASTS)
         claimed = self._parallel.start(lambda: self._store.claim_card(instance, claim, now=now))
         reading = self._parallel.start(self._store.verdicts) if verdicts is None else None
@@ -191,10 +194,11 @@ class Failover:
             return outcome
         known = reading.result() if reading is not None else verdicts or {}
         before = known.get(card.node) or Verdict(card.node, card.subnet)
+        outdated = is_outdated(cut_ahead(before, now=now), evidence)
         storing = self._parallel.start(
             lambda: self._store.change_verdict(card.node, card.subnet, change, seen=before)
         )
-        if is_outdated(before, evidence):
+        if outdated:
             outcome.stayed[StayReason.OUTDATED] += len(card.routes)
         else:
             known = {**known, card.node: change(before)}
@@ -216,11 +220,9 @@ class Failover:
         if verdict is None or source not in verdict.evidence:
             return False
         now = self._clock.now()
-        self._store.change_verdict(
-            instance,
-            verdict.subnet,
-            lambda one: withdraw(one, source, as_of=as_of, now=now, hold_down=self._hold_down),
-        )
+        until = min(as_of, now)
+        change: Change = partial(withdraw, source=source, as_of=until, now=now, hold_down=self._hold_down)
+        self._store.change_verdict(instance, verdict.subnet, _cut_first(change, now))
         self._hints.hint(f"{source} no longer speaks against {instance}")
         return True
 
@@ -348,6 +350,11 @@ class Failover:
             return  # the claim stays open: another event may try again after it expires
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1)
+
+
+def _cut_first(change: Change, now: datetime) -> Change:
+    """*change* of a verdict without what lies ahead of *now*."""
+    return lambda one: change(cut_ahead(one, now=now))
 
 
 def _targets(tables: Iterable[RouteTable]) -> Targets:

@@ -22,7 +22,7 @@ class Seen:
     membership: Membership
     at: datetime
     warnings: tuple[str, ...]
-    """What EC2 said and we do not understand, and members that do not show as such."""
+    """What EC2 or an agent said and we do not understand, and members that do not show as such."""
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -51,4 +51,6 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
         found=found,
         heard={node: report.heartbeat for node, report in memory.reports.items()},
     )
-    return Seen(survey, memory, members, now, (*survey.doubts, *found.doubts, *members.warnings))
+    return Seen(
+        survey, memory, members, now, (*survey.doubts, *memory.doubts, *found.doubts, *members.warnings)
+    )

@@ -16,7 +16,7 @@ from typing import Protocol
 from podway.app.errors import PodwayError, Superseded, TryAgain
 from podway.app.failover import Failover
 from podway.app.observe import Seen, observe
-from podway.app.ports import Alarms, Clock, Cloud, Hints, HistoryEntry, Store
+from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry, Store
 from podway.app.reconcile import IMPROVEMENT
 from podway.app.report import conflict_text, table_warnings
 from podway.domain.addressing import Prefix
@@ -31,10 +31,10 @@ from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
 from podway.domain.planner.plan import plan
 
-RELEASED = "released"
-"""Who holds the lease of a cluster that was released."""
 FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
-"""When that lease ends."""
+"""When the lease of a released cluster ends."""
+AT_WORK = timedelta(seconds=60)
+"""How long a command keeps reconcile out, at most."""
 PASSES = 5
 """How often a release reads the tables again: what EC2 shows may be older than our routes."""
 
@@ -262,7 +262,7 @@ class Operator:
     def adopt(self, table: str, destination: Prefix, *, patience: timedelta) -> Adopted | NotAdopted:
         """Record an existing route as ours. Raises TryAgain when the lease stays taken for *patience*."""
         owner = f"operator at {self._clock.now().isoformat()}"
-        self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
+        self._take_lease(owner, patience)
         try:
             seen = self._observe()
             memory = seen.memory
@@ -303,7 +303,7 @@ class Operator:
         `plan_forget` does, and TryAgain when a run of reconcile holds the lease for *patience*.
         """
         owner = f"operator at {self._clock.now().isoformat()}"
-        self._take_lease(owner, self._clock.now() + timedelta(seconds=60), patience)
+        self._take_lease(owner, patience)
         try:
             given_up = self.plan_forget(nodes)
             members = [one for one in self._store.recall().members if one.id in given_up]
@@ -318,7 +318,7 @@ class Operator:
         """What a release would remove. Changes nothing."""
         seen = self._observe()
         found = release(seen.survey.route_tables, seen.memory.records, seen.interfaces)
-        return Released(found, alarms=tuple(sorted(self._alarms.seen())))
+        return Released(found, alarms=tuple(sorted(self._alarms.seen().ours)))
 
     def release(self, *, patience: timedelta) -> Released:
         """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.
@@ -326,7 +326,7 @@ class Operator:
         Repeat: goes on where the last call stopped. Raises TryAgain when a run of reconcile holds the lease
         for *patience*, NeedsOperator when a call is refused.
         """
-        self._take_lease(RELEASED, FOR_GOOD, patience)
+        self._take_lease(RELEASED, patience)
         done = self.plan_release()
         deletes = done.found.deletes
         for _ in range(PASSES):
@@ -390,9 +390,9 @@ class Operator:
         verdict = self._store.verdicts().get(node)
         return {source: one.severity for source, one in verdict.evidence.items()} if verdict else {}
 
-    def _take_lease(self, owner: str, until: datetime, patience: timedelta) -> None:
+    def _take_lease(self, owner: str, patience: timedelta) -> None:
         end = self._clock.now() + patience
-        while not self._ledger.hold(owner, now=self._clock.now(), until=until):
+        while not self._ledger.hold(owner, now=(now := self._clock.now()), until=_until(owner, now)):
             if self._ledger.lease().owner == RELEASED:
                 raise Superseded(f"{self._cluster.name} was released; `podway release --undo` takes it back")
             if self._clock.now() >= end:
@@ -405,6 +405,10 @@ class Operator:
         self._store.add_history(
             HistoryEntry(now, actor, event, one, "asked for by an operator") for one in what
         )
+
+
+def _until(owner: str, now: datetime) -> datetime:
+    return FOR_GOOD if owner == RELEASED else now + AT_WORK
 
 
 def _interfaces(membership: Membership) -> dict[str, str]:

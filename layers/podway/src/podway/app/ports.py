@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.addressing import Prefix
     from podway.domain.failover.decide import Card, CardRoute, Claim
-    from podway.domain.health.reassess import AlarmSeen
+    from podway.domain.health.reassess import AlarmsSeen
     from podway.domain.health.verdict import Verdict
     from podway.domain.inventory import FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
     from podway.domain.members.maps import SubnetMap
@@ -25,6 +25,11 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.signals import LifecycleHook
 
 T = TypeVar("T")
+
+LONGEST_LEASE = timedelta(seconds=125)
+"""How long anybody writes alone: five seconds more than reconcile may run. Its end lies no further ahead."""
+RELEASED = "released"
+"""Who holds the lease of a cluster that was released, for good."""
 
 
 class Cloud(Protocol):
@@ -107,6 +112,8 @@ class Memory:
     released: tuple[ReleasedSpace, ...] = ()
     given_back: datetime | None = None
     """When subnets last gave back space. Before the first time: when the first run noted its own time."""
+    doubts: tuple[str, ...] = ()
+    """Agents' items that are refused, and whether reading them ended early. Who is not read is unheard."""
 
 
 class ClaimAnswer(StrEnum):
@@ -201,6 +208,7 @@ class Store(FailoverStore, Protocol):
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Make *owner* the one writer until *until*. False if somebody else is.
 
+        A lease that ends later than LONGEST_LEASE from *now* is cut to that, except RELEASED's.
         Repeat: safe. Cut off: *owner* may hold the lease, and keeps others out until *until*.
         """
         ...
@@ -311,8 +319,11 @@ class Hooks(Protocol):
 class Alarms(Protocol):
     """CloudWatch alarms on nodes. Every method may raise TryAgain or NeedsOperator."""
 
-    def seen(self) -> Mapping[str, AlarmSeen]:
-        """Our alarms and their states, by instance (all pages)."""
+    def seen(self, asked: Collection[str] = ()) -> AlarmsSeen:
+        """Our alarms and the operator's, as they stand (all pages).
+
+        Those *asked* for that no list has shown are asked for by name: an absence in a list is no end.
+        """
         ...
 
     def watch(self, instance: str) -> None:

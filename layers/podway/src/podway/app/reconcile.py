@@ -30,10 +30,10 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card
-from podway.domain.health.alarms import wanted_alarms
+from podway.domain.health.alarms import alarms_against, wanted_alarms
 from podway.domain.health.freeze import Frozen, freeze, keep_suspects_routes, relaying
 from podway.domain.health.quorum import is_watched
-from podway.domain.health.reassess import AlarmSeen
+from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.health.verdict import is_accused
 from podway.domain.inventory import Member, Survey
 from podway.domain.ipam.allocation import MemberAllocation, allocate_to_members
@@ -155,14 +155,14 @@ class _Run:
 
     # Observe
 
-    def _judge(self, seen: Seen) -> tuple[Memory, Mapping[str, AlarmSeen] | None]:
-        """The verdicts by what can be observed now, and our alarms."""
-        alarms, warnings = read_alarms(self.world.alarms)
+    def _judge(self, seen: Seen) -> tuple[Memory, AlarmsSeen | None]:
+        """The verdicts by what can be observed now, and the alarms that count."""
+        alarms, warnings = read_alarms(self.world.alarms, alarms_against(seen.memory.verdicts))
         self.outcome.warnings += warnings
         verdicts = keep_verdicts(
             seen.membership.instances,
             seen.memory,
-            alarms or {},
+            alarms or AlarmsSeen(),
             store=self.store,
             now=seen.at,
             hold_down=self.rules.hold_down,
@@ -349,7 +349,7 @@ class _Run:
     def _keep_alarms_and_hooks(
         self,
         memory: Memory,
-        alarms: Mapping[str, AlarmSeen] | None,
+        alarms: AlarmsSeen | None,
         cards: tuple[Card, ...],
         cluster: Cluster,
         tables: tuple[RouteTable, ...],
@@ -358,7 +358,7 @@ class _Run:
         present = {node.id for node in cluster.nodes}
         if alarms is not None:
             wanted = wanted_alarms(self.rules.cluster, forwarders(cards), present, memory.verdicts)
-            self.outcome.warnings += keep_alarms(self.world.alarms, wanted=wanted, seen=alarms)
+            self.outcome.warnings += keep_alarms(self.world.alarms, wanted=wanted, seen=alarms.ours)
         self.outcome.warnings += keep_hooks(
             self.world.hooks,
             self.store,

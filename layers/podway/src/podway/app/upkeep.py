@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from podway.app.errors import PodwayError
 from podway.app.ports import Alarms, Cloud, Hooks, PendingHook, Store
-from podway.domain.health.reassess import AlarmSeen
+from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Instance
 from podway.domain.signals import InstanceState
 
@@ -49,10 +49,13 @@ def clear_checks(cloud: Cloud, instances: Iterable[Instance]) -> tuple[list[str]
     return cleared, warnings
 
 
-def read_alarms(alarms: Alarms) -> tuple[Mapping[str, AlarmSeen] | None, list[str]]:
-    """Our alarms and their states, and warnings. None if CloudWatch fails: then none is made or removed."""
+def read_alarms(alarms: Alarms, asked: Collection[str]) -> tuple[AlarmsSeen | None, list[str]]:
+    """The alarms that count, those *asked* for by name too, and warnings.
+
+    None if CloudWatch fails: then none is made or removed, and no evidence of one is dropped.
+    """
     try:
-        return alarms.seen(), []
+        return alarms.seen(asked), []
     except PodwayError as error:
         return None, [f"alarms cannot be read: {error}"]
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from podway.app.ports import Memory, Store
-from podway.domain.health.reassess import AlarmSeen, Observed, reassess, votes_about
+from podway.domain.health.reassess import AlarmsSeen, Observed, reassess, votes_about
 from podway.domain.health.verdict import Verdict, is_spent
 from podway.domain.inventory import Instance
 from podway.domain.members.cluster import SILENCE
@@ -19,7 +19,7 @@ from podway.domain.members.cluster import SILENCE
 def keep_verdicts(
     instances: Mapping[str, Instance],
     memory: Memory,
-    alarms: Mapping[str, AlarmSeen],
+    alarms: AlarmsSeen,
     *,
     store: Store,
     now: datetime,
@@ -46,11 +46,11 @@ def keep_verdicts(
 
 
 def _observations(
-    memory: Memory, instances: Mapping[str, Instance], alarms: Mapping[str, AlarmSeen], *, now: datetime
+    memory: Memory, instances: Mapping[str, Instance], alarms: AlarmsSeen, *, now: datetime
 ) -> dict[str, Observed]:
     """What can be observed of the nodes that have a verdict, watchers or an alarm."""
     said = {
-        node: (report.heartbeat, report.suspects)
+        node: (min(report.heartbeat, now), report.suspects)  # by the agent's own clock
         for node, report in memory.reports.items()
         if now - report.heartbeat <= SILENCE
     }
@@ -58,11 +58,12 @@ def _observations(
     return {
         node: Observed(
             instances.get(node),
-            alarms.get(node),
+            alarms.about(memory.verdicts.get(node) or Verdict(node, "")),
+            alarms.gone,
             watched.get(node, ()),
             votes_about(node, watched.get(node, ()), said),
         )
-        for node in sorted(memory.verdicts.keys() | watched.keys() | alarms.keys())
+        for node in sorted(memory.verdicts.keys() | watched.keys() | alarms.watched())
     }
 
 

@@ -107,7 +107,12 @@ def _connect(
         found = settings_of_stack(session.client("cloudformation", endpoint_url=endpoint_url), stack)
     found |= {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != STACK}
     found |= {name: value for name, value in given.items() if value is not None}
-    return bootstrap.operator(session, Settings.from_environment(found), endpoint_url=endpoint_url)
+    return bootstrap.operator(
+        session,
+        Settings.from_environment(found),
+        endpoint_url=endpoint_url,
+        warn=lambda why: click.echo(f"warning: {why}", err=True),
+    )
 
 
 @contextmanager

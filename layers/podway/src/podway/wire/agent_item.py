@@ -1,21 +1,32 @@
 """The one item that an agent writes. The agent makes it, `batches` and `adapters.items` read it.
 
 IAM binds the item's key to the caller (``dynamodb:LeadingKeys`` = ``aws:userid``). So the key, and not a
-field, says who wrote it.
+field, says who wrote it. IAM cannot bound how many items a node writes under its key, nor how large they are:
+the bounds are here, and the store's adapter reads one item of each speaker.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 AGENTS = "agents"
-"""Value of ``reports`` that puts the item into the index of that name."""
+"""Value of ``reports`` that puts the item into the index."""
+
+INDEX = "speakers"
+"""The index of the agents' items, by the key that IAM binds. It projects the fields of `AgentItem` only."""
+
+MOST_SUSPECTS = 64
+"""Nodes that one item may name. A watcher has a handful of them, and each costs a read."""
 
 AGENT_SORT_KEY = "agent"
 
 Cause = Literal["joined", "acknowledged", "addresses", "suspicion", "heartbeat"]
+
+
+ShortText = Annotated[str, StringConstraints(max_length=64)]
+"""An id of EC2's, or a version of ours."""
 
 
 class AgentItem(BaseModel):
@@ -23,21 +34,21 @@ class AgentItem(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    pk: str = Field(pattern=r"^[A-Z0-9]+:i-[0-9a-f]+$")
+    pk: str = Field(pattern=r"^[A-Z0-9]+:i-[0-9a-f]+$", max_length=128)
     """``aws:userid`` of the instance role's session: role id, colon, instance id."""
     sk: Literal["agent"] = "agent"
     reports: Literal["agents"] = "agents"
-    instance: str
-    subnet: str
-    generation: int = Field(ge=0)
+    instance: ShortText
+    subnet: ShortText
+    generation: int = Field(ge=0, lt=2**53)
     """Newest generation of the subnet's snapshot that the kernel holds completely; 0 before the first."""
     heartbeat: AwareDatetime
     cause: Cause
     suspecting: bool = False
-    suspects: tuple[str, ...] = ()
+    suspects: tuple[ShortText, ...] = Field(default=(), max_length=MOST_SUSPECTS)
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
     """How many blocks of each family its pods need. It gets more only if it has fewer."""
-    version: str = ""
+    version: ShortText = ""
 
     @property
     def speaker(self) -> str:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import AgentReported, Hint, RoutesEdited, Signal
 from podway.wire.agent_item import AgentItem
 from podway.wire.attributes import BadAttribute, plain_item
@@ -73,11 +74,13 @@ class HintBody(BaseModel):
         return cls(hint=hint.event_id, at=hint.at, reason=hint.reason, cause=hint.cause)
 
 
-def signals_of(event: Mapping[str, object], *, account: str | None) -> tuple[Signal | Dropped, ...]:
+def signals_of(
+    event: Mapping[str, object], *, account: str | None, alarms: AlarmNames | None = None
+) -> tuple[Signal | Dropped, ...]:
     """What a handler was given, one event of EventBridge or a batch of the table's stream. Never raises."""
     if "Records" in event:
         return tuple(received.says for received in agent_reports(event))
-    return (parse_event(event, account=account),)
+    return (parse_event(event, account=account, alarms=alarms),)
 
 
 def agent_reports(event: Mapping[str, object]) -> tuple[Received[AgentReported], ...]:

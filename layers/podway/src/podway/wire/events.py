@@ -18,6 +18,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import (
     AlarmChanged,
     AlarmValue,
@@ -39,6 +40,8 @@ class DropReason(StrEnum):
     UNKNOWN = "unknown"
     MALFORMED = "malformed"
     FOREIGN_ACCOUNT = "foreign-account"
+    FOREIGN_ALARM = "foreign-alarm"
+    """An alarm about an instance that is neither ours nor begins with the operator's prefix."""
     TEST_NOTIFICATION = "test-notification"
     IRRELEVANT = "irrelevant"
     """Understood, but it says nothing about an instance or a route (a refused call, a closed notice)."""
@@ -54,6 +57,9 @@ class Dropped:
 
 
 Understood: TypeAlias = Signal | Dropped
+
+MOST_FAULTS = 5
+"""How many faults of one message are named: who writes it decides how many there are."""
 
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 """EC2's instance ids: 17 hexadecimal digits, 8 in old accounts and in AWS's own examples."""
@@ -172,11 +178,21 @@ class _CallDetail(_Shape):
     parameters: _RouteParameters | None = Field(default=None, alias="requestParameters")
 
 
-def parse_event(event: Mapping[str, object], *, account: str | None) -> Understood:
+def parse_event(
+    event: Mapping[str, object], *, account: str | None, alarms: AlarmNames | None = None
+) -> Understood:
     """The signal that *event* carries, or why it carries none. Never raises.
 
-    *account* is the function's own: events of other accounts are dropped. None accepts all.
+    *account* is the function's own: events of other accounts are dropped. *alarms* says which alarms count:
+    others are dropped. None accepts all.
     """
+    said = _understood(event, account)
+    if alarms is None or not isinstance(said, AlarmChanged) or alarms.count(said.alarm):
+        return said
+    return Dropped(DropReason.FOREIGN_ALARM, f"alarm {said.alarm}", said.event_id)
+
+
+def _understood(event: Mapping[str, object], account: str | None) -> Understood:
     event_id = event.get("id")
     name = event_id if isinstance(event_id, str) else ""
     if _is_test(event) or _is_test(event.get("detail")):
@@ -206,7 +222,8 @@ def _is_test(body: object) -> bool:
 
 def faults_of(error: ValidationError) -> str:
     """What is wrong with a message, field by field, for the log."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    faults = error.errors(include_input=False, include_url=False)[:MOST_FAULTS]
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
 
 
 def _state_changed(event: _Envelope) -> Understood:

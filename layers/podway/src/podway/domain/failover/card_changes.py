@@ -8,6 +8,7 @@ what the card names.
     open                        no                           gets none; one that moves now loses none either
     done, or expired            if it differs, has routes,   ours; look again first, where the failover began
                                 or is *touched*              after this run began to look
+    ahead of any clock          yes                          as above, and ours in the next run
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podway.domain.failover.decide import Card, is_claimed, moves_meanwhile
+from podway.domain.failover.decide import Card, is_claimed, is_from_ahead, moves_meanwhile
 from podway.domain.model import Delete, Plan, Replace
 
 
@@ -71,7 +72,10 @@ def card_changes(
             claimed.add(interface)
             continue
         differs = card != replace(before, version=0, claim=None)
-        has_old_claim = before.claim is not None and bool(card.routes)  # it would stop the next event
+        # one with routes would stop the next event, and one from a clock that is ahead would never be old
+        has_old_claim = before.claim is not None and (
+            bool(card.routes) or is_from_ahead(before.claim, now=now)
+        )
         if differs or has_old_claim or interface in touched:
             write.append(replace(card, version=before.version))
     hands_off = HandsOff(frozenset(claimed), frozenset(moving), frozenset(moved))

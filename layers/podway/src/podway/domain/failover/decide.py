@@ -24,6 +24,9 @@ from podway.domain.model import Health, Replace, StayReason
 CLAIM_LASTS = timedelta(seconds=60)
 """After this anybody may take a claim over: it is longer than the function may run."""
 
+SKEW = timedelta(seconds=60)
+"""How far the clocks of two who make claims may be apart."""
+
 DONE_WITHIN = timedelta(seconds=10)
 """A failover that takes longer is throttled, or dead: reconcile no longer leaves the card's routes to it."""
 
@@ -78,9 +81,20 @@ class Card:
     """Whether a block waits, or will wait, for the acknowledgement of the node's agent."""
 
 
+def is_from_ahead(claim: Claim, *, now: datetime) -> bool:
+    """Whether only a clock that is ahead can have made the claim by now: then it holds nothing."""
+    return claim.expires > now + CLAIM_LASTS + SKEW
+
+
+def has_expired(claim: Claim, *, now: datetime) -> bool:
+    """Whether anybody may take the claim over."""
+    return claim.expires < now or is_from_ahead(claim, now=now)
+
+
 def is_claimed(card: Card, *, now: datetime) -> bool:
     """Whether somebody acts on the card just now."""
-    return card.claim is not None and not card.claim.done and now < card.claim.expires
+    claim = card.claim
+    return claim is not None and not claim.done and now < claim.expires and not is_from_ahead(claim, now=now)
 
 
 def moves_meanwhile(card: Card, *, since: datetime) -> bool:

@@ -17,6 +17,8 @@ REFILL = timedelta(seconds=0.2)
 """Time in which one more call becomes possible."""
 RESERVED_CALLS = 25
 """Calls that reconcile leaves for failovers."""
+LONGEST_DEBT = timedelta(seconds=60)
+"""How far ahead a bucket may be full again. Nobody waits longer; more is from a clock that is ahead."""
 
 
 def kind_of(step: Step) -> str:
@@ -31,8 +33,11 @@ def kind_of(step: Step) -> str:
 
 
 def debit(full_at: datetime | None, count: int, *, now: datetime) -> datetime:
-    """When the bucket is full again after *count* more calls; *full_at* is when it was to be before."""
-    return max(full_at or now, now) + count * REFILL
+    """When the bucket is full again after *count* more calls; *full_at* is when it was to be before.
+
+    What lies ahead of LONGEST_DEBT is cut to it.
+    """
+    return min(max(full_at or now, now), now + LONGEST_DEBT) + count * REFILL
 
 
 def starts(full_at: datetime, count: int, *, reserve: int = 0) -> tuple[datetime, ...]:

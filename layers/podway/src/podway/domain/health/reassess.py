@@ -9,8 +9,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from podway.domain.health.alarms import ALARM
 from podway.domain.health.quorum import Vote, recount
-from podway.domain.health.verdict import EC2_STATE, Evidence, Severity, Verdict, accuse, withdraw
+from podway.domain.health.verdict import (
+    EC2_STATE,
+    Evidence,
+    Severity,
+    Verdict,
+    accuse,
+    cut_ahead,
+    drop,
+    withdraw,
+)
 from podway.domain.inventory import Instance
 from podway.domain.signals import AlarmValue, HandoverReason, InstanceState
 
@@ -22,11 +32,40 @@ DRAINED = f"{HANDOVER}{HandoverReason.DRAIN}"
 
 @dataclass(frozen=True, slots=True)
 class AlarmSeen:
-    """One of our alarms as it stands, and since when."""
+    """An alarm that counts as it stands, and since when.
+
+    ``instances`` are those whose metrics it looks at. An alarm with contributors names none: its state says
+    nothing about any one of them, but that none fails when it is OK.
+    """
 
     name: str
     value: AlarmValue
     at: datetime
+    instances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmsSeen:
+    """The alarms that count: *ours* by instance, *others* by name, and which names were asked for in vain."""
+
+    ours: Mapping[str, AlarmSeen] = field(default_factory=dict)
+    others: Mapping[str, AlarmSeen] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    """Those that do not exist, or that do not count."""
+
+    def about(self, verdict: Verdict) -> tuple[AlarmSeen, ...]:
+        """The node's own alarm, others that look at it, and others that are evidence against it."""
+        own = (self.ours[verdict.instance],) if verdict.instance in self.ours else ()
+        others = (
+            one
+            for name, one in sorted(self.others.items())
+            if verdict.instance in one.instances or ALARM + name in verdict.evidence
+        )
+        return (*own, *others)
+
+    def watched(self) -> frozenset[str]:
+        """The instances that any of them looks at."""
+        return frozenset(self.ours).union(*(one.instances for one in self.others.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +73,9 @@ class Observed:
     """What a run of reconcile observes of one node."""
 
     instance: Instance | None
-    alarm: AlarmSeen | None = None
+    alarms: tuple[AlarmSeen, ...] = ()
+    gone_alarms: frozenset[str] = frozenset()
+    """Names of alarms that are evidence, and that do not exist or do not count any more."""
     watchers: tuple[str, ...] = ()
     votes: Mapping[str, Vote] = field(default_factory=dict)
     """By watcher; the silent have none."""
@@ -42,8 +83,13 @@ class Observed:
 
 def reassess(verdict: Verdict, observed: Observed, *, now: datetime, hold_down: timedelta) -> Verdict:
     """The verdict without the evidence that is over, and with what no event has told."""
+    verdict = cut_ahead(verdict, now=now)
     after = _by_ec2(verdict, observed.instance, now=now, hold_down=hold_down)
-    after = _by_alarm(after, observed.alarm, now=now, hold_down=hold_down)
+    for source in verdict.evidence:
+        if source.startswith(ALARM) and source.removeprefix(ALARM) in observed.gone_alarms:
+            after = drop(after, source, now=now, hold_down=hold_down)
+    for seen in observed.alarms:
+        after = _by_alarm(after, seen, now=now, hold_down=hold_down)
     return recount(after, observed.votes, watchers=observed.watchers, now=now, hold_down=hold_down)
 
 
@@ -73,13 +119,13 @@ def _by_ec2(verdict: Verdict, instance: Instance | None, *, now: datetime, hold_
     return after
 
 
-def _by_alarm(verdict: Verdict, seen: AlarmSeen | None, *, now: datetime, hold_down: timedelta) -> Verdict:
-    """What our own alarm says now; without data it says nothing."""
-    if seen is None or seen.value is AlarmValue.INSUFFICIENT_DATA:
-        return verdict
-    source = f"alarm:{seen.name}"
+def _by_alarm(verdict: Verdict, seen: AlarmSeen, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """What the alarm says now; without data it says nothing."""
+    source = ALARM + seen.name
     if seen.value is AlarmValue.OK:
         return withdraw(verdict, source, as_of=seen.at, now=now, hold_down=hold_down)
-    if source in verdict.evidence:
+    if seen.value is not AlarmValue.ALARM or source in verdict.evidence:
+        return verdict
+    if verdict.instance not in seen.instances:
         return verdict
     return accuse(verdict, Evidence(source, Severity.INDIRECT, seen.at))

@@ -92,6 +92,20 @@ def is_outdated(verdict: Verdict, evidence: Evidence) -> bool:
     )
 
 
+def cut_ahead(verdict: Verdict, *, now: datetime) -> Verdict:
+    """The verdict with nothing that lies ahead of what it can be: said later than *now*, or held for longer.
+
+    Somebody's clock was ahead. Nobody else could withdraw such evidence until then, or accuse anew.
+    """
+    held, latest = verdict.held_until, now + LONGEST_HOLD_DOWN
+    return replace(
+        verdict,
+        evidence={name: replace(one, at=min(one.at, now)) for name, one in verdict.evidence.items()},
+        withdrawn={name: min(at, now) for name, at in verdict.withdrawn.items()},
+        held_until=None if held is None else min(held, latest),
+    )
+
+
 def withdraw(
     verdict: Verdict, source: str, *, as_of: datetime, now: datetime, hold_down: timedelta
 ) -> Verdict:
@@ -99,8 +113,17 @@ def withdraw(
     said = verdict.evidence.get(source)
     if said is None or said.at > as_of:
         return verdict
+    after = drop(verdict, source, now=now, hold_down=hold_down)
+    return replace(after, withdrawn={**verdict.withdrawn, source: as_of})
+
+
+def drop(verdict: Verdict, source: str, *, now: datetime, hold_down: timedelta) -> Verdict:
+    """The verdict without the evidence of a *source* that is no more; the last one starts the hold-down.
+
+    Unlike `withdraw` it remembers nothing of the source: if that shows again, what it says counts.
+    """
     left = {name: item for name, item in verdict.evidence.items() if name != source}
-    after = replace(verdict, evidence=left, withdrawn={**verdict.withdrawn, source: as_of})
+    after = replace(verdict, evidence=left)
     if is_failing(verdict) and not is_failing(after):
         pause = min(hold_down * 2 ** max(verdict.flaps - 1, 0), LONGEST_HOLD_DOWN)
         return replace(after, held_until=now + pause)
