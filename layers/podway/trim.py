@@ -19,6 +19,7 @@ from botocore.loaders import Loader
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "dynamodb": (
         "DeleteItem",
+        "DescribeTable",
         "GetItem",
         "PutItem",
         "Query",

@@ -1,6 +1,6 @@
 """What the operator's commands need of the table beyond the Store port: the lease, and the history.
 
-Called by `app.operator`.
+Called by `app.operator` and `app.restore`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
 from podway.app.errors import Superseded
-from podway.app.operator import Lease
+from podway.app.ledger import Lease
 from podway.app.ports import HistoryEntry
 from podway.wire.attributes import plain_item, spelt_item
 
@@ -52,6 +53,17 @@ class DynamoLedger:
         except Superseded:
             return False
         return True
+
+    def time(self) -> datetime | None:
+        """The Date of an answer of DynamoDB's."""
+        key = spelt_item(fast_items.LEASE)
+        with aws_errors():
+            answer = self._client.get_item(TableName=self._table, Key=key)
+        said = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+        try:
+            return parsedate_to_datetime(said).astimezone(UTC)
+        except ValueError:
+            return None
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         """The entries of that time, by one query a day. Keys begin with the time, so they come in order."""

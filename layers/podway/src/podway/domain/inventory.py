@@ -129,6 +129,21 @@ class Member:
         return tuple(block.prefix for block in self.blocks)
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One life of the store. Generations and acknowledgements count within one epoch only."""
+
+    number: int = 1
+    table_id: str = ""
+    """The table's TableId; empty while nobody could read it. A table restored from a backup has another."""
+    began: datetime | None = None
+    """None: before every instance (a store from before there were epochs)."""
+    is_taken_up: bool = True
+    """Whether its first run is over: what the route tables show is recorded."""
+    is_inherited: bool = False
+    """Whether nodes held blocks before it began, which the store may not know."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ReleasedSpace:
     """A prefix that *subnet* released. Nobody else may have it until it is reclaimed (``ipam.reclaim``).

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from podway.wire.values import Cidr
+
 AGENTS = "agents"
 """Value of ``reports`` that puts the item into the index of that name."""
 
@@ -38,6 +40,12 @@ class AgentItem(BaseModel):
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
     """How many blocks of each family its pods need. It gets more only if it has fewer."""
     version: str = ""
+    epoch: int = Field(default=1, ge=1)
+    """The epoch that ``generation`` counts in: the newest that the agent has heard of."""
+    blocks: tuple[Cidr, ...] | None = None
+    """The blocks that its pods may use, and the addresses that they use outside those; absent: not said."""
+    boot: str = Field(default="", max_length=64)
+    """The kernel's boot id: what was seen of the node before another one is over."""
 
     @property
     def speaker(self) -> str:
