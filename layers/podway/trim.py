@@ -28,7 +28,9 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "ec2": (
         "CreateRoute",
+        "CreateTags",
         "DeleteRoute",
+        "DeleteTags",
         "DescribeInstanceTypes",
         "DescribeInstances",
         "DescribeManagedPrefixLists",

@@ -168,6 +168,7 @@ def reconcile() -> Reconcile:
         quarantine=timedelta(seconds=chosen.quarantine_seconds),
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
         lease=RECONCILE_TIMEOUT + timedelta(seconds=5),
+        stack=chosen.stack_id,
     )
     return Reconcile(
         cloud=_cloud(),
@@ -215,7 +216,7 @@ def operator(session: boto3.Session, chosen: Settings, *, endpoint_url: str | No
     )
     return Operator(
         cluster=ClusterSettings(
-            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds)
+            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds), chosen.stack_id
         ),
         cloud=cloud,
         store=store,

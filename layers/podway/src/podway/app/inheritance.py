@@ -5,11 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from podway.app.epochs import look_at_life, newest_of, words_of
+from podway.app.errors import PodwayError
 from podway.app.observe import Seen
-from podway.app.ports import Memory, Store
+from podway.app.ports import Cloud, Memory, Store
+from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import WIDTH, Prefix
-from podway.domain.inventory import Epoch
+from podway.domain.inventory import Epoch, Survey
 from podway.domain.members.epochs import Claimed, StoreLife, claim_held, found_in_tables
+from podway.domain.tables import table_claims
+
+
+def claim_tables(cloud: Cloud, survey: Survey, stack: str, outcome: ReconcileOutcome) -> bool:
+    """Mark the tables that nobody has marked as this *stack*'s. False if another has some."""
+    tagged = {table.id for table in survey.route_tables} - set(survey.untagged_tables)
+    claims = table_claims(tagged, survey.marks, stack)
+    outcome.other_stacks = sorted(claims.others)
+    outcome.warnings += [
+        f"{', '.join(tables)} belong to another stack of this cluster ({other}): nothing is written until "
+        "`podway release` there, or `podway restore` here takes them over"
+        for other, tables in claims.others.items()
+    ]
+    if claims.unmarked:
+        try:
+            cloud.mark_tables(claims.unmarked, stack)
+        except PodwayError as error:
+            outcome.warnings.append(f"{', '.join(claims.unmarked)} cannot be marked as ours: {error}")
+    return not claims.others
 
 
 def take_up(

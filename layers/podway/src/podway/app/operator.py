@@ -8,7 +8,7 @@ Commands that change something use the ways that exist already:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -64,6 +64,8 @@ class ClusterSettings:
     name: str
     pod_cidrs: tuple[Prefix, ...]
     quarantine: timedelta
+    stack: str = ""
+    """The stack's id, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Released:
     failed: list[tuple[str, Delete, PodwayError]] = field(default_factory=list)
     alarms: tuple[str, ...] = ()
     """Nodes whose alarms are removed too."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Tables that a stack has marked as its own: its mark is removed too."""
     alarms_left: str = ""
     """Why some of them could not be."""
 
@@ -289,7 +293,7 @@ class Operator:
         """What a release would remove. Changes nothing."""
         seen = self._observe()
         found = release(seen.survey.route_tables, seen.memory.records, seen.interfaces)
-        return Released(found, alarms=tuple(sorted(self._alarms.seen())))
+        return Released(found, alarms=tuple(sorted(self._alarms.seen())), marks=seen.survey.marks)
 
     def release(self, *, patience: timedelta) -> Released:
         """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.
@@ -306,6 +310,9 @@ class Operator:
             self._remove(done, deletes)
             deletes = self.plan_release().found.deletes
         self._forget_records(done)
+        whose = set(done.marks.values())
+        for stack in whose & {self._cluster.stack or one for one in whose}:
+            self._cloud.unmark_tables(done.marks.keys(), stack)
         try:
             self._alarms.forget(done.alarms)
         except PodwayError as error:
@@ -325,6 +332,7 @@ class Operator:
         """The beginning of a new epoch of the store."""
         return Restore(
             cluster=self._cluster.name,
+            stack=self._cluster.stack,
             quarantine=self._cluster.quarantine,
             cloud=self._cloud,
             store=self._store,

@@ -61,6 +61,17 @@ class Cloud(Protocol):
         """
         ...
 
+    def mark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Write on tables which stack they belong to. *tables* are some, and carry the cluster's tag.
+
+        Repeat: safe. Cut off: all are marked or none. What another stack has written is written over.
+        """
+        ...
+
+    def unmark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Remove the mark from those of *tables* that *stack* has marked. Repeat: safe. Cut off: as above."""
+        ...
+
     def clear_source_dest_check(self, network_interface: str) -> None:
         """Let the interface carry packets that are not its own.
 

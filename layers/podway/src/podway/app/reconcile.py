@@ -15,7 +15,7 @@ from podway.app.apply import Applier
 from podway.app.cards import write_cards
 from podway.app.errors import Superseded, TryAgain
 from podway.app.handout import publish_maps
-from podway.app.inheritance import finish_first_run, take_up
+from podway.app.inheritance import claim_tables, finish_first_run, take_up
 from podway.app.observe import Seen, observe
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
 from podway.app.report import (
@@ -34,7 +34,7 @@ from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import wanted_alarms
-from podway.domain.health.freeze import Frozen, freeze, keep_suspects_routes, relaying
+from podway.domain.health.freeze import freeze, keep_suspects_routes, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmSeen
 from podway.domain.health.verdict import is_accused
@@ -66,6 +66,8 @@ class Rules:
     hold_down: timedelta
     lease: timedelta
     """How long a killed run keeps others out: a little longer than the function may run."""
+    stack: str = ""
+    """The id that marks our tables; empty: none are marked or compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class _Run:
         """The order of work."""
         began = self.world.clock.now()
         seen = observe(self.world.cloud, self.store, self.world.clock, quarantine=self.rules.quarantine)
+        if not claim_tables(self.world.cloud, seen.survey, self.rules.stack, self.outcome):
+            return self.outcome
         self.outcome.checks, refused = clear_checks(self.world.cloud, seen.survey.instances)
         self.outcome.warnings += refused
         if seen.life.went_back:
@@ -145,7 +149,8 @@ class _Run:
         allocation = self._allocate(survey, memory, membership, owned, seen.life, claimed.kept_free, now)
         members = allocation.members
         judged = self._cluster(survey, memory, membership, allocation, owned, now)
-        frozen = self._freeze(judged)
+        frozen = freeze(judged)
+        self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         cluster = frozen.cluster
         planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
@@ -277,11 +282,6 @@ class _Run:
             released=[one.prefix for one in allocation.released],
             now=now,
         )
-
-    def _freeze(self, cluster: Cluster) -> Frozen:
-        frozen = freeze(cluster)
-        self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
-        return frozen
 
     def _write_cards(
         self,

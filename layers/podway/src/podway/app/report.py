@@ -48,6 +48,8 @@ class ReconcileOutcome:
     """So many of them that EC2, a tag or a setting is the likelier fault."""
     went_back: str = ""
     """Why this run wrote nothing: the store is not the one that the cluster lives by."""
+    other_stacks: list[str] = field(default_factory=list)
+    """Stacks of the same cluster that were there first: this run wrote nothing."""
     awaited: list[str] = field(default_factory=list)
     """Members that are still to say what they hold in a new epoch of the store."""
     drifted: list[tuple[str, Prefix]] = field(default_factory=list)

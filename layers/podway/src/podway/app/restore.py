@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from podway.app.epochs import words_of
+from podway.app.errors import NeedsOperator
 from podway.app.ledger import Ledger, take_lease
 from podway.app.observe import observe
 from podway.app.ports import Clock, Cloud, Hints, HistoryEntry, Store
@@ -29,6 +30,8 @@ class Restored:
     after: Epoch
     why: str
     waits_for: tuple[str, ...]
+    takes_over: tuple[str, ...] = ()
+    """Tables that another stack has marked as its own."""
 
 
 class Restore:
@@ -38,6 +41,7 @@ class Restore:
         self,
         *,
         cluster: str,
+        stack: str = "",
         quarantine: timedelta,
         cloud: Cloud,
         store: Store,
@@ -46,7 +50,7 @@ class Restore:
         clock: Clock,
         pause: Callable[[float], None],
     ) -> None:
-        self._cluster, self._quarantine = cluster, quarantine
+        self._cluster, self._stack, self._quarantine = cluster, stack, quarantine
         self._cloud, self._store, self._ledger = cloud, store, ledger
         self._hints, self._clock, self._pause = hints, clock, pause
 
@@ -65,6 +69,7 @@ class Restore:
             next_epoch(seen.life.epoch, seen.table_id, words=words.values(), now=began),
             seen.life.went_back,
             tuple(sorted(running)),
+            tuple(sorted(table for table, whose in seen.survey.marks.items() if whose != self._stack)),
         )
 
     def begin(self, *, patience: timedelta) -> Restored:
@@ -80,7 +85,13 @@ class Restore:
         )
         try:
             done = self.plan()
+            if done.takes_over and not self._stack:
+                raise NeedsOperator(
+                    f"{', '.join(done.takes_over)} belong to a stack: say by --stack to which"
+                )
             self._store.save_epoch(owner, done.after)
+            if done.takes_over:
+                self._cloud.mark_tables(done.takes_over, self._stack)
             what = f"epoch {done.after.number} of the store begins"
             why = done.why or "asked for by an operator"
             self._store.add_history([HistoryEntry(done.after.began or now, "restore", owner, what, why)])

@@ -136,6 +136,8 @@ def restore_command(operator: Operator, yes: bool, patience: int) -> int:
     )
     for node in told.waits_for:
         click.echo(f"{'waits' if yes else 'would wait'} for {node} to say what it holds")
+    for table in told.takes_over:
+        click.echo(f"{'took' if yes else 'would take'} {table} over from another stack")
     begins = f"epoch {told.after.number}"
     click.echo(f"{begins} has begun" if yes else f"{begins} would begin; --yes does it")
     return 0

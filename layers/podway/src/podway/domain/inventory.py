@@ -80,6 +80,8 @@ class Survey:
     """Tables of members' subnets that cannot be managed, and why."""
     untagged_tables: tuple[str, ...] = ()
     """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """The stack that has marked a managed table as its own, by table."""
     doubts: tuple[str, ...] = ()
     """What EC2 said and we do not understand, or did not say: a sentence each."""
     is_listed: bool = True
