@@ -19,8 +19,10 @@ from typing import Any
 
 import boto3
 from podway.adapters import items
+from podway.domain.addressing import Prefix
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, unpack
+from podway_agent.pods.conflist import ready_blocks
 
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.host import Host, Pod
@@ -216,26 +218,47 @@ class PaperFleet:
         )
         resource: Any = session.resource("dynamodb", endpoint_url=self._region.endpoint)
         table = resource.Table(self._region.table)
-        known = -1
-        while not agent.stop.wait(self._poll if known >= 0 else 0):
+        known: tuple[int, int] | None = None
+        held: tuple[Prefix, ...] = ()
+        while not agent.stop.wait(self._poll if known else 0):
             snapshot = self._read(table, subnet)
-            generation = snapshot.generation if snapshot else 0
-            if generation != known:
-                known = generation
-                agent.ready = agent.ready or (snapshot is not None and _hands_out(snapshot, instance))
-                _acknowledge(table, identity, instance, subnet, generation)
+            found = (snapshot.epoch, snapshot.generation) if snapshot else (1, 0)
+            told = self._epoch(table, subnet)
+            found = max(found, (told, 0))
+            if known is None or found > known:
+                known = found
+                if snapshot is not None and snapshot.epoch == told:
+                    agent.ready = agent.ready or _hands_out(snapshot, instance)
+                    held = ready_blocks(snapshot, instance) or held
+                _acknowledge(table, identity, instance, subnet, known, held)
 
     def _read(self, table: Any, subnet: str) -> Snapshot | None:
         item = table.get_item(Key=items.snapshot_key(subnet, items.SNAPSHOT_BODY)).get("Item")
         if item is None:
             return None
         packed = PackedSnapshot(
-            generation=int(item["generation"]), checksum=item["checksum"], body=item["body"].value
+            generation=int(item["generation"]),
+            epoch=int(item.get("epoch", 1)),
+            checksum=item["checksum"],
+            body=item["body"].value,
         )
         return unpack(packed, cluster=self._region.cluster, subnet=subnet)
 
+    def _epoch(self, table: Any, subnet: str) -> int:
+        """The store's epoch, which may be told before there is a snapshot of it."""
+        item = table.get_item(Key=items.snapshot_key(subnet, items.SNAPSHOT_VERSION)).get("Item", {})
+        return int(item.get("epoch", 1))
 
-def _acknowledge(table: Any, identity: Identity, instance: str, subnet: str, generation: int) -> None:
+
+def _acknowledge(
+    table: Any,
+    identity: Identity,
+    instance: str,
+    subnet: str,
+    known: tuple[int, int],
+    held: tuple[Prefix, ...],
+) -> None:
+    epoch, generation = known
     said = AgentItem(
         pk=identity.user_id,
         instance=instance,
@@ -243,6 +266,8 @@ def _acknowledge(table: Any, identity: Identity, instance: str, subnet: str, gen
         generation=generation,
         heartbeat=datetime.now(UTC),
         cause="acknowledged" if generation else "joined",
+        epoch=epoch,
+        blocks=held,
     )
     table.put_item(Item=said.model_dump(mode="json"))
 

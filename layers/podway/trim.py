@@ -19,6 +19,7 @@ from botocore.loaders import Loader
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "dynamodb": (
         "DeleteItem",
+        "DescribeTable",
         "GetItem",
         "PutItem",
         "Query",
@@ -27,7 +28,9 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "ec2": (
         "CreateRoute",
+        "CreateTags",
         "DeleteRoute",
+        "DeleteTags",
         "DescribeInstanceTypes",
         "DescribeInstances",
         "DescribeManagedPrefixLists",

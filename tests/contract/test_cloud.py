@@ -135,6 +135,18 @@ def test_tables_of_members_subnets_are_seen_with_the_main_tables_implicit_associ
     assert all(not route.owned for table in survey.route_tables for route in table.routes)
 
 
+def test_a_mark_names_the_stack_until_that_stack_removes_it(world: World) -> None:
+    before = world.cloud.survey().marks
+    world.cloud.mark_tables([world.table], "stack/one")
+    marked = world.cloud.survey().marks
+    world.cloud.unmark_tables([world.table, world.main], "stack/two")
+    left = world.cloud.survey().marks
+    world.cloud.unmark_tables([world.table, world.main], "stack/one")
+
+    assert (before, marked, left) == ({}, {world.table: "stack/one"}, {world.table: "stack/one"})
+    assert world.cloud.survey().marks == {}
+
+
 def test_a_route_is_created_replaced_and_deleted(world: World) -> None:
     world.cloud.apply(world.table, Create(POD, world.interfaces[0]))
     created = world.route(POD)

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ledger import DynamoLedger
-from podway.app.operator import FOR_GOOD, Ledger
+from podway.app.ledger import FOR_GOOD, Ledger
 from podway.app.ports import LONGEST_LEASE, RELEASED, HistoryEntry, Store
 from podway.domain.addressing import Prefix
 from podway_lab.stack.template import Place, Template

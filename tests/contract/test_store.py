@@ -18,7 +18,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, SKEW, Card, CardRoute, Claim, Standby
 from podway.domain.failover.pacing import LONGEST_DEBT, REFILL
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
-from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
+from podway.domain.inventory import Epoch, HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.domain.signals import LifecycleHook
@@ -57,7 +57,7 @@ def claim(event: str, severity: Severity = Severity.INDIRECT, *, until: datetime
 @pytest.fixture(params=["fake", "dynamodb"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "fake":
-        yield FakeStore()
+        yield FakeStore(epoch=None)
         return
     properties = Template(
         Path("template.yaml"), {"ClusterName": "demo", "VpcId": "vpc-00000000"}, Place()
@@ -136,6 +136,63 @@ def test_an_older_map_never_replaces_a_newer_one(store: Store) -> None:
 
     with pytest.raises(Superseded):
         store.publish_map(replace(MAP, generation=2, forwarders=()), now=START)
+
+
+def test_a_map_of_a_later_epoch_replaces_any_of_an_earlier_one(store: Store) -> None:
+    """Case e: the store has gone back to generation 4, and agents have seen 8."""
+    store.publish_map(replace(MAP, generation=8), now=START)
+    restored = replace(MAP, epoch=2, generation=5)
+
+    store.publish_map(restored, now=START)
+    with pytest.raises(Superseded):
+        store.publish_map(replace(MAP, generation=9), now=START)
+    with pytest.raises(Superseded):
+        store.publish_map(restored, now=START)
+    store.acquire_lease("me", now=START, until=LATER)
+    store.save_inventory("me", members=(MEMBER,), forgotten=(), supernets={})
+
+    assert store.recall().maps == {"subnet-a": restored}
+
+
+def test_an_epoch_may_be_announced_before_there_is_a_map_of_it(store: Store) -> None:
+    store.publish_map(replace(MAP, generation=4), now=START)
+    for epoch in (2, 2, 1):
+        store.announce_epoch("subnet-a", epoch)
+    store.announce_epoch("subnet-b", 2)
+    store.acquire_lease("me", now=START, until=LATER)
+    store.save_inventory("me", members=(MEMBER,), forgotten=(), supernets={})
+    before = store.recall().maps
+    later = replace(MAP, epoch=2, generation=5)
+    first = replace(MAP, subnet="subnet-b", epoch=2, generation=1)
+
+    store.publish_map(later, now=START)
+    store.publish_map(first, now=START)
+
+    assert before == {"subnet-a": replace(MAP, generation=4)}
+    assert store.recall().maps["subnet-a"] == later
+
+
+def test_the_epoch_is_recalled_and_is_no_inventory(store: Store) -> None:
+    store.acquire_lease("me", now=START, until=LATER)
+    epoch = Epoch(2, "table-2", START, is_taken_up=False, is_inherited=True)
+
+    store.save_epoch("me", epoch)
+    remembered = store.recall()
+    store.save_inventory("me", members=(MEMBER,), forgotten=(), supernets={})
+
+    assert remembered.epoch == epoch
+    assert remembered.is_empty
+    assert (store.recall().epoch, store.recall().members) == (epoch, (MEMBER,))
+    assert not store.recall().is_empty
+    with pytest.raises(Superseded):
+        store.save_epoch("you", epoch)
+
+
+def test_dropped_buckets_are_full(store: Store) -> None:
+    first = store.take_tokens("ReplaceRoute", 5, now=START)
+    store.drop_buckets()
+
+    assert store.take_tokens("ReplaceRoute", 5, now=START) == first
 
 
 def test_a_card_is_rewritten_only_as_it_was_read(store: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from podway.app.operator import Lease
+from podway.app.ledger import Lease
 from podway.app.ports import HistoryEntry
 from podway.domain.members.trust import NodeIdentity
 
@@ -17,6 +17,8 @@ from tests.fakes.store import FakeStore
 class FakeLedger:
     store: FakeStore
     began: datetime | None = None
+    moment: datetime | None = None
+    """The store's own time, where it says it."""
 
     def lease(self) -> Lease:
         owner, expires = self.store.lease or (None, None)
@@ -24,6 +26,9 @@ class FakeLedger:
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
         return self.store.acquire_lease(owner, now=now, until=until)
+
+    def time(self) -> datetime | None:
+        return self.moment
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         return (one for one in self.store.history if since <= one.at <= until)

@@ -20,9 +20,12 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, has_expired
 from podway.domain.failover.pacing import debit
 from podway.domain.health.verdict import Verdict
-from podway.domain.inventory import Member, ReleasedSpace
+from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
+
+OLD = Epoch(1, "table-1")
+"""The epoch of a store from before there were epochs."""
 
 
 @dataclass
@@ -44,6 +47,11 @@ class FakeStore:
     buckets: dict[str, datetime] = field(default_factory=dict)
     spoilt: dict[str, str] = field(default_factory=dict)
     """Agents whose items are beyond their bounds, and how: they are refused, and named."""
+    epoch: Epoch | None = OLD
+    """By default that of a store that has been running for long; None in a new one."""
+    found_table_id: str = "table-1"
+    announced: dict[str, int] = field(default_factory=dict)
+    """Epochs that agents know before there is a map, by subnet."""
     writes: int = 0
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
@@ -71,6 +79,7 @@ class FakeStore:
             hooks=dict(self.hooks),
             released=tuple(self.found_released[prefix] for prefix in sorted(self.found_released)),
             given_back=self.given_back,
+            epoch=self.epoch,
         )
 
     def read_reports(self) -> dict[str, AgentReport]:
@@ -79,6 +88,22 @@ class FakeStore:
 
     def doubts(self) -> tuple[str, ...]:
         return tuple(f"the item of {node} is refused: {why}" for node, why in sorted(self.spoilt.items()))
+
+    def table_id(self) -> str:
+        return self.found_table_id
+
+    def save_epoch(self, owner: str, epoch: Epoch) -> None:
+        self._under_lease(owner)
+        self.epoch = epoch
+
+    def announce_epoch(self, subnet: str, epoch: int) -> None:
+        known = self.maps.get(subnet)
+        if epoch > max(known.epoch if known else 1, self.announced.get(subnet, 1)):
+            self.writes += 1
+            self.announced[subnet] = epoch
+
+    def drop_buckets(self) -> None:
+        self.buckets.clear()
 
     def save_inventory(
         self,
@@ -184,7 +209,10 @@ class FakeStore:
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
         del now
         present = self.maps.get(subnet_map.subnet)
-        if present is not None and present.generation >= subnet_map.generation:
+        if present is not None and (present.epoch, present.generation) >= (
+            subnet_map.epoch,
+            subnet_map.generation,
+        ):
             raise Superseded(subnet_map.subnet)
         self.writes += 1
         self.maps[subnet_map.subnet] = subnet_map

@@ -187,6 +187,19 @@ class FakeCloud:
         self._put(self._written(before, step))
         self.writes.append((table, step))
 
+    def mark_tables(self, tables: Collection[str], stack: str) -> None:
+        self._fail_if_due()
+        marks = {**self.surveyed.marks, **dict.fromkeys(tables, stack)}
+        self.surveyed = replace(self.surveyed, marks=marks)
+
+    def unmark_tables(self, tables: Collection[str], stack: str) -> None:
+        kept = {
+            table: whose
+            for table, whose in self.surveyed.marks.items()
+            if table not in tables or whose != stack
+        }
+        self.surveyed = replace(self.surveyed, marks=kept)
+
     def clear_source_dest_check(self, network_interface: str) -> None:
         self._fail_if_due()
         self.checks_cleared.append(network_interface)

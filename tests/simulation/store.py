@@ -12,7 +12,7 @@ from podway.app.ports import ClaimAnswer, HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.health.verdict import Verdict
-from podway.domain.inventory import Member, ReleasedSpace
+from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
 from podway_lab.region.model import Client, StrictEC2
@@ -98,7 +98,20 @@ class SimStore:
             hooks=hooks,
             released=released,
             given_back=given_back,
+            epoch=self.table.epoch,
         )
+
+    def table_id(self) -> str:
+        return self._call("read", None, self.table.table_id)
+
+    def save_epoch(self, owner: str, epoch: Epoch) -> None:
+        self._call("epoch", epoch, lambda: self.table.save_epoch(owner, epoch))
+
+    def announce_epoch(self, subnet: str, epoch: int) -> None:
+        self._call("announce", subnet, lambda: self.table.announce_epoch(subnet, epoch))
+
+    def drop_buckets(self) -> None:
+        self._call("buckets", None, self.table.drop_buckets)
 
     def save_inventory(
         self,

@@ -57,7 +57,7 @@ def test_every_alarm_on_our_own_metrics_looks_where_they_are_written(template: T
         if template.properties(name).get("Namespace") == "Podway"
     ]
 
-    assert len(ours) == 6
+    assert len(ours) == 7
     for one in ours:
         assert one["MetricName"] in WRITTEN
         assert one["Dimensions"] == [

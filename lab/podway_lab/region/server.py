@@ -8,8 +8,10 @@ role. It answers EC2, Service Quotas and GetCallerIdentity itself, so that there
 from __future__ import annotations
 
 import io
+import json
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Self
@@ -177,13 +179,26 @@ class Front:
         with self._one_at_a_time if asked.service == "dynamodb" else nullcontext():
             sent = b"".join(self._moto(environ, start))
         status, headers = begun[-1]
-        return status, headers, sent
+        reply = (status, headers, sent)
+        return with_table_id(reply) if asked.action == "dynamodb:DescribeTable" else reply
 
     def _get_service_quota(self, asked: Asked, _: Identity) -> Mapping[str, Any]:
         return self._quotas.get_service_quota(**given(asked))
 
     def _get_caller_identity(self, _: Asked, identity: Identity) -> Mapping[str, Any]:
         return {"UserId": identity.user_id, "Account": identity.account, "Arn": identity.arn}
+
+
+def with_table_id(reply: Reply) -> Reply:
+    """The answer of DescribeTable with the TableId, which moto leaves out: a table made anew has another."""
+    status, headers, sent = reply
+    said = json.loads(sent)
+    if table := said.get("Table"):
+        made = f"{table['TableArn']} {table['CreationDateTime']}"
+        table["TableId"] = str(uuid.uuid5(uuid.NAMESPACE_URL, made))
+    sent = json.dumps(said).encode()
+    kept = [one for one in headers if one[0].lower() not in ("content-length", "x-amz-crc32")]
+    return status, [*kept, ("Content-Length", str(len(sent)))], sent
 
 
 def _denial(asked: Asked, identity: Identity) -> str:

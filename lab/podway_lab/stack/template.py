@@ -25,6 +25,10 @@ class TemplateError(ValueError):
     """The template uses something that the lab cannot read, or a parameter is missing or refused."""
 
 
+_STACK_UUID = "5f4c9a52-6c4f-4f2e-9c2e-0d0d5c2f7a10"
+"""What CloudFormation puts behind a stack's name: a stack made anew has another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the stack is: account, region and stack, which are part of its resources' names."""
@@ -264,6 +268,7 @@ class Template:
             "AWS::AccountId": self.place.account,
             "AWS::Region": self.place.region,
             "AWS::StackName": self.place.stack,
+            "AWS::StackId": self.place.arn("cloudformation", f"stack/{self.place.stack}/{_STACK_UUID}"),
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
             "AWS::NoValue": _NO_VALUE,

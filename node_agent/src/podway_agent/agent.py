@@ -17,13 +17,13 @@ from podway.wire.snapshot import Snapshot
 
 from podway_agent.dataplane import Dataplane, Outcome
 from podway_agent.host.disk import STATUS, StateDirectory
-from podway_agent.host.identity import Identity, MetadataAway, identify
+from podway_agent.host.identity import Identity, MetadataAway, boot_id, identify
 from podway_agent.host.logs import start_logging
 from podway_agent.host.report import Report
 from podway_agent.host.systemd import give_signs_of_life, notify
 from podway_agent.host.workqueue import WorkQueue
 from podway_agent.loop import Loop
-from podway_agent.pods.addresses import count_usage
+from podway_agent.pods.addresses import count_usage, held_blocks
 from podway_agent.pods.conflist import blocks_named
 from podway_agent.probing.prober import Prober
 from podway_agent.probing.report import suspected_before
@@ -114,7 +114,9 @@ class Agent:
             later=self.disk.add,
             count=lambda snapshot: count_usage(snapshot, instance, told.cni_data_dir),
             suspects=self.prober.suspects,
+            held_here=lambda known: held_blocks(known, instance, told.cni_data_dir, told.cni_conf_dir),
             version=_version(),
+            boot=boot_id(),
         )
         self.node_status = self._make_node_status()
         telemetry = Telemetry(told, self.identity, self.loop, self.sync, self.prober, self.node_status)
@@ -180,7 +182,7 @@ class Agent:
     def _converged(self, snapshot: Snapshot, outcome: Outcome) -> None:
         """Pass on what the loop found: the store acknowledges what the kernel holds."""
         if outcome.is_complete:
-            self.sync.kernel_holds(snapshot.generation)
+            self.sync.kernel_holds(snapshot.generation, snapshot.epoch)
         self.prober.take(self.loop.dataplane.targets)
         if self.node_status is not None:
             self.node_status.converged()

@@ -13,7 +13,7 @@ from podway.app.ports import AgentReport, HistoryEntry
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
-from podway.domain.inventory import HeldBlock, Member
+from podway.domain.inventory import Epoch, HeldBlock, Member
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 BLOCK = HeldBlock(Prefix.parse("100.64.0.0/26"), 3, ready=True)
@@ -94,6 +94,22 @@ def test_an_agents_word_is_read() -> None:
     report = items.read_report(stored(SAID))
 
     assert report == AgentReport("i-2", "subnet-a", 3, NOW)
+
+
+def test_what_an_agent_holds_is_read_with_the_epoch_that_it_counts_in() -> None:
+    said = {"epoch": 2, "blocks": ["100.64.0.0/26", "100.64.9.7/32"], "boot": "b00t"}
+
+    report = items.read_report(stored(SAID | said))
+
+    blocks = (Prefix.parse("100.64.0.0/26"), Prefix.parse("100.64.9.7/32"))
+    assert report == AgentReport("i-2", "subnet-a", 3, NOW, epoch=2, blocks=blocks, boot="b00t")
+
+
+@pytest.mark.parametrize("began", [None, NOW])
+def test_epochs_come_back(began: datetime | None) -> None:
+    epoch = Epoch(3, "table", began, is_taken_up=False, is_inherited=True)
+
+    assert items.read_epoch(stored(items.epoch_item(epoch))) == epoch
 
 
 def test_an_agents_wish_for_blocks_is_read() -> None:

@@ -52,6 +52,7 @@ class Play:
     alarms: FakeAlarms = field(init=False)
     runs: int = 0
     pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,)
+    stack: str = ""
     silent: set[str] = field(default_factory=set)
     """Nodes whose agents say nothing any more."""
 
@@ -88,7 +89,7 @@ class Play:
         )
 
     def reconcile(self) -> ReconcileOutcome:
-        rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125))
+        rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125), self.stack)
         reconcile = Reconcile(
             cloud=self.cloud,
             store=self.store,

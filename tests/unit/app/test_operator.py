@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Superseded, TryAgain
-from podway.app.operator import AT_WORK, NoSuchNode
+from podway.app.ledger import AT_WORK
+from podway.app.operator import NoSuchNode
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Claim
 from podway.domain.failover.pacing import LONGEST_DEBT, REFILL

@@ -177,6 +177,7 @@ def reconcile() -> Reconcile:
         quarantine=timedelta(seconds=chosen.quarantine_seconds),
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
         lease=LONGEST_LEASE,
+        stack=chosen.stack_id,
     )
     return Reconcile(
         cloud=_cloud(),
@@ -235,7 +236,7 @@ def operator(
     )
     return Operator(
         cluster=ClusterSettings(
-            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds)
+            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds), chosen.stack_id
         ),
         cloud=cloud,
         store=store,

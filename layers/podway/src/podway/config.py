@@ -41,6 +41,8 @@ class Settings(BaseModel):
     pod_cidrs: Annotated[tuple[Prefix, ...], BeforeValidator(_pod_cidrs), Field(min_length=1, max_length=2)]
     table: str = Field(min_length=1)
     queue_url: str = Field(min_length=1)
+    stack_id: str = Field(default="", max_length=256)
+    """The CloudFormation stack's id, with which it marks its tables; empty: none are marked or compared."""
     vpc: str = Field(default="", pattern="^(vpc-[0-9a-f]{8,17})?$")
     """The cluster's VPC; where it is not told, that of the members."""
     node_tag: str = Field(default="podway:cluster", min_length=1, max_length=128)

@@ -71,6 +71,7 @@ class Facts:
     identity_fault: str = ""
     stored: int | None = None
     """Generation in the store; None: there is none yet."""
+    stored_epoch: int = 1
     store_fault: str = ""
     snapshot: Snapshot | None = None
     """The last good one on disk."""
@@ -176,15 +177,15 @@ def _store(facts: Facts, settings: Settings) -> Said:
             f"table {settings.table} has no snapshot of this subnet",
             "is the instance tagged as a member, and does reconcile run? podway status says it",
         )
-    elif known is None or known.generation < facts.stored:
+    elif known is None or (known.epoch, known.generation) < (facts.stored_epoch, facts.stored):
         behind = f"at generation {facts.stored}; here there is {kept or 'none'}"
         yield Finding(Level.DOUBT, "store", behind, "is the agent running? it reads every 2 to 30 seconds")
-    elif known.generation > facts.stored:
+    elif (known.epoch, known.generation) > (facts.stored_epoch, facts.stored):
         yield Finding(
             Level.FAULT,
             "store",
             f"at generation {facts.stored}, older than the {known.generation} that this node obeys",
-            f"was the table restored or made anew? then remove snapshot.json from {settings.state_dir}",
+            "was the table restored or made anew? then `podway restore` begins an epoch that agents obey",
         )
     else:
         yield Finding(Level.FINE, "store", f"this node has its newest snapshot: {kept}")

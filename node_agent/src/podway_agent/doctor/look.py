@@ -126,7 +126,7 @@ def _look_at_store(facts: Facts, settings: Settings, me: Identity) -> Facts:
         version = store.version(me.subnet)
     except StoreAway as error:
         return replace(facts, store_fault=str(error))
-    return replace(facts, stored=version.generation if version else None)
+    return replace(facts, stored=version.generation, stored_epoch=version.epoch) if version else facts
 
 
 def _look_at_kernel(facts: Facts, settings: Settings, me: Identity) -> Facts:

@@ -75,7 +75,7 @@ class StateDirectory:
 
     def save_snapshot(self, packed: PackedSnapshot) -> None:
         """Keep the last good snapshot, as the store has it. Raises OSError."""
-        fields = {"generation": packed.generation, "checksum": packed.checksum}
+        fields = {"generation": packed.generation, "epoch": packed.epoch, "checksum": packed.checksum}
         self.write(SNAPSHOT, fields | {"body": base64.b64encode(packed.body).decode()})
 
     def load_snapshot(self, *, cluster: str, subnet: str) -> Snapshot | None:
@@ -86,6 +86,7 @@ class StateDirectory:
         try:
             packed = PackedSnapshot(
                 generation=fields["generation"],
+                epoch=fields.get("epoch", 1),
                 checksum=fields["checksum"],
                 body=base64.b64decode(fields["body"], validate=True),
             )

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from podway_agent.host.disk import IDENTITY, StateDirectory
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 DEFAULT_ENDPOINT = "http://169.254.169.254"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TOKEN_SECONDS = 300
 _TIMEOUT_SECONDS = 2.0
 _HTTP_OK = 200
@@ -40,6 +42,14 @@ class Identity:
     region: str
     userid: str
     """``aws:userid`` of the instance role's session: the key of the item that only this node may write."""
+
+
+def boot_id() -> str:
+    """The kernel's boot id; empty where it cannot be read."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 def metadata(path: str, *, token: str) -> str:

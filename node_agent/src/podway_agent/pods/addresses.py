@@ -1,4 +1,4 @@
-"""Counts the addresses that pods have, by the files that host-local keeps of them.
+"""Counts the addresses that pods have, by the files that host-local keeps of them, and says what they hold.
 
 Store sync asks for it (agent connects the two), and doctor.
 """
@@ -11,12 +11,16 @@ from pathlib import Path
 from podway.domain.addressing import WIDTH, Prefix
 from podway.wire.snapshot import Snapshot
 
-from podway_agent.kernel.membership import own_blocks
-from podway_agent.pods.conflist import NETWORK
+from podway_agent.kernel.membership import own_blocks, own_member
+from podway_agent.pods.conflist import NETWORK, blocks_named
 from podway_agent.usage import NO_USAGE, Usage
 
 UNUSABLE = {4: 3, 6: 2}
 """Addresses of each block that host-local gives to no pod: its first, the gateway, and in IPv4 the last."""
+
+
+MOST_TOLD = 1000
+"""Blocks and addresses in a report: the item must stay small."""
 
 
 def room(block: Prefix) -> int:
@@ -42,6 +46,21 @@ def fullest(blocks: Iterable[Prefix], in_use: Collection[Prefix]) -> Usage:
 def count_usage(snapshot: Snapshot, instance: str, data_dir: Path) -> Usage:
     """How full the blocks of *instance* are. Raises OSError."""
     return fullest(own_blocks(snapshot, instance), addresses_in_use(data_dir))
+
+
+def held_blocks(
+    snapshot: Snapshot | None, instance: str, data_dir: Path, conf_dir: Path
+) -> tuple[Prefix, ...]:
+    """The blocks that pods here may use: those that are ready, and those that the CNI configuration names.
+
+    An address outside them that a pod has is told by itself: its block is known to nobody here any more.
+    Raises OSError.
+    """
+    member = own_member(snapshot, instance) if snapshot else None
+    ready = {block.cidr for block in member.blocks if block.ready} if member else set()
+    blocks = ready | set(blocks_named(conf_dir) or ())
+    outside = {one for one in addresses_in_use(data_dir) if not any(block.contains(one) for block in blocks)}
+    return tuple(sorted(blocks | outside))[:MOST_TOLD]
 
 
 def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:

@@ -34,6 +34,8 @@ class Version(NamedTuple):
 
     generation: int
     checksum: str
+    epoch: int = 1
+    """The store's life. It may be told before there is a snapshot of it."""
 
 
 class Store(Protocol):
@@ -67,7 +69,7 @@ class DynamoDbStore:
         if item is None:
             return None
         try:
-            return Version(int(item["generation"]["N"]), item["checksum"]["S"])
+            return Version(int(item["generation"]["N"]), item["checksum"]["S"], _epoch(item))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreAway(f"version item of {subnet} is damaged: {error!r}") from error
 
@@ -78,6 +80,7 @@ class DynamoDbStore:
         try:
             return PackedSnapshot(
                 generation=int(item["generation"]["N"]),
+                epoch=_epoch(item),
                 checksum=item["checksum"]["S"],
                 body=base64.b64decode(item["body"]["B"], validate=True),
             )
@@ -136,6 +139,11 @@ class LateStore:
         self._store.report(item)
 
 
+def _epoch(item: dict[str, Any]) -> int:
+    """The epoch of a snapshot's item; those from before there were epochs are of the first."""
+    return int(item["epoch"]["N"]) if "epoch" in item else 1
+
+
 def _attributes(item: AgentItem) -> dict[str, Any]:
     """The item as DynamoDB spells it."""
     text = {
@@ -147,13 +155,20 @@ def _attributes(item: AgentItem) -> dict[str, Any]:
         "heartbeat": item.heartbeat.isoformat(),
         "cause": item.cause,
         "version": item.version,
+        "boot": item.boot,
     }
-    return {name: {"S": value} for name, value in text.items()} | {
-        "generation": {"N": str(item.generation)},
-        "blocks_wanted": {"N": str(item.blocks_wanted)},
-        "suspecting": {"BOOL": item.suspecting},
-        "suspects": {"L": [{"S": suspect} for suspect in item.suspects]},
-    }
+    held = {} if item.blocks is None else {"blocks": {"L": [{"S": str(one)} for one in item.blocks]}}
+    return (
+        {name: {"S": value} for name, value in text.items()}
+        | held
+        | {
+            "epoch": {"N": str(item.epoch)},
+            "generation": {"N": str(item.generation)},
+            "blocks_wanted": {"N": str(item.blocks_wanted)},
+            "suspecting": {"BOOL": item.suspecting},
+            "suspects": {"L": [{"S": suspect} for suspect in item.suspects]},
+        }
+    )
 
 
 def endpoint_url(service: str, region: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from podway.domain.addressing import Prefix
 from podway.wire.agent_item import MOST_SUSPECTS, AgentItem, Cause
 from podway.wire.snapshot import PackedSnapshot, Snapshot, SnapshotRefused, unpack
 
@@ -60,11 +61,19 @@ class StoreSync:
     """Does the work of a key, as a rule in another thread (`WorkQueue.add`)."""
     count: Callable[[Snapshot], Usage] = lambda _: NO_USAGE
     """How full the node's blocks are; may raise OSError."""
+    held_here: Callable[[Snapshot | None], tuple[Prefix, ...]] | None = None
+    """The blocks that pods here may use or do use; may raise OSError. None: it is not said."""
     version: str = ""
+    boot: str = ""
+    """The kernel's boot id."""
     chance: Callable[[float, float], float] = random.uniform
     clock: Callable[[], float] = time.monotonic
     held: int = 0
-    """Generation that the kernel holds."""
+    """Generation that the kernel holds, of the epoch of the snapshot that is obeyed."""
+    held_epoch: int = 1
+    """The epoch that `held` counts in."""
+    epoch: int = 1
+    """The newest epoch of the store that this process has heard of."""
     seen: int = 0
     """Generation that the store was last seen to have."""
     failures: int = 0
@@ -77,7 +86,12 @@ class StoreSync:
     suspects: frozenset[str] = frozenset()
     """Forwarders that the prober suspects."""
     _told: int | None = None
-    """Generation that the last report acknowledged; None before there was a report."""
+    """Generation that the last report acknowledged; None before there was a report in this epoch."""
+    _told_blocks: tuple[Prefix, ...] | None = None
+    """The blocks that the last report named."""
+    _blocks: tuple[Prefix, ...] | None = None
+    """The blocks that pods here may use, as last looked up; None while nobody could say."""
+    _told_epoch: int = 1
     _asked: int = 0
     """Blocks that the last report asked for."""
     _uncounted: str = ""
@@ -91,14 +105,20 @@ class StoreSync:
     def __post_init__(self) -> None:
         self._told_suspects = self.suspects
         if self.newest is not None:
+            self.epoch = self._told_epoch = self.held_epoch = self.newest.epoch
             # a restarted agent has not compared the kernel yet, and must not take back what it acknowledged
             self._next_report = self.clock() + self.settings.heartbeat_seconds
 
-    def kernel_holds(self, generation: int) -> None:
-        """Acknowledge *generation*. The loop's thread calls this."""
-        if generation != self.held:
-            self.held = generation
+    def kernel_holds(self, generation: int, epoch: int = 1) -> None:
+        """Acknowledge *generation* of *epoch*. The loop's thread calls this."""
+        if (epoch, generation) != (self.held_epoch, self.held):
+            self.held_epoch, self.held = epoch, generation
             self._wake.set()
+
+    @property
+    def acknowledged(self) -> int:
+        """What the kernel holds of the newest epoch: a generation of another one says nothing."""
+        return self.held if self.held_epoch == self.epoch else 0
 
     def suspect(self, nodes: frozenset[str]) -> None:
         """Report at once that *nodes* are suspected now, and no others. The prober's thread calls this."""
@@ -134,19 +154,22 @@ class StoreSync:
     def _is_news(self) -> bool:
         """Whether there is something to report now (after failures: only when the next try is due)."""
         news = (
-            self.held != (self._told or 0)
+            self.acknowledged != (self._told or 0)
+            or self._told_epoch != self.epoch
+            or (self._told_blocks is None and self._blocks is not None and self._told is not None)
             or self.suspects != self._told_suspects
             or self.usage.wanted > max(self._asked, self.usage.blocks)
         )
         return news and (not self.failures or self.clock() >= self._next_poll)
 
     def _count(self) -> None:
-        """See how full the node's blocks are. When that fails, the last count is kept."""
+        """See which blocks pods use and how full they are. When that fails, the last count is kept."""
         self._next_count = self.clock() + COUNT_SECONDS
-        if self.newest is None:
-            return
         try:
-            self.usage = self.count(self.newest)
+            if self.held_here is not None:
+                self._blocks = self.held_here(self.newest)
+            if self.newest is not None:
+                self.usage = self.count(self.newest)
         except OSError as error:
             if str(error) != self._uncounted:
                 log.warning("addresses in use not counted", extra={"reason": str(error)})
@@ -185,22 +208,34 @@ class StoreSync:
     def _poll(self) -> None:
         self.requests += 1
         version = self.store.version(self.identity.subnet)
-        have = self.newest.generation if self.newest else 0
+        have = (self.newest.epoch, self.newest.generation) if self.newest else (self.epoch, 0)
         if version:
             self.seen = version.generation
-            if version.generation > have:
+            if version.epoch > self.epoch:
+                self._enter(version.epoch)
+            found = (version.epoch, version.generation)
+            if found > have:
                 self._fetch(have)
-            elif version.generation < have:
-                self._refuse(f"the store has generation {version.generation}, older than {have}")
+            elif found < have:
+                self._refuse(f"the store has {_spoken(found)}, older than {_spoken(have)}")
         self._answer()
         fast = must_poll_fast(self.newest, self.identity.instance)
         pause = self.settings.poll_fast_seconds if fast else self.settings.poll_slow_seconds
         self._next_poll = self.clock() + self._around(pause)
 
-    def _fetch(self, have: int) -> None:
+    def _enter(self, epoch: int) -> None:
+        """Say what pods here hold, before the kernel obeys a snapshot of the new epoch.
+
+        The control plane publishes one only when every node has said it.
+        """
+        log.warning("the store is in another epoch", extra={"epoch": epoch, "before": self.epoch})
+        self.epoch, self._told = epoch, None
+        self._report()
+
+    def _fetch(self, have: tuple[int, int]) -> None:
         self.requests += 1
         packed = self.store.body(self.identity.subnet)
-        if packed is None or packed.generation <= have:
+        if packed is None or (packed.epoch, packed.generation) <= have:
             return  # an older copy of the item answered: the next poll will see the new one
         try:
             snapshot = unpack(packed, cluster=self.settings.cluster, subnet=self.identity.subnet)
@@ -210,7 +245,14 @@ class StoreSync:
         self._refused = ""
         self.later(SNAPSHOT, lambda: self._save(packed))
         self.newest = snapshot
-        log.info("snapshot", extra={"generation": snapshot.generation, "members": len(snapshot.members)})
+        log.info(
+            "snapshot",
+            extra={
+                "epoch": snapshot.epoch,
+                "generation": snapshot.generation,
+                "members": len(snapshot.members),
+            },
+        )
         self.deliver(snapshot)
 
     def _save(self, packed: PackedSnapshot) -> None:
@@ -228,7 +270,7 @@ class StoreSync:
     # --- reports -------------------------------------------------------------------------
 
     def _report(self) -> None:
-        held, suspects = self.held, self.suspects
+        held, suspects, epoch, blocks = self.acknowledged, self.suspects, self.epoch, self._blocks
         cause: Cause = "heartbeat" if held == self._told else "acknowledged"
         if suspects != self._told_suspects:
             cause = "suspicion"
@@ -247,9 +289,19 @@ class StoreSync:
             suspecting=bool(suspects),
             suspects=tuple(sorted(suspects))[:MOST_SUSPECTS],
             version=self.version,
+            epoch=epoch,
+            blocks=blocks,
+            boot=self.boot,
         )
         self.requests += 1
         self.store.report(item)
         self._told, self._told_suspects, self._asked = held, suspects, self.usage.wanted
+        self._told_epoch, self._told_blocks = epoch, blocks
         self._answer()
         self._next_report = self.clock() + self._around(self.settings.heartbeat_seconds)
+
+
+def _spoken(found: tuple[int, int]) -> str:
+    """Epoch and generation in words; the first epoch goes without saying."""
+    epoch, generation = found
+    return f"generation {generation}" + (f" of epoch {epoch}" if epoch > 1 else "")

@@ -71,6 +71,7 @@ def test_a_healthy_node_has_only_good_news_and_what_cannot_be_seen() -> None:
         ({"stored": 4}, "DOUBT", "at generation 4; here there is generation 1"),
         ({"stored": 4, "snapshot": None}, "DOUBT", "here there is none"),
         ({"snapshot": snapshot(generation=3)}, "FAULT", "older than the 3"),
+        ({"snapshot": snapshot(generation=3), "stored_epoch": 2}, "DOUBT", "at generation 1; here there is"),
         ({"snapshot": snapshot(SIBLING)}, "FAULT", "does not know this node"),
         ({"snapshot": snapshot(member(HERE, "10.0.0.10"))}, "FAULT", "has no block"),
         ({"snapshot": snapshot(WAITING)}, "DOUBT", "waits until"),

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from podway.domain.addressing import Prefix
-from podway_agent.pods.addresses import addresses_in_use, fullest, room
+from podway.wire.snapshot import Snapshot
+from podway_agent.pods.addresses import addresses_in_use, fullest, held_blocks, room
+from podway_agent.pods.conflist import NETWORK, ensure_conflist
 from podway_agent.usage import NO_USAGE, Usage
 
-from tests.unit.agent.snapshots import prefixes
+from tests.unit.agent.snapshots import HERE, member, prefixes, snapshot
 
 
 def pods(network: str, count: int) -> tuple[Prefix, ...]:
@@ -68,3 +70,24 @@ def test_only_addresses_are_counted_in_what_host_local_keeps(tmp_path: Path) -> 
 
 def test_before_the_first_pod_nothing_is_in_use(tmp_path: Path) -> None:
     assert addresses_in_use(tmp_path) == ()
+
+
+def test_held_are_ready_blocks_those_that_the_runtime_names_and_pods_outside_them(tmp_path: Path) -> None:
+    """A node that a restored store does not know any more must still say what its pods use."""
+    known = snapshot(
+        member(HERE, "10.0.0.10", "100.64.0.0/26"),
+        member("i-0b", "10.0.0.11", "100.64.0.64/26"),
+    )
+    unready = snapshot(member(HERE, "10.0.0.10", "100.64.2.0/26", ready=False))
+    (tmp_path / NETWORK).mkdir()
+    for name in ("100.64.0.2", "100.64.7.9", "lock"):
+        (tmp_path / NETWORK / name).touch()
+    ensure_conflist(tmp_path / "net.d", known, HERE, data_dir=tmp_path, mtu=1500)
+
+    def held(told: Snapshot | None, conf: str = "net.d") -> list[str]:
+        return [str(one) for one in held_blocks(told, HERE, tmp_path, tmp_path / conf)]
+
+    assert held(known) == ["100.64.0.0/26", "100.64.7.9/32"]
+    assert held(None) == ["100.64.0.0/26", "100.64.7.9/32"]
+    assert held(unready, "none") == ["100.64.0.2/32", "100.64.7.9/32"]
+    assert held(None, "none") == ["100.64.0.2/32", "100.64.7.9/32"]

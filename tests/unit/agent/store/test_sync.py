@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
+from podway.domain.addressing import Prefix
 from podway.wire.agent_item import AgentItem
 from podway.wire.snapshot import PackedSnapshot, Snapshot, pack
 from podway_agent.host.disk import StateDirectory
@@ -30,7 +31,8 @@ class FakeStore:
 
     def version(self, subnet: str) -> Version | None:
         self.call("version")
-        return Version(self.packed.generation, self.packed.checksum) if self.packed else None
+        packed = self.packed
+        return Version(packed.generation, packed.checksum, packed.epoch) if packed else None
 
     def body(self, subnet: str) -> PackedSnapshot | None:
         self.call("body")
@@ -391,3 +393,85 @@ def test_what_the_last_process_suspected_is_repeated_and_no_news(world: World) -
 
     assert [item.suspects for item in world.store.reports] == [(F,), (F,)]
     assert "suspicion" not in {item.cause for item in world.store.reports}
+
+
+# the store's epochs
+
+
+def blocks(*cidrs: str) -> tuple[Prefix, ...]:
+    return tuple(map(Prefix.parse, cidrs))
+
+
+def test_a_snapshot_of_a_later_epoch_is_obeyed_whatever_its_generation(world: World) -> None:
+    """Case e: the agent holds generation 8, and the restored store goes on with 5."""
+    world.put(snapshot(generation=8))
+    world.sync.step()
+    world.sync.kernel_holds(8)
+    world.pass_time(SLOW)
+
+    world.put(snapshot(generation=5, epoch=2))
+    world.pass_time(2 * SLOW)
+    world.sync.kernel_holds(5, 2)
+    world.sync.step()
+
+    assert [(told.epoch, told.generation) for told in world.delivered] == [(1, 8), (2, 5)]
+    said = [(item.epoch, item.generation, item.cause) for item in world.store.reports]
+    assert said == [(1, 0, "joined"), (1, 8, "acknowledged"), (2, 0, "joined"), (2, 5, "acknowledged")]
+    kept = world.state.load_snapshot(cluster=CLUSTER, subnet=SUBNET)
+    assert kept is not None
+    assert (kept.epoch, kept.generation) == (2, 5)
+
+
+def test_a_snapshot_of_an_earlier_epoch_is_never_obeyed(world: World) -> None:
+    world.put(snapshot(generation=5, epoch=2))
+    world.sync.step()
+    world.put(snapshot(generation=900))
+
+    world.pass_time(300)
+
+    assert [(told.epoch, told.generation) for told in world.delivered] == [(2, 5)]
+    assert {item.epoch for item in world.store.reports[1:]} == {2}
+
+
+def test_what_pods_hold_is_said_as_soon_as_an_epoch_is_announced(world: World) -> None:
+    """The control plane gives out no map of a new epoch before every node has said it."""
+    world.sync.held_here = lambda _: blocks("100.64.0.0/26", "100.64.9.7/32")
+    world.put(snapshot(generation=8))
+    world.sync.step()
+    world.sync.kernel_holds(8)
+    world.pass_time(SLOW)
+    announced = Version(4, "", 2)
+    world.store.version = lambda subnet: announced  # type: ignore[method-assign]  # told before the map
+    reports = len(world.store.reports)
+
+    world.pass_time(2 * SLOW)
+
+    (item,) = world.store.reports[reports:]
+    assert (item.epoch, item.generation, item.cause) == (2, 0, "joined")
+    assert item.blocks == blocks("100.64.0.0/26", "100.64.9.7/32")
+    assert [told.generation for told in world.delivered] == [8], "a map of the former epoch was obeyed again"
+
+
+def test_what_nobody_could_look_up_at_first_is_said_when_somebody_can(world: World) -> None:
+    def unreadable(_: Snapshot | None) -> tuple[Prefix, ...]:
+        raise OSError("no such directory")
+
+    world.sync.held_here = unreadable
+    world.pass_time(SLOW)
+    before = [item.blocks for item in world.store.reports]
+    world.sync.held_here = lambda _: ()
+    world.pass_time(SLOW)
+
+    assert before == [None]
+    assert [item.blocks for item in world.store.reports] == [None, ()]
+
+
+def test_a_restarted_agent_goes_on_in_the_epoch_that_it_knew(world: World) -> None:
+    world = replace(world, saved=snapshot(generation=5, epoch=2))
+    world.put(snapshot(generation=5, epoch=2))
+
+    world.sync.step()
+    world.sync.kernel_holds(5, 2)
+    world.sync.step()
+
+    assert [(item.epoch, item.generation) for item in world.store.reports] == [(2, 5)]

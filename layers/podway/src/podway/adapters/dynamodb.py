@@ -1,6 +1,6 @@
 """The store as reconcile, lifecycle and the operator use it: one DynamoDB table. Nothing depends on TTL.
 
-``inventory`` subnets, members, released space · ``routes`` destinations recorded as ours, by table ·
+``inventory`` subnets, members, released space, epoch · ``routes`` destinations recorded as ours, by table ·
 ``cards`` failover cards · ``verdicts`` evidence against nodes · ``snapshot#SUBNET`` the map for its agents ·
 ``USERID`` what an agent wrote · ``lease`` the one writer · ``bucket`` route calls that EC2 still allows ·
 ``hooks`` lifecycle hooks that wait · ``history#DAY`` who moved where, when, why.
@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from podway.adapters import fast_items, items
 from podway.adapters.aws_errors import aws_errors
 from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
-from podway.adapters.lease import take_lease
+from podway.adapters.lease import hold_lease
 from podway.adapters.table import chunks, named, read, spelt, valued
 from podway.app.errors import Superseded
 from podway.app.ports import AgentReport, Memory
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Member, ReleasedSpace
+from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.wire.agent_item import AGENTS, INDEX
 from podway.wire.snapshot import PackedSnapshot, SnapshotRefused, pack, unpack
@@ -43,12 +44,13 @@ class DynamoStore(FastStore):
     def __init__(self, client: DynamoDBClient, *, table: str, cluster: str) -> None:
         super().__init__(client, table=table)
         self._cluster = cluster
+        self._table_id: str | None = None
 
     # The one writer
 
     def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Take the lease if nobody holds it, *owner* does, or it has expired."""
-        return take_lease(self._client, self._table, owner, now=now, until=until, is_run=True)
+        return hold_lease(self._client, self._table, owner, now=now, until=until, is_run=True)
 
     def release_lease(self, owner: str) -> None:
         """Let the next writer in."""
@@ -90,6 +92,7 @@ class DynamoStore(FastStore):
             given_back=next(
                 (items.read_given_back(item) for item in inventory if "given_back" in item), None
             ),
+            epoch=next((items.read_epoch(item) for item in inventory if "epoch" in item), None),
         )
 
     def members(self) -> tuple[Member, ...]:
@@ -141,12 +144,17 @@ class DynamoStore(FastStore):
         if item is None:
             return None
         packed = PackedSnapshot(
-            generation=int(item["generation"]), checksum=item["checksum"], body=item["body"]
+            generation=int(item["generation"]),
+            epoch=int(item.get("epoch", 1)),
+            checksum=item["checksum"],
+            body=item["body"],
         )
         try:
             return items.read_snapshot(unpack(packed, cluster=self._cluster, subnet=subnet))
         except SnapshotRefused:  # written by another version: the next generation replaces it
-            return SubnetMap(self._cluster, subnet, (), (), (), (), (), (), packed.generation)
+            return SubnetMap(
+                self._cluster, subnet, (), (), (), (), (), (), packed.generation, epoch=packed.epoch
+            )
 
     # What reconcile writes
 
@@ -172,6 +180,40 @@ class DynamoStore(FastStore):
         ]
         self._write_under_lease(owner, writes)
 
+    # The store's epoch
+
+    def table_id(self) -> str:
+        """The table's TableId, by one DescribeTable in the life of the process."""
+        if self._table_id is None:
+            with aws_errors():
+                answer = self._client.describe_table(TableName=self._table)
+            self._table_id = str(answer["Table"].get("TableId", ""))
+        return self._table_id
+
+    def save_epoch(self, owner: str, epoch: Epoch) -> None:
+        """Write the epoch, beside the inventory."""
+        self._write_under_lease(owner, [self._put_action(items.epoch_item(epoch))])
+
+    def announce_epoch(self, subnet: str, epoch: int) -> None:
+        """Write the epoch into the version item, which stays of the map that there is, if any."""
+        with contextlib.suppress(Superseded):  # its agents know it
+            self._update(
+                items.snapshot_key(subnet, items.SNAPSHOT_VERSION),
+                "SET #epoch = :epoch, #generation = if_not_exists(#generation, :none), "
+                "#checksum = if_not_exists(#checksum, :empty)",
+                condition="attribute_not_exists(#epoch) OR #epoch < :epoch",
+                values={":epoch": epoch, ":none": 0, ":empty": ""},
+                names=("epoch", "generation", "checksum"),
+            )
+
+    def drop_buckets(self) -> None:
+        """Delete the buckets. Each is full until calls are debited."""
+        for item in self._query(fast_items.BUCKET):
+            with aws_errors():
+                self._client.delete_item(
+                    TableName=self._table, Key=spelt(fast_items.key(fast_items.BUCKET, item["sk"]))
+                )
+
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
         """Replace the record of what is ours in *table*."""
         item = {
@@ -181,13 +223,21 @@ class DynamoStore(FastStore):
         self._write_under_lease(owner, [self._put_action(item)])
 
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
-        """Write body and version in one transaction, if the stored generation is older."""
+        """Write body and version in one transaction, if the stored epoch and generation are older.
+
+        Maps from before there were epochs do not say one: they are of the first.
+        """
         packed = pack(items.to_snapshot(subnet_map, now=now))
+        in_first = "attribute_not_exists(epoch) AND (:epoch > :first OR generation < :generation)"
         newer = {
-            "ConditionExpression": "attribute_not_exists(pk) OR generation < :generation",
-            "ExpressionAttributeValues": spelt({":generation": packed.generation}),
+            "ConditionExpression": f"attribute_not_exists(pk) OR epoch < :epoch OR ({in_first}) "
+            "OR (epoch = :epoch AND generation < :generation)",
+            "ExpressionAttributeValues": spelt(
+                {":generation": packed.generation, ":epoch": packed.epoch, ":first": 1}
+            ),
         }
-        subnet, stamp = subnet_map.subnet, {"generation": packed.generation, "checksum": packed.checksum}
+        subnet = subnet_map.subnet
+        stamp = {"generation": packed.generation, "epoch": packed.epoch, "checksum": packed.checksum}
         body = {**items.snapshot_key(subnet, items.SNAPSHOT_BODY), **stamp, "body": packed.body}
         version = {**items.snapshot_key(subnet, items.SNAPSHOT_VERSION), **stamp}
         self._transact([self._put_action(body, **newer), self._put_action(version, **newer)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters.aws_errors import aws_errors
@@ -44,7 +44,7 @@ from podway.domain.model import (
     describe,
 )
 from podway.domain.signals import InstanceState
-from podway.domain.tables import TABLE_TAG, choose_tables
+from podway.domain.tables import STACK_TAG, TABLE_TAG, choose_tables
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -118,6 +118,7 @@ class Ec2Cloud:
             route_tables=managed,
             excluded_tables=chosen.excluded,
             untagged_tables=chosen.untagged,
+            marks={one.id: one.tags[STACK_TAG] for one, _ in chosen.managed if one.tags.get(STACK_TAG)},
             doubts=(
                 *doubts,
                 *unread,
@@ -217,6 +218,16 @@ class Ec2Cloud:
             self._client.modify_network_interface_attribute(
                 NetworkInterfaceId=network_interface, SourceDestCheck={"Value": False}
             )
+
+    def mark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Write the stack's id as a tag, in one call."""
+        with aws_errors():
+            self._client.create_tags(Resources=sorted(tables), Tags=[{"Key": STACK_TAG, "Value": stack}])
+
+    def unmark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Remove the tag where it still names *stack*: EC2 compares."""
+        with aws_errors():
+            self._client.delete_tags(Resources=sorted(tables), Tags=[{"Key": STACK_TAG, "Value": stack}])
 
     def _delete(self, where: Mapping[str, str]) -> None:
         client: Any = self._client

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from podway.adapters.fast_items import INVENTORY, StoredItem, key, moment_text, read_moment
 from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import HeldBlock, Member, ReleasedSpace
+from podway.domain.inventory import Epoch, HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
 from podway.wire.agent_item import AgentItem
@@ -102,6 +102,27 @@ def read_given_back(item: StoredItem) -> datetime:
     return datetime.fromisoformat(item["given_back"])
 
 
+def epoch_item(epoch: Epoch) -> StoredItem:
+    return {
+        **key(INVENTORY, "epoch"),
+        "epoch": epoch.number,
+        "table_id": epoch.table_id,
+        "began": moment_text(epoch.began),
+        "is_taken_up": epoch.is_taken_up,
+        "is_inherited": epoch.is_inherited,
+    }
+
+
+def read_epoch(item: StoredItem) -> Epoch:
+    return Epoch(
+        int(item["epoch"]),
+        item["table_id"],
+        read_moment(item["began"]),
+        item["is_taken_up"],
+        item["is_inherited"],
+    )
+
+
 def read_report(item: StoredItem) -> AgentReport:
     """An agent's report. Raises ValueError if an agent may not write this, or it names another instance."""
     try:
@@ -111,7 +132,15 @@ def read_report(item: StoredItem) -> AgentReport:
     if said.instance != said.speaker:  # IAM vouches for the key alone
         raise ValueError(f"{said.speaker} speaks for {said.instance}")
     return AgentReport(
-        said.speaker, said.subnet, said.generation, said.heartbeat, said.suspects, said.blocks_wanted
+        said.speaker,
+        said.subnet,
+        said.generation,
+        said.heartbeat,
+        said.suspects,
+        said.blocks_wanted,
+        said.epoch,
+        said.blocks,
+        said.boot,
     )
 
 
@@ -120,6 +149,7 @@ def to_snapshot(subnet_map: SubnetMap, *, now: datetime) -> Snapshot:
         cluster=subnet_map.cluster,
         subnet=subnet_map.subnet,
         generation=subnet_map.generation,
+        epoch=subnet_map.epoch,
         written=now,
         pod_cidrs=subnet_map.pod_cidrs,
         subnet_cidrs=subnet_map.subnet_cidrs,
@@ -166,6 +196,7 @@ def read_snapshot(snapshot: Snapshot) -> SubnetMap:
         generation=snapshot.generation,
         watches=tuple((one.forwarder, one.watchers) for one in snapshot.watches),
         led_here=snapshot.led_here,
+        epoch=snapshot.epoch,
     )
 
 

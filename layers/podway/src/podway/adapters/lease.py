@@ -12,7 +12,7 @@ from podway.app.errors import Superseded
 from podway.app.ports import LONGEST_LEASE, RELEASED
 
 
-def take_lease(
+def hold_lease(
     client: Any, table: str, owner: str, *, now: datetime, until: datetime, is_run: bool = False
 ) -> bool:
     """Take the lease if nobody holds it, *owner* does, or it has expired; a run also notes when it began.

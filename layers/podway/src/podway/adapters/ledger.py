@@ -1,6 +1,6 @@
 """What the operator's commands need of the table beyond the Store port: the lease, and the history.
 
-Called by `app.operator`.
+Called by `app.operator` and `app.restore`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items
 from podway.adapters.aws_errors import aws_errors
-from podway.adapters.lease import take_lease
-from podway.app.operator import Lease
+from podway.adapters.lease import hold_lease
+from podway.app.ledger import Lease
 from podway.app.ports import HistoryEntry
 from podway.wire.attributes import plain_item, spelt_item
 
@@ -38,7 +38,7 @@ class DynamoLedger:
 
     def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
         """Take the lease as a run of reconcile does, but without the time when a run began."""
-        return take_lease(self._client, self._table, owner, now=now, until=until)
+        return hold_lease(self._client, self._table, owner, now=now, until=until)
 
     def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
         """The entries of that time, by one query a day. Keys begin with the time, so they come in order."""

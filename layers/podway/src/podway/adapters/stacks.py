@@ -20,8 +20,9 @@ SETTINGS: Mapping[str, str] = {
     "AlarmPrefix": "PODWAY_ALARM_PREFIX",
     "TableName": "PODWAY_TABLE",
     "QueueUrl": "PODWAY_QUEUE_URL",
+    "StackId": "PODWAY_STACK_ID",
 }
-"""Parameters and outputs of template.yaml, and the variable that each fills."""
+"""Parameters and outputs of template.yaml, the stack's own id, and the variable that each fills."""
 
 
 def settings_of_stack(client: Any, name: str) -> dict[str, str]:
@@ -30,4 +31,5 @@ def settings_of_stack(client: Any, name: str) -> dict[str, str]:
         (stack,) = client.describe_stacks(StackName=name)["Stacks"]
     said = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
     said |= {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+    said |= {key: stack[key] for key in ("StackId",) if key in stack}
     return {variable: said[key] for key, variable in SETTINGS.items() if key in said}

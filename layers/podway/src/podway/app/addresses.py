@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from podway.app.epochs import newest_of, words_of
 from podway.app.ports import Memory, Store
 from podway.domain.inventory import Member, Survey
 from podway.domain.ipam.allocation import MemberAllocation
@@ -15,11 +16,17 @@ from podway.domain.signals import InstanceState
 
 
 def acknowledged_by(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
-    """The generation that each member's kernel holds. Reports of a member's former subnet do not count."""
+    """The generation that each member's kernel holds.
+
+    Reports of a member's former subnet do not count, nor of another epoch, nor of a generation that the store
+    has not reached: that one was of a life that is lost.
+    """
+    epoch = memory.epoch.number if memory.epoch else 1
+    newest = newest_of(memory)
     return {
-        member.id: report.generation
-        for member in members
-        if (report := memory.reports.get(member.id)) is not None and report.subnet == member.subnet
+        node: word.generation
+        for node, word in words_of(memory, members).items()
+        if word.epoch == epoch and word.generation <= newest.get(word.subnet, 0)
     }
 
 

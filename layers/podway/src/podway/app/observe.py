@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from podway.app.epochs import look_at_life, read_table_id
 from podway.app.ports import Clock, Cloud, Memory, Store
 from podway.domain.inventory import FoundById, Survey
+from podway.domain.members.epochs import StoreLife
 from podway.domain.members.membership import Membership, membership
 
 
@@ -23,6 +25,10 @@ class Seen:
     at: datetime
     warnings: tuple[str, ...]
     """What EC2 or an agent said and we do not understand, and members that do not show as such."""
+    life: StoreLife
+    """The store's epoch, as far as this look tells."""
+    table_id: str = ""
+    """The TableId of the store's table; empty when nobody may read it."""
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -37,6 +43,7 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
     Raises PodwayError when EC2 or the store cannot be read.
     """
     survey, memory = cloud.survey(), store.recall()
+    table_id, unread = read_table_id(store)
     listed = {one.id for one in survey.instances}
     missing = [one for one in memory.members if one.id not in listed and one.gone_at is None]
     found = cloud.find(missing, survey.subnets) if missing else FoundById()
@@ -52,5 +59,11 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
         heard={node: report.heartbeat for node, report in memory.reports.items()},
     )
     return Seen(
-        survey, memory, members, now, (*survey.doubts, *memory.doubts, *found.doubts, *members.warnings)
+        survey,
+        memory,
+        members,
+        now,
+        (*survey.doubts, *memory.doubts, *found.doubts, *members.warnings, *unread),
+        look_at_life(memory, members, table_id, now=now),
+        table_id,
     )

@@ -8,17 +8,20 @@ Commands that change something use the ways that exist already:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from podway.app.errors import PodwayError, Superseded, TryAgain
+from podway.app.addresses import acknowledged_by
+from podway.app.errors import PodwayError, TryAgain
 from podway.app.failover import Failover
+from podway.app.ledger import Ledger, take_lease
 from podway.app.observe import Seen, observe
 from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry, Store
 from podway.app.reconcile import IMPROVEMENT
 from podway.app.report import conflict_text, table_warnings
+from podway.app.restore import Restore
 from podway.domain.addressing import Prefix
 from podway.domain.health.freeze import freeze
 from podway.domain.health.reassess import DRAINED
@@ -31,44 +34,8 @@ from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
 from podway.domain.planner.plan import plan
 
-FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
-"""When the lease of a released cluster ends."""
-AT_WORK = timedelta(seconds=60)
-"""How long a command keeps reconcile out, at most."""
 PASSES = 5
 """How often a release reads the tables again: what EC2 shows may be older than our routes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who writes just now, and when the last run of reconcile began."""
-
-    owner: str | None
-    expires: datetime | None
-    began: datetime | None
-
-    def is_held(self, now: datetime) -> bool:
-        """Whether somebody writes."""
-        return self.owner is not None and self.expires is not None and now <= self.expires
-
-
-class Ledger(Protocol):
-    """What an operator needs of the store beyond the Store port."""
-
-    def lease(self) -> Lease:
-        """The one writer's lease."""
-        ...
-
-    def hold(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Take the lease without being a run of reconcile. False while somebody else has it.
-
-        Repeat: safe. Cut off: *owner* may hold the lease until *until*. Raises TryAgain, NeedsOperator.
-        """
-        ...
-
-    def history(self, since: datetime, until: datetime) -> Iterator[HistoryEntry]:
-        """The entries of that time, oldest first."""
-        ...
 
 
 class Bus(Protocol):
@@ -97,6 +64,8 @@ class ClusterSettings:
     name: str
     pod_cidrs: tuple[Prefix, ...]
     quarantine: timedelta
+    stack: str = ""
+    """The stack's id, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +87,8 @@ class Released:
     failed: list[tuple[str, Delete, PodwayError]] = field(default_factory=list)
     alarms: tuple[str, ...] = ()
     """Nodes whose alarms are removed too."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Tables that a stack has marked as its own: its mark is removed too."""
     alarms_left: str = ""
     """Why some of them could not be."""
 
@@ -186,11 +157,12 @@ class Operator:
             for member in membership.present
             if (one := memory.reports.get(member.id)) is not None and one.subnet == member.subnet
         }
+        acknowledged = acknowledged_by(memory, membership.present)
         facts = {
             member.id: NodeFacts(
                 membership.instances[member.id],
                 memory.verdicts.get(member.id),
-                reports[member.id].generation if member.id in reports else 0,
+                acknowledged.get(member.id, 0),
                 reports[member.id].heartbeat if member.id in reports else None,
                 is_stray=member.id in membership.strays,
             )
@@ -216,12 +188,15 @@ class Operator:
                 members=membership.present,
                 instances=tuple(membership.instances.values()),
                 verdicts=memory.verdicts,
-                heard={one: Heard(report.generation, report.heartbeat) for one, report in reports.items()},
+                heard={
+                    one: Heard(acknowledged.get(one, 0), report.heartbeat) for one, report in reports.items()
+                },
                 newest={subnet: found.generation for subnet, found in memory.maps.items()},
                 conflicts=owned.conflicts,
                 frozen={subnet: str(why) for subnet, why in frozen.subnets.items()},
                 warnings=(
                     *seen.warnings,
+                    *seen.life.warnings,
                     *planned.warnings,
                     *(conflict_text(one, cluster) for one in owned.conflicts),
                     *table_warnings(survey, cluster.name),
@@ -318,7 +293,7 @@ class Operator:
         """What a release would remove. Changes nothing."""
         seen = self._observe()
         found = release(seen.survey.route_tables, seen.memory.records, seen.interfaces)
-        return Released(found, alarms=tuple(sorted(self._alarms.seen().ours)))
+        return Released(found, alarms=tuple(sorted(self._alarms.seen().ours)), marks=seen.survey.marks)
 
     def release(self, *, patience: timedelta) -> Released:
         """Keep reconcile out for good, then remove every managed route, and the alarms on nodes.
@@ -335,6 +310,9 @@ class Operator:
             self._remove(done, deletes)
             deletes = self.plan_release().found.deletes
         self._forget_records(done)
+        whose = set(done.marks.values())
+        for stack in whose & {self._cluster.stack or one for one in whose}:
+            self._cloud.unmark_tables(done.marks.keys(), stack)
         try:
             self._alarms.forget(done.alarms)
         except PodwayError as error:
@@ -349,6 +327,20 @@ class Operator:
         self._remember("release", "the cluster is managed again")
         self._hints.hint("the cluster is managed again")
         return True
+
+    def restoring(self) -> Restore:
+        """The beginning of a new epoch of the store."""
+        return Restore(
+            cluster=self._cluster.name,
+            stack=self._cluster.stack,
+            quarantine=self._cluster.quarantine,
+            cloud=self._cloud,
+            store=self._store,
+            ledger=self._ledger,
+            hints=self._hints,
+            clock=self._clock,
+            pause=self._pause,
+        )
 
     def _remove(self, done: Released, deletes: Iterable[tuple[str, Delete]]) -> None:
         done.failed, deleted = [], []
@@ -391,13 +383,8 @@ class Operator:
         return {source: one.severity for source, one in verdict.evidence.items()} if verdict else {}
 
     def _take_lease(self, owner: str, patience: timedelta) -> None:
-        end = self._clock.now() + patience
-        while not self._ledger.hold(owner, now=(now := self._clock.now()), until=_until(owner, now)):
-            if self._ledger.lease().owner == RELEASED:
-                raise Superseded(f"{self._cluster.name} was released; `podway release --undo` takes it back")
-            if self._clock.now() >= end:
-                raise TryAgain("a run of reconcile is at work")
-            self._pause(1.0)
+        name = self._cluster.name
+        take_lease(self._ledger, self._clock, owner, patience, pause=self._pause, cluster=name)
 
     def _remember(self, actor: str, *what: str) -> None:
         now = self._clock.now()
@@ -405,10 +392,6 @@ class Operator:
         self._store.add_history(
             HistoryEntry(now, actor, event, one, "asked for by an operator") for one in what
         )
-
-
-def _until(owner: str, now: datetime) -> datetime:
-    return FOR_GOOD if owner == RELEASED else now + AT_WORK
 
 
 def _interfaces(membership: Membership) -> dict[str, str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmsSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
+    from podway.domain.inventory import Epoch, FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
@@ -66,6 +66,17 @@ class Cloud(Protocol):
         """
         ...
 
+    def mark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Write on tables which stack they belong to. *tables* are some, and carry the cluster's tag.
+
+        Repeat: safe. Cut off: all are marked or none. What another stack has written is written over.
+        """
+        ...
+
+    def unmark_tables(self, tables: Collection[str], stack: str) -> None:
+        """Remove the mark from those of *tables* that *stack* has marked. Repeat: safe. Cut off: as above."""
+        ...
+
     def clear_source_dest_check(self, network_interface: str) -> None:
         """Let the interface carry packets that are not its own.
 
@@ -84,6 +95,12 @@ class AgentReport:
     heartbeat: datetime
     suspects: tuple[str, ...] = ()
     blocks_wanted: int = 0
+    epoch: int = 1
+    """The epoch that *generation* counts in. Agents from before there were epochs are in the first."""
+    blocks: tuple[Prefix, ...] | None = None
+    """What its pods may use or do use; None from agents that do not say it."""
+    boot: str = ""
+    """The kernel's boot id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,13 @@ class Memory:
     """When subnets last gave back space. Before the first time: when the first run noted its own time."""
     doubts: tuple[str, ...] = ()
     """Agents' items that are refused, and whether reading them ended early. Who is not read is unheard."""
+    epoch: Epoch | None = None
+    """None in a new store, and in one from before there were epochs."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no inventory: nobody has run here yet."""
+        return not self.members and not self.supernets and self.given_back is None
 
 
 class ClaimAnswer(StrEnum):
@@ -245,6 +269,31 @@ class Store(FailoverStore, Protocol):
         """
         ...
 
+    def table_id(self) -> str:
+        """The table's own TableId, asked once per process; empty if it is not told.
+
+        Raises TryAgain, NeedsOperator.
+        """
+        ...
+
+    def save_epoch(self, owner: str, epoch: Epoch) -> None:
+        """Write the epoch.
+
+        Repeat: safe. Cut off: written or not. Raises Superseded when the lease was lost.
+        """
+        ...
+
+    def announce_epoch(self, subnet: str, epoch: int) -> None:
+        """Let the subnet's agents know the epoch before it has a map: they then say what they hold.
+
+        Repeat: safe. Cut off: announced or not. A subnet that knows this epoch or a later one is left alone.
+        """
+        ...
+
+    def drop_buckets(self) -> None:
+        """Forget which route calls were made. Repeat: safe. Cut off: some are forgotten."""
+        ...
+
     def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
         """Write which destinations of *table* are ours.
 
@@ -273,7 +322,8 @@ class Store(FailoverStore, Protocol):
     def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
         """Let the agents of the subnet have this map.
 
-        Raises Superseded unless its generation is newer than the stored one: also when it is repeated.
+        Raises Superseded unless its epoch and generation are newer than the stored ones: also when it is
+        repeated. A later epoch is newer, whatever the generation.
         Cut off: published as a whole or not at all.
         """
         ...

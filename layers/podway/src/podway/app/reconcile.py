@@ -14,6 +14,8 @@ from podway.app.addresses import acknowledged_by, blocks_wanted, reclaim_space, 
 from podway.app.apply import Applier
 from podway.app.cards import write_cards
 from podway.app.errors import Superseded, TryAgain
+from podway.app.handout import publish_maps
+from podway.app.inheritance import claim_tables, finish_first_run, take_up
 from podway.app.observe import Seen, observe
 from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Memory, Store
 from podway.app.report import (
@@ -22,6 +24,7 @@ from podway.app.report import (
     note_diverted,
     note_drift,
     note_plan,
+    note_seen,
     route_history,
 )
 from podway.app.upkeep import clear_checks, keep_alarms, keep_hooks, read_alarms
@@ -31,7 +34,7 @@ from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import alarms_against, wanted_alarms
-from podway.domain.health.freeze import Frozen, freeze, keep_suspects_routes, relaying
+from podway.domain.health.freeze import freeze, keep_suspects_routes, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.health.verdict import is_accused
@@ -40,7 +43,8 @@ from podway.domain.ipam.allocation import MemberAllocation, allocate_to_members
 from podway.domain.ipam.closed import closed_space
 from podway.domain.ipam.reclaim import is_due
 from podway.domain.members.cluster import NodeFacts, Owned, make_cluster, mark_owned
-from podway.domain.members.maps import SubnetMap, make_maps
+from podway.domain.members.epochs import StoreLife
+from podway.domain.members.maps import SubnetMap
 from podway.domain.members.membership import Membership
 from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, RouteTable
@@ -62,6 +66,8 @@ class Rules:
     hold_down: timedelta
     lease: timedelta
     """How long a killed run keeps others out: a little longer than the function may run."""
+    stack: str = ""
+    """The id that marks our tables; empty: none are marked or compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +130,42 @@ class _Run:
         """The order of work."""
         began = self.world.clock.now()
         seen = observe(self.world.cloud, self.store, self.world.clock, quarantine=self.rules.quarantine)
-        survey, membership, now = seen.survey, seen.membership, seen.at
-        self.outcome.warnings += seen.warnings
-        self.outcome.missing = sorted(membership.strays)
-        self.outcome.is_mass_missing = membership.is_mass_missing
-        memory, alarms = self._judge(seen)
-        self._clear_checks(survey)
-        owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
+        if not claim_tables(self.world.cloud, seen.survey, self.rules.stack, self.outcome):
+            return self.outcome
+        self.outcome.checks, refused = clear_checks(self.world.cloud, seen.survey.instances)
+        self.outcome.warnings += refused
+        if seen.life.went_back:
+            note_seen(self.outcome, seen.membership, seen.life, seen.warnings)
+            return self.outcome
         self._check_settings(seen)
-        allocation = self._allocate(survey, memory, membership, owned, now)
+        rules = self.rules
+        seen, claimed = take_up(
+            self.store, self.owner, seen, pod_cidrs=rules.pod_cidrs, block_length=rules.block_length
+        )
+        note_seen(self.outcome, seen.membership, seen.life, (*seen.warnings, *claimed.warnings))
+        survey, membership, now = seen.survey, seen.membership, seen.at
+        memory, alarms = self._judge(seen)
+        owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
+        allocation = self._allocate(survey, memory, membership, owned, seen.life, claimed.kept_free, now)
         members = allocation.members
         judged = self._cluster(survey, memory, membership, allocation, owned, now)
-        frozen = self._freeze(judged)
+        frozen = freeze(judged)
+        self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         cluster = frozen.cluster
         planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
-        maps = self._publish(survey, memory.maps, cluster, planned, members, cards)
-        hands_off = self._write_cards(memory, cards, planned, membership, began)
-        tables, late = self._apply(cluster, planned, memory, hands_off)
-        barred = hands_off.no_new_routes
-        self._mark_ready(survey, memory, maps, cluster, planned, members, tables, cards, barred)
+        waits = bool(seen.life.awaited)
+        told = (self.store, self.world.clock, survey, memory)
+        maps = {} if waits else publish_maps(*told, memory.maps, cluster, planned, members, cards)
+        hands_off = self._write_cards(memory, cards, planned, membership, seen.life, began)
+        finish_first_run(self.store, self.owner, seen.life)
+        tables, late = owned.tables, False
+        if not waits:
+            tables, late = self._apply(cluster, planned, memory, hands_off)
+            barred = hands_off.no_new_routes
+            self._mark_ready(survey, memory, maps, cluster, planned, members, tables, cards, barred)
         self._keep_alarms_and_hooks(memory, alarms, cards, cluster, tables)
         note_plan(self.outcome, judged, planned, allocation)
         note_drift(self.outcome, survey, memory, owned, cluster)
@@ -182,16 +202,22 @@ class _Run:
         self.rules = replace(self.rules, pod_cidrs=counting.cidrs)
         self.outcome.warnings += counting.warnings
 
-    def _clear_checks(self, survey: Survey) -> None:
-        self.outcome.checks, warnings = clear_checks(self.world.cloud, survey.instances)
-        self.outcome.warnings += warnings
-
     # Allocate
 
     def _allocate(
-        self, survey: Survey, memory: Memory, membership: Membership, owned: Owned, now: datetime
+        self,
+        survey: Survey,
+        memory: Memory,
+        membership: Membership,
+        owned: Owned,
+        life: StoreLife,
+        kept_free: Iterable[Prefix],
+        now: datetime,
     ) -> MemberAllocation:
-        """Decide who has which supernets and blocks, and write it before agents read of it."""
+        """Decide who has which supernets and blocks, and write it before agents read of it.
+
+        While agents are still to say what they hold, nobody gets anything.
+        """
         rules = self.rules
         space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
         closed = closed_space(
@@ -202,6 +228,7 @@ class _Run:
             blocks=[prefix for member in membership.present for prefix in member.prefixes],
         )
         self.outcome.warnings += (*space.warnings, *closed.warnings)
+        everybody = {member.id for member in membership.present}
         allocation = allocate_to_members(
             membership.present,
             membership.quarantined,
@@ -213,10 +240,10 @@ class _Run:
             now=now,
             quarantine=rules.quarantine,
             wanted=blocks_wanted(memory, membership.present),
-            closed=membership.strays.keys(),
-            closed_space=closed.prefixes,
+            closed=everybody if life.awaited else membership.strays.keys() | life.silent,
+            closed_space=(*closed.prefixes, *kept_free),
             released=space.pending,
-            release=is_due(memory.given_back, now=now),
+            release=not life.awaited and is_due(memory.given_back, now=now),
         )
         save_addresses(self.store, self.owner, memory, allocation, membership, now=now)
         return allocation
@@ -256,47 +283,25 @@ class _Run:
             now=now,
         )
 
-    def _freeze(self, cluster: Cluster) -> Frozen:
-        frozen = freeze(cluster)
-        self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
-        return frozen
-
-    def _publish(
-        self,
-        survey: Survey,
-        before: Mapping[str, SubnetMap],
-        cluster: Cluster,
-        planned: Plan,
-        members: Iterable[Member],
-        cards: Iterable[Card],
-    ) -> dict[str, SubnetMap]:
-        """Publish the map of every subnet where it has changed. Returns all maps as they are now."""
-        maps = dict(before)
-        cidrs = {subnet.id: subnet.cidrs for subnet in survey.subnets}
-        watches = {card.node: card.watchers for card in cards}
-        for wanted in make_maps(cluster, planned, members, cidrs, watches):
-            present = before.get(wanted.subnet)
-            generation = present.generation if present else 0
-            if present == replace(wanted, generation=generation):
-                continue
-            maps[wanted.subnet] = replace(wanted, generation=generation + 1)
-            self.store.publish_map(maps[wanted.subnet], now=self.world.clock.now())
-        return maps
-
     def _write_cards(
         self,
         memory: Memory,
         cards: Iterable[Card],
         planned: Plan,
         membership: Membership,
+        life: StoreLife,
         began: datetime,
     ) -> HandsOff:
-        """Before routes; *began*: when this run began to look."""
+        """Before routes; *began*: when this run began to look. An epoch's first run writes all anew."""
+        stored, moved, cards = memory.cards, touched(planned), tuple(cards)
+        if not life.epoch.is_taken_up:
+            stored = {node: replace(card, claim=None) for node, card in stored.items()}
+            moved |= {card.network_interface for card in cards}
         changes = card_changes(
             cards,
-            memory.cards,
+            stored,
             members={member.id for member in (*membership.present, *membership.quarantined)},
-            touched=touched(planned),
+            touched=moved,
             began=began,
             now=self.world.clock.now(),
         )
@@ -343,7 +348,8 @@ class _Run:
         if not changed:
             return
         self.store.save_inventory(self.owner, members=changed, forgotten=(), supernets={})
-        self._publish(survey, maps, cluster, planned, after, cards)
+        told = (self.store, self.world.clock, survey, memory)
+        publish_maps(*told, maps, cluster, planned, after, cards)
         self.outcome.joined = [member.id for member in changed]
 
     def _keep_alarms_and_hooks(

@@ -16,6 +16,8 @@ from podway.domain.addressing import Prefix
 from podway.domain.inventory import Survey
 from podway.domain.ipam.allocation import MemberAllocation
 from podway.domain.members.cluster import Conflict, Owned
+from podway.domain.members.epochs import StoreLife
+from podway.domain.members.membership import Membership
 from podway.domain.model import Cluster, Create, Health, Plan, RouteTable, Step, describe
 from podway.domain.operator.drift import Diverted, diverted
 from podway.domain.operator.limits import Pressure, pressures
@@ -44,6 +46,12 @@ class ReconcileOutcome:
     """Members that do not show as such: they keep what they have."""
     is_mass_missing: bool = False
     """So many of them that EC2, a tag or a setting is the likelier fault."""
+    went_back: str = ""
+    """Why this run wrote nothing: the store is not the one that the cluster lives by."""
+    other_stacks: list[str] = field(default_factory=list)
+    """Stacks of the same cluster that were there first: this run wrote nothing."""
+    awaited: list[str] = field(default_factory=list)
+    """Members that are still to say what they hold in a new epoch of the store."""
     drifted: list[tuple[str, Prefix]] = field(default_factory=list)
     """Routes of ours that somebody removed, took or diverted, as table and destination."""
     diverted: list[tuple[Diverted, str]] = field(default_factory=list)
@@ -61,6 +69,17 @@ class ReconcileOutcome:
     def throttled(self) -> int:
         """Route calls that EC2 refused because there were too many."""
         return sum(isinstance(error, Throttled) for *_, error in self.failed)
+
+
+def note_seen(
+    outcome: ReconcileOutcome, membership: Membership, life: StoreLife, warnings: Iterable[str]
+) -> None:
+    """Note who does not show as a member, and what the store's epoch asks for."""
+    outcome.warnings += [*warnings, *life.warnings]
+    outcome.missing = sorted(membership.strays)
+    outcome.is_mass_missing = membership.is_mass_missing
+    outcome.went_back = life.went_back
+    outcome.awaited = [node for nodes in life.awaited.values() for node in nodes]
 
 
 def note_plan(

@@ -29,6 +29,7 @@ from podway.cli.steering import (
     drain_command,
     forget_command,
     release_command,
+    restore_command,
     undrain_command,
 )
 
@@ -65,6 +66,7 @@ for _command in (
     undrain_command,
     adopt_command,
     forget_command,
+    restore_command,
     release_command,
 ):
     podway.add_command(_command)

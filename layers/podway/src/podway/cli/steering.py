@@ -1,4 +1,4 @@
-"""The commands that change a running cluster: ``drain``, ``undrain``, ``adopt``, ``forget``, ``release``.
+"""The commands that change a running cluster: ``drain``, ``undrain``, ``adopt``, ``forget``, ``release`` ….
 
 Registered by `main`.
 """
@@ -114,6 +114,32 @@ def forget_command(
     for node, why in found.items():
         click.echo(f"{'given up' if yes else 'would give up'}: {node}, which {why}")
     click.echo(f"{len(found)} nodes {'given up' if yes else 'would be given up; --yes does it'}")
+    return 0
+
+
+@click.command("restore")
+@over_aws
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@_PATIENCE
+def restore_command(operator: Operator, yes: bool, patience: int) -> int:
+    """Begin a new epoch of the store, after its table was restored from a backup, or lost and made anew.
+
+    The store does not know then which blocks running nodes use. In the new epoch nobody gets a block, a map
+    or a route before the agent of every node that runs has said what it holds; then all goes on. `podway
+    status` names those that are awaited. Terminate one that is dead, or take its tag away and give it up by
+    `podway forget`.
+    """
+    restoring = operator.restoring()
+    told = restoring.begin(patience=timedelta(seconds=patience)) if yes else restoring.plan()
+    click.echo(
+        f"the store: {told.why or f'it is in epoch {told.before.number}, and nothing speaks against it'}"
+    )
+    for node in told.waits_for:
+        click.echo(f"{'waits' if yes else 'would wait'} for {node} to say what it holds")
+    for table in told.takes_over:
+        click.echo(f"{'took' if yes else 'would take'} {table} over from another stack")
+    begins = f"epoch {told.after.number}"
+    click.echo(f"{begins} has begun" if yes else f"{begins} would begin; --yes does it")
     return 0
 
 

@@ -80,6 +80,8 @@ class Survey:
     """Tables of members' subnets that cannot be managed, and why."""
     untagged_tables: tuple[str, ...] = ()
     """Managed tables without the cluster's tag: the roles may not write there, and failovers do not look."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """The stack that has marked a managed table as its own, by table."""
     doubts: tuple[str, ...] = ()
     """What EC2 said and we do not understand, or did not say: a sentence each."""
     is_listed: bool = True
@@ -127,6 +129,21 @@ class Member:
     def prefixes(self) -> tuple[Prefix, ...]:
         """The prefixes of its blocks."""
         return tuple(block.prefix for block in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One life of the store. Generations and acknowledgements count within one epoch only."""
+
+    number: int = 1
+    table_id: str = ""
+    """The table's TableId; empty while nobody could read it. A table restored from a backup has another."""
+    began: datetime | None = None
+    """None: before every instance (a store from before there were epochs)."""
+    is_taken_up: bool = True
+    """Whether its first run is over: what the route tables show is recorded."""
+    is_inherited: bool = False
+    """Whether nodes held blocks before it began, which the store may not know."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from podway.domain.inventory import TableSeen
 
 TABLE_TAG = "podway:cluster"
+STACK_TAG = "podway:stack"
+"""Which stack writes to the table: the CloudFormation stack's id. It outlives a restored store, unlike the
+store's own id, and an operator finds it without asking the store."""
 """Fixed, unlike the instances' tag: the functions' permission to write routes names it."""
 
 
@@ -25,6 +28,27 @@ class Chosen:
 def is_tagged(table: TableSeen, cluster: str) -> bool:
     """Whether the table carries the cluster's tag."""
     return table.tags.get(TABLE_TAG) == cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Whose the tables are: those that no stack has marked yet, and the stacks beside ours that have."""
+
+    unmarked: tuple[str, ...]
+    others: Mapping[str, tuple[str, ...]]
+    """Their tables, by stack."""
+
+
+def table_claims(tables: Iterable[str], marks: Mapping[str, str], own: str) -> Claims:
+    """Whose *tables* are, by their *marks*. A stack that does not know its *own* id compares nothing."""
+    if not own:
+        return Claims((), {})
+    others: dict[str, list[str]] = {}
+    for table in sorted(tables):
+        if marks.get(table, own) != own:
+            others.setdefault(marks[table], []).append(table)
+    unmarked = () if others else tuple(sorted(set(tables) - marks.keys()))
+    return Claims(unmarked, {stack: tuple(several) for stack, several in sorted(others.items())})
 
 
 def choose_tables(

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from podway.wire.values import Cidr
+
 AGENTS = "agents"
 """Value of ``reports`` that puts the item into the index."""
 
@@ -19,6 +21,9 @@ INDEX = "speakers"
 
 MOST_SUSPECTS = 64
 """Nodes that one item may name. A watcher has a handful of them, and each costs a read."""
+
+MOST_NAMED_BLOCKS = 512
+"""Blocks and single addresses that one item may name."""
 
 AGENT_SORT_KEY = "agent"
 
@@ -49,6 +54,12 @@ class AgentItem(BaseModel):
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
     """How many blocks of each family its pods need. It gets more only if it has fewer."""
     version: ShortText = ""
+    epoch: int = Field(default=1, ge=1)
+    """The epoch that ``generation`` counts in: the newest that the agent has heard of."""
+    blocks: Annotated[tuple[Cidr, ...], Field(max_length=MOST_NAMED_BLOCKS)] | None = None
+    """The blocks that its pods may use, and the addresses that they use outside those; absent: not said."""
+    boot: str = Field(default="", max_length=64)
+    """The kernel's boot id: what was seen of the node before another one is over."""
 
     @property
     def speaker(self) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from podway.wire.values import Cidr
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 2
+SCHEMA_MINOR = 3
 MAX_BODY_BYTES = 8 << 20
 """The largest unpacked snapshot that is accepted. 5,000 nodes take about 1 MB."""
 
@@ -64,6 +64,9 @@ class Snapshot(_Part):
     cluster: str
     subnet: str
     generation: int = Field(ge=1)
+    epoch: int = Field(default=1, ge=1)
+    """Since 1.3: the store's life that ``generation`` counts in. A later one is newer, whatever its
+    generation."""
     written: datetime
     pod_cidrs: tuple[Cidr, ...]
     subnet_cidrs: tuple[Cidr, ...] = ()
@@ -90,6 +93,7 @@ class PackedSnapshot(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     generation: int
+    epoch: int = 1
     checksum: str
     body: bytes
 
@@ -98,7 +102,10 @@ def pack(snapshot: Snapshot) -> PackedSnapshot:
     """The snapshot as bytes for the store."""
     text = snapshot.model_dump_json().encode()
     return PackedSnapshot(
-        generation=snapshot.generation, checksum=hashlib.sha256(text).hexdigest(), body=zlib.compress(text, 9)
+        generation=snapshot.generation,
+        epoch=snapshot.epoch,
+        checksum=hashlib.sha256(text).hexdigest(),
+        body=zlib.compress(text, 9),
     )
 
 
@@ -123,8 +130,8 @@ def unpack(packed: PackedSnapshot, *, cluster: str | None = None, subnet: str | 
         raise SnapshotRefused(_other_schema(text) or f"body is no snapshot: {error}") from error
     if snapshot.major != SCHEMA_MAJOR:
         raise SnapshotRefused(_other_schema(text))
-    if snapshot.generation != packed.generation:
-        raise SnapshotRefused("generation of the body is not that of the item")
+    if (snapshot.epoch, snapshot.generation) != (packed.epoch, packed.generation):
+        raise SnapshotRefused("epoch and generation of the body are not those of the item")
     if cluster not in (None, snapshot.cluster) or subnet not in (None, snapshot.subnet):
         raise SnapshotRefused(f"it is of cluster {snapshot.cluster}, subnet {snapshot.subnet}")
     _lighten(snapshot)

@@ -43,6 +43,8 @@ class SubnetMap:
     """Each forwarder with the siblings that probe through it."""
     led_here: tuple[Prefix, ...] = ()
     """Of ``reachable_here`` what every table of this subnet leads to its nodes, now and by the plan."""
+    epoch: int = 1
+    """The store's life that ``generation`` counts in."""
 
 
 def make_maps(
