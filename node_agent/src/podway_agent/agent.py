@@ -111,7 +111,6 @@ class Agent:
             deliver=self.loop.deliver,
             newest=self.state.load_snapshot(cluster=told.cluster, subnet=self.identity.subnet),
             renew=lambda: _ask(told, self.state, trust_disk=False),
-            later=self.disk.add,
             count=lambda snapshot: count_usage(snapshot, instance, told.cni_data_dir),
             suspects=self.prober.suspects,
             held_here=lambda known: held_blocks(known, instance, told.cni_data_dir, told.cni_conf_dir),

@@ -1,7 +1,6 @@
 """Does work in a thread of its own, so that nobody who adds work waits for it.
 
-Agent runs one for all that goes to the state directory: a disk that hangs holds up neither loop nor store
-sync nor prober.
+Agent runs one for its status: a disk that is slow to take it holds up neither loop nor store sync nor prober.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from podway.domain.addressing import Prefix
 from podway.wire.agent_item import MOST_SUSPECTS, AgentItem, Cause
 from podway.wire.snapshot import PackedSnapshot, Snapshot, SnapshotRefused, unpack
 
-from podway_agent.host.disk import SNAPSHOT, StateDirectory
+from podway_agent.host.disk import StateDirectory
 from podway_agent.host.identity import Identity, MetadataAway
 from podway_agent.kernel.membership import own_member
 from podway_agent.settings import Settings
@@ -57,8 +57,6 @@ class StoreSync:
     renew: Callable[[], Identity]
     newest: Snapshot | None
     """The snapshot that is obeyed; at first the saved one."""
-    later: Callable[[str, Callable[[], None]], None] = lambda _, work: work()
-    """Does the work of a key, as a rule in another thread (`WorkQueue.add`)."""
     count: Callable[[Snapshot], Usage] = lambda _: NO_USAGE
     """How full the node's blocks are; may raise OSError."""
     held_here: Callable[[Snapshot | None], tuple[Prefix, ...]] | None = None
@@ -243,7 +241,7 @@ class StoreSync:
             self._refuse(str(error))
             return
         self._refused = ""
-        self.later(SNAPSHOT, lambda: self._save(packed))
+        self._save(packed)  # first: what is acknowledged must not be lost with this process
         self.newest = snapshot
         log.info(
             "snapshot",
@@ -256,7 +254,7 @@ class StoreSync:
         self.deliver(snapshot)
 
     def _save(self, packed: PackedSnapshot) -> None:
-        """Save the snapshot for the next process, which otherwise reads it from the store."""
+        """Save the snapshot for the next process, which begins with it even if the store is away."""
         try:
             self.state.save_snapshot(packed)
         except OSError as error:
