@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import combinations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from podway.app.addresses import acknowledged_by
 from podway.app.ports import AgentReport
 from podway.app.restore import Restore, Restored
 from podway.domain.addressing import Prefix
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse
 from podway.domain.inventory import Epoch
+from podway.domain.model import Route
+from podway.domain.routing import longest_match
 from podway.domain.signals import InstanceState
 
 from tests.fakes.ledger import FakeLedger
@@ -65,10 +70,35 @@ class Agents:
     def assert_nobody_has_anothers(self) -> None:
         """I4: no block of the store is held by another node, nor given twice."""
         given = {one.id: set(one.prefixes) for one in self.play.store.found_members.values()}
-        has = {node: given.get(node, set()) | self.held.get(node, set()) for node in {*given, *self.held}}
+        running = {one.id for one in self.play.cloud.surveyed.instances if one.state is InstanceState.RUNNING}
+        has = {node: given.get(node, set()) | self.held.get(node, set()) for node in running}
         for one, other in combinations(sorted(has), 2):
             shared = [(a, b) for a in has[one] for b in has[other] if a.overlaps(b)]
             assert not shared, f"{one} and {other} share {shared}"
+
+    def assert_pods_are_reached(self) -> None:
+        """Each table leads to every block that a running node holds, and no new map leaves one out."""
+        play = self.play
+        alive = {
+            one.network_interface: one
+            for one in play.cloud.surveyed.instances
+            if one.state is InstanceState.RUNNING
+        }
+        for member in alive.values():
+            for block in self.held.get(member.id, ()):
+                for subnet, table in TABLES.items():
+                    routes = [Route(*one) for one in play.cloud.table(table).items()]
+                    hop = longest_match(routes, block)
+                    led = hop is not None and hop.target in alive
+                    assert led or subnet == member.subnet, f"{table} leads nowhere for {block}"
+                known = play.store.maps.get(member.subnet)
+                if (
+                    known is not None
+                    and play.store.epoch is not None
+                    and known.epoch == play.store.epoch.number
+                ):
+                    named = {one.prefix for here in known.members for one in here.blocks}
+                    assert block in named, f"the map of {member.subnet} does not name {block}"
 
 
 def settled(*nodes: str) -> tuple[Play, Agents]:
@@ -389,3 +419,52 @@ def test_a_restore_waits_for_a_run_of_reconcile(restored: tuple[Play, Agents]) -
     assert restore(play).after.number == 2
     assert play.clock.now() > until
     assert instance("a1").id in play.store.found_members
+
+
+@settings(max_examples=20, deadline=None)
+@given(story=st.data())
+def test_whatever_happened_since_the_backup_nobody_gets_anothers_block(story: st.DataObject) -> None:
+    """Cases e and f by generation: joins and ends after the backup, agents that stay silent for a while."""
+
+    def some(names: Sequence[str], least: int = 0) -> list[str]:
+        return sorted(story.draw(st.sets(st.sampled_from(names), min_size=least)))
+
+    first = some([*NINE, "b5"], least=2)
+    play, agents = settled(*first)
+    backup = copy.deepcopy(play.store)
+    ended = some([f"i-{name}" for name in first])
+    for node in ended:
+        play.cloud.enter(node, InstanceState.TERMINATED)
+    agents.turns(2)
+    play.clock.go_on(minutes=story.draw(st.sampled_from([0, 11])))
+    agents.turns(2)
+    for name in some(["a6", "a7", "b6", "b7"]):
+        play.join(name)
+    agents.turns(5)
+    held = {node: set(blocks) for node, blocks in agents.held.items() if node not in ended}
+
+    if story.draw(st.booleans()):
+        gone_back(play, backup)
+    else:
+        play.store = FakeStore(epoch=None, found_table_id="table-2")
+    agents.turns(story.draw(st.integers(0, 3)))
+    agents.assert_nobody_has_anothers()
+    restore(play)
+    silent = some(sorted(held)) if held else []
+    play.join("a8")
+    for _ in range(3):
+        agents.turns(1, *silent)
+        agents.assert_nobody_has_anothers()
+        agents.assert_pods_are_reached()
+    for _ in range(8):
+        agents.turns(1)
+        agents.assert_nobody_has_anothers()
+        agents.assert_pods_are_reached()
+    play.clock.go_on(minutes=11)
+    agents.turns(4)
+
+    agents.assert_nobody_has_anothers()
+    for node, blocks in held.items():
+        assert set(play.store.found_members[node].prefixes) >= blocks
+    assert play.is_ready("i-a8", *held)
+    assert play.uncovered() == []

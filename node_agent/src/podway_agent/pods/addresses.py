@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from podway.domain.addressing import WIDTH, Prefix
+from podway.wire.agent_item import MOST_NAMED_BLOCKS
 from podway.wire.snapshot import Snapshot
 
 from podway_agent.kernel.membership import own_blocks, own_member
@@ -17,10 +18,6 @@ from podway_agent.usage import NO_USAGE, Usage
 
 UNUSABLE = {4: 3, 6: 2}
 """Addresses of each block that host-local gives to no pod: its first, the gateway, and in IPv4 the last."""
-
-
-MOST_TOLD = 1000
-"""Blocks and addresses in a report: the item must stay small."""
 
 
 def room(block: Prefix) -> int:
@@ -60,7 +57,7 @@ def held_blocks(
     ready = {block.cidr for block in member.blocks if block.ready} if member else set()
     blocks = ready | set(blocks_named(conf_dir) or ())
     outside = {one for one in addresses_in_use(data_dir) if not any(block.contains(one) for block in blocks)}
-    return tuple(sorted(blocks | outside))[:MOST_TOLD]
+    return (*sorted(blocks), *sorted(outside))[:MOST_NAMED_BLOCKS]
 
 
 def addresses_in_use(data_dir: Path) -> tuple[Prefix, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from podway.domain.addressing import Prefix
+from podway.wire.agent_item import MOST_NAMED_BLOCKS
 from podway.wire.snapshot import Snapshot
 from podway_agent.pods.addresses import addresses_in_use, fullest, held_blocks, room
 from podway_agent.pods.conflist import NETWORK, ensure_conflist
@@ -91,3 +92,15 @@ def test_held_are_ready_blocks_those_that_the_runtime_names_and_pods_outside_the
     assert held(None) == ["100.64.0.0/26", "100.64.7.9/32"]
     assert held(unready, "none") == ["100.64.0.2/32", "100.64.7.9/32"]
     assert held(None, "none") == ["100.64.0.2/32", "100.64.7.9/32"]
+
+
+def test_no_more_is_said_than_an_item_may_carry_and_blocks_come_first(tmp_path: Path) -> None:
+    """An item that is refused would make the node count as silent."""
+    (tmp_path / NETWORK).mkdir()
+    for number in range(MOST_NAMED_BLOCKS + 9):
+        (tmp_path / NETWORK / f"100.63.{number // 250}.{number % 250 + 2}").touch()
+
+    held = held_blocks(snapshot(), HERE, tmp_path, tmp_path)
+
+    assert len(held) == MOST_NAMED_BLOCKS
+    assert str(held[0]) == "100.64.0.0/26"

@@ -54,7 +54,7 @@ class AgentItem(BaseModel):
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
     """How many blocks of each family its pods need. It gets more only if it has fewer."""
     version: ShortText = ""
-    epoch: int = Field(default=1, ge=1)
+    epoch: int = Field(default=1, ge=1, lt=2**53)
     """The epoch that ``generation`` counts in: the newest that the agent has heard of."""
     blocks: Annotated[tuple[Cidr, ...], Field(max_length=MOST_NAMED_BLOCKS)] | None = None
     """The blocks that its pods may use, and the addresses that they use outside those; absent: not said."""
