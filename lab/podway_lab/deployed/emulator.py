@@ -135,7 +135,10 @@ class Emulated:
         return Ran(f"{_died(len(reasons))}: {'; '.join(reasons)}\n{tail}", None, printed)
 
     def _ask(self, body: bytes) -> tuple[int, bytes]:
-        """Raises `_Died` only as long as nothing of an answer has come; else what the connection raises."""
+        """Raises `_Died` only as long as nothing of an answer has come; else what the connection raises.
+
+        An answer that says neither how long it is nor that it comes in chunks was cut off in its head.
+        """
         if self._process is None or self._process.poll() is not None:
             self._launch()
         patience = self._spec.timeout + _GRACE_SECONDS
@@ -143,9 +146,15 @@ class Emulated:
         with contextlib.closing(connection):
             try:
                 connection.request("POST", _INVOKE, body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
+                assert connection.sock is not None, "it is connected"
+                begun = connection.sock.recv(1, socket.MSG_PEEK)
             except ConnectionError as cut:
                 raise _Died(repr(cut)) from cut
+            if not begun:
+                raise _Died("it closed the connection")
+            answer = connection.getresponse()
+            if answer.length is None and not answer.chunked:
+                raise http.client.HTTPException("the answer was cut off in its head")
             return answer.status, answer.read()
 
     def _bury(self, death: _Died) -> str:

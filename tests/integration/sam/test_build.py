@@ -130,6 +130,8 @@ def test_either_value_of_architecture_builds_the_same(builds: dict[str, Path]) -
     ("name", "refused"),
     [
         ("fast.cpython-313-{machine}-linux-gnu.so", False),
+        ("only_{machine}.cpython-313-{machine}-linux-gnu.so", True),
+        ("fast.cpython-313-x86_64-linux-gnu.so", True),
         ("fast.abi3.so", True),
         ("only_{machine}.py", True),
         ("slow.py", True),

@@ -79,7 +79,8 @@ def modules(package: str) -> list[str]:
 
 def rooms(package: str) -> tuple[Room, ...]:
     """The rooms of *package*, by name."""
-    found: dict[str, list[str]] = {}
+    below = [one for one in imports().modules if one.startswith(f"{package}.") and one not in NESTED]
+    found: dict[str, list[str]] = {room_of(one): [] for one in below if path_of(one).name == "__init__.py"}
     for module in modules(package):
         found.setdefault(room_of(module), []).append(module)
     return tuple(Room(name, _purpose(name), tuple(files)) for name, files in sorted(found.items()))

@@ -30,8 +30,24 @@ def public_names(path: Path) -> set[str]:
     return {name for name in found if not name.startswith("_") and name != "log"}
 
 
+def links_of_the_lab() -> set[Path]:
+    """What `podway_lab.sources` has as data: the functions are no modules of the lab."""
+    return set((rooms.SOURCES["podway_lab"] / "podway_lab" / "sources" / "functions").rglob("*.py"))
+
+
 def test_the_page_is_current() -> None:
     assert rooms.page() == TEXT, "`make rooms` writes it anew"
+
+
+def test_no_file_is_overlooked() -> None:
+    """A folder without ``__init__`` is in no wheel, and nothing that reads imports sees it."""
+    seen = {rooms.path_of(one) for one in rooms.imports().modules}
+
+    assert (
+        seen
+        == {path for name, source in rooms.SOURCES.items() for path in (source / name).rglob("*.py")}
+        - links_of_the_lab()
+    )
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, *rooms.NESTED])
