@@ -5,10 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podway.domain.failover.decide import Card
 from podway.domain.health.verdict import Severity, Verdict, is_accused, is_failing, is_handing_over
+
+
+LONGEST_CLAIM = timedelta(seconds=120)
+"""A claim that ends later was made by a clock that is ahead, and holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Fact:
     def is_claimed(self, now: datetime) -> bool:
         """Whether somebody moves its routes away just now."""
         claim = self.card.claim if self.card else None
-        return claim is not None and not claim.done and now < claim.expires
+        return claim is not None and not claim.done and now < claim.expires <= now + LONGEST_CLAIM
 
     def is_accused(self, now: datetime) -> bool:
         """Whether something is said against it, or was a short while ago."""
