@@ -192,7 +192,7 @@ class Operator:
                 memory.verdicts.get(member.id),
                 reports[member.id].generation if member.id in reports else 0,
                 reports[member.id].heartbeat if member.id in reports else None,
-                is_stray=member.id in membership.strays,
+                is_stray=member.id in membership.relieved,
             )
             for member in membership.present
         }

@@ -193,7 +193,7 @@ class _Run:
     ) -> MemberAllocation:
         """Decide who has which supernets and blocks, and write it before agents read of it."""
         rules = self.rules
-        space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
+        space = reclaim_space(memory, membership, owned, now=now, quarantine=rules.quarantine)
         closed = closed_space(
             rules.pod_cidrs,
             vpc_cidrs=survey.vpc_cidrs,
@@ -240,7 +240,7 @@ class _Run:
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 heard.get(member.id),
-                is_stray=member.id in membership.strays,
+                is_stray=member.id in membership.relieved,
             )
             for member in allocation.members
         }
