@@ -29,6 +29,8 @@ class Agent:
     """Whether its kernel relays what is not its own: what peers probe."""
     lies: bool = False
     """It suspects everybody that it may: it is broken, or in somebody else's hands."""
+    silent_until: datetime | None = None
+    """Until then nothing is heard of it."""
     suspects: frozenset[str] = frozenset()
     heartbeat: datetime | None = None
 
@@ -39,7 +41,7 @@ def poll(world: World, node: str) -> None:
     if instance is None or instance.state != "running":
         return
     agent = world.agents.setdefault(node, Agent(node, instance.subnet))
-    if agent.works:
+    if agent.works and not (agent.silent_until and world.scheduler.now() < agent.silent_until):
         _program(world, agent)
     known = world.table.maps.get(agent.subnet)
     near = known is not None and (node in known.forwarders or agent.generation < known.generation)

@@ -9,23 +9,32 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
-from podway_lab.region.changes import Change, InstanceStateChanged, RouteWritten, SourceDestCheckChanged
+from podway_lab.region.changes import (
+    Change,
+    InstanceStateChanged,
+    RouteWritten,
+    SourceDestCheckChanged,
+    TableAssociated,
+    TableDisassociated,
+    TagsChanged,
+)
 from podway_lab.region.model import StrictEC2
 
 from tests.fakes.store import FakeStore
 from tests.simulation.eligibility import STALE, Eligibility, Owner, is_failover
 from tests.simulation.facts import Fact, Past
+from tests.simulation.kept import Kept, tagged
 from tests.simulation.space import Space
+from tests.simulation.steering import Steering
 from tests.simulation.tasks import Invocation, Scheduler
+from tests.simulation.views import View, catches, hop
 
 OURS = "podway"
-View = dict[Prefix, str]
 
 
 class Broken(AssertionError):
@@ -48,14 +57,19 @@ class Checker:
     makers: dict[tuple[str, Prefix], tuple[str, datetime]] = field(default_factory=dict)
     edited: set[tuple[str, Prefix]] = field(default_factory=set)
     """Routes that somebody else wrote to."""
-    died: dict[str, datetime] = field(default_factory=dict)
-    held: dict[Prefix, str] = field(default_factory=dict)
-    """Who was last given a block."""
     checked: Counter[str] = field(default_factory=Counter)
     space: Space = field(init=False)
+    kept: Kept = field(init=False)
+    steering: Steering = field(init=False)
+    vpc: str = ""
+    """The cluster's."""
 
     def __post_init__(self) -> None:
-        self.eligibility = Eligibility(self.past, self.owners, self.store, self.holds_in_kernel)
+        self.kept = Kept(self.region, self.owners, self.past, self.quarantine)
+        self.steering = Steering(self.region, self.owners)
+        self.eligibility = Eligibility(
+            self.past, self.owners, self.store, self.holds_in_kernel, self.kept.given
+        )
         self.region.subscribe(self.hear)
         self.space = Space(self.region, self.owners, self.past, self.holds_in_kernel, self.quarantine)
 
@@ -67,6 +81,7 @@ class Checker:
         match what:
             case "recall":
                 run.notes |= {"since": now, "members": dict(self.store.found_members), "told": {}}
+                run.notes["kept"] = dict(self.kept.given)
             case "claim":
                 run.notes.setdefault("since", now)
                 run.notes.setdefault("lost", set()).add(about)
@@ -86,11 +101,17 @@ class Checker:
             case "inventory":
                 self._check_addresses(about, now)
                 self._check_space(about, now)
+                if wrong := self.kept.look(self.store.found_members):
+                    raise Broken(f"I4: {wrong}")
                 run.notes["members"] = dict(self.store.found_members)
 
-    def saw(self, answer: Mapping[str, Any]) -> None:
-        """A function was shown route tables."""
+    def saw(self, operation: str, given: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """A function was answered."""
         run = self._run()
+        if operation == "DescribeInstances" and "Filters" in given:
+            run.notes.setdefault("listed", set()).update(tagged(answer))
+        if operation != "DescribeRouteTables":
+            return
         views = run.notes.setdefault("views", {})
         run.notes.setdefault("since", self.scheduler.moment)
         run.notes["looked"] = self.scheduler.moment
@@ -98,6 +119,7 @@ class Checker:
             views[table["RouteTableId"]] = {
                 Prefix.parse(route["DestinationCidrBlock"]): route.get("NetworkInterfaceId", "elsewhere")
                 for route in table["Routes"]
+                if "DestinationCidrBlock" in route
             }
 
     def _run(self) -> Invocation:
@@ -108,11 +130,19 @@ class Checker:
 
     def hear(self, change: Change) -> None:
         match change:
+            case SourceDestCheckChanged() if self._is_elsewhere(change):
+                raise Broken(f"I2: the check of {change.instance}, in another VPC, was changed")
             case InstanceStateChanged() | SourceDestCheckChanged():
                 self._learn_owner(change.instance)
                 self._refresh(change.instance)
                 if isinstance(change, InstanceStateChanged) and change.state == "terminated":
-                    self.died.setdefault(change.instance, change.at)
+                    self.kept.end(change.instance, change.at)
+            case TagsChanged() if change.resource in self.region.state.instances:
+                self._learn_owner(change.resource)
+            case TableAssociated() | TableDisassociated():
+                self.steering.changed[change.table] = change.at
+            case TagsChanged() if change.resource in self.region.state.tables:
+                self.steering.changed[change.resource] = change.at
             case RouteWritten(destination=Prefix() as destination):
                 if change.caller == OURS:
                     self._check_write(change)
@@ -124,6 +154,9 @@ class Checker:
                 else:
                     self.makers[key] = (change.caller, change.at)
 
+    def _is_elsewhere(self, change: SourceDestCheckChanged) -> bool:
+        return change.caller == OURS and self.region.state.instances[change.instance].vpc != self.vpc
+
     def check_drift(self, outcome: ReconcileOutcome) -> None:
         """Nobody is blamed for what we did ourselves."""
         for one, _ in outcome.diverted:
@@ -134,7 +167,9 @@ class Checker:
     def _learn_owner(self, node: str) -> None:
         instance = self.region.state.instances[node]
         for interface in instance.interfaces:
-            self.owners[interface] = Owner(node, instance.subnet, "podway:cluster" in instance.tags)
+            before = self.owners.get(interface)
+            member = (before is not None and before.member) or "podway:cluster" in instance.tags
+            self.owners[interface] = Owner(node, instance.subnet, member and instance.vpc == self.vpc)
 
     def _refresh(self, node: str) -> None:
         instance = self.region.state.instances.get(node)
@@ -155,15 +190,8 @@ class Checker:
 
     def _check_addresses(self, before: Mapping[str, Member], now: datetime) -> None:
         members = self.store.found_members
-        held = {prefix: member.id for member in members.values() for prefix in member.prefixes}
-        for one, other in pairwise(sorted(held)):
-            if one.contains(other):
-                raise Broken(f"I4: {one} of {held[one]} and {other} of {held[other]} overlap")
-        for prefix, node in held.items():
-            for earlier, owner in self.held.items():
-                if owner != node and prefix.overlaps(earlier):
-                    self._check_rest(prefix, node, owner, now)
-        self.held |= held
+        if wrong := self.kept.why_shared(members, now):
+            raise Broken(f"I4: {wrong}")
         for member in members.values():
             old = before.get(member.id)
             ready = {block.prefix for block in old.blocks if block.ready} if old else set()
@@ -171,11 +199,6 @@ class Checker:
                 if block.ready and block.prefix not in ready:
                     self._check_ready(member, block.prefix, block.since, now)
         self.checked["I4"] += 1
-
-    def _check_rest(self, prefix: Prefix, node: str, owner: str, now: datetime) -> None:
-        died = self.died.get(owner)
-        if died is None or now - died < self.quarantine:
-            raise Broken(f"I4: {prefix} of {owner} (died {died}) went to {node} without a rest")
 
     def _check_space(self, before: Mapping[str, Member], now: datetime) -> None:
         """Nobody gets what another subnet had before nothing leads there any more."""
@@ -194,6 +217,8 @@ class Checker:
         for table, view in notes["views"].items():
             target = hop(view, prefix)
             owner = self.owners.get(target or "")
+            if not self.steering.is_settled(table, notes.get("since")):
+                continue
             if not self._must_cover(table, member):
                 self._check_own_way(member, prefix, since, owner, now)
                 continue
@@ -233,16 +258,30 @@ class Checker:
         else:
             after[change.destination] = change.after.target.id
         self._check_ownership(change, run)
-        counted = sum(route.counts for route in self.region.state.tables[change.table].routes.values())
+        held = self.region.state.tables[change.table].routes.values()
+        counted = sum(route.counts for route in held if route.family == change.destination.version)
         if counted > self.region.settings.route_quota:
             raise Broken(f"I3: {change.table} holds {counted} routes")
         if change.after is not None:
             self._check_target(change, after, run, now)
+        self._check_absence(change, before, after, run, now)
         if is_failover(run):
             self._check_failover(change, before, run, now)
         self._check_cover(change, before, after, run, now)
         run.notes["views"][change.table] = after
         self.checked["writes"] += 1
+
+    def _check_absence(
+        self, change: RouteWritten, before: View, after: View, run: Invocation, now: datetime
+    ) -> None:
+        """Reconcile takes its own way from nobody because it was not shown. Its own subnet needs none."""
+        left = self.owners.get(change.before.target.id) if change.before is not None else None
+        member = self.kept.given.get(left.instance) if left is not None else None
+        if is_failover(run) or member is None or not self._must_cover(change.table, member):
+            return
+        if wrong := self.kept.why_wrong(change, before, after, run, now):
+            raise Broken(f"I1: it was not shown, and that is no end: {wrong}")
+        self.checked["absence"] += self.kept.is_missed(member.id, run, now)
 
     def _check_ownership(self, change: RouteWritten, run: Invocation) -> None:
         assert isinstance(change.destination, Prefix)
@@ -376,8 +415,9 @@ class Checker:
             for block in member.blocks:
                 if not block.ready or not change.destination.overlaps(block.prefix):
                     continue
-                had = self._covers(hop(before, block.prefix), member, start, now, run, always=True)
-                if had and not self._covers(hop(after, block.prefix), member, start, now, run, always=False):
+                left, taken = hop(before, block.prefix), hop(after, block.prefix)
+                had = self._covers(left, member, start, now, run, always=True)
+                if left != taken and had and not self._covers(taken, member, start, now, run, always=False):
                     raise Broken(
                         f"I1: {change.action} {change.destination} in {change.table} uncovers {block.prefix}"
                     )
@@ -406,19 +446,4 @@ class Checker:
     # small facts
 
     def _must_cover(self, table: str, member: Member) -> bool:
-        """Neighbours have host routes: a table of the node's own subnet alone need not know it."""
-        return table in self.region.state.tables and self.region.state.subnets_of(table) not in (
-            (member.subnet,),
-            (),
-        )
-
-
-def catches(view: Mapping[Prefix, str], block: Prefix) -> Prefix | None:
-    """The longest prefix of *view* that contains *block*, found by trying every length."""
-    return next((at for n in range(block.length, -1, -1) if (at := block.at(n)) in view), None)
-
-
-def hop(view: Mapping[Prefix, str], block: Prefix) -> str | None:
-    """The target that a packet for *block* goes to."""
-    found = catches(view, block)
-    return view[found] if found is not None else None
+        return self.steering.must_cover(table, member.subnet, self._run().notes.get("since"))

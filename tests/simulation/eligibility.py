@@ -41,10 +41,19 @@ class Eligibility:
     store: FakeStore
     holds_in_kernel: Callable[[str], int]
 
+    kept: Mapping[str, Member]
+    """What the region's members were given; see `Kept`."""
+
     def members(self, run: Invocation) -> Mapping[str, Member]:
-        """As the run has read or written them."""
+        """As the run has read or written them, and those whom it should know because they run."""
         known: Mapping[str, Member] = run.notes.get("members") or self.store.found_members
-        return known
+        kept: Mapping[str, Member] = run.notes.get("kept", self.kept)
+        lost = {
+            node: one
+            for node, one in kept.items()
+            if node in self.kept and (node not in known or known[node].gone_at)
+        }
+        return {**known, **lost} if lost else known
 
     def may_relay(self, node: str, run: Invocation, now: datetime) -> bool:
         """Whether the run could believe that *node* is eligible, or that nobody is and it is no worse.
@@ -83,6 +92,7 @@ class Eligibility:
             and self.has_joined(one, looked, run)
             and self.said(one, since, looked)
             and not self.is_silent(one, now)
+            and self.shows(one, run)
             for one in self.neighbours(node)
         )
 
@@ -122,8 +132,13 @@ class Eligibility:
             self.past.always_fitted(one, since, now)
             and self.has_joined(one, since, run)
             and not self.is_silent(one, now)
+            and self.shows(one, run)
             for one in home
         )
+
+    def shows(self, node: str, run: Invocation) -> bool:
+        """Whether the run's list showed it as a member: a stray ranks with the draining."""
+        return is_failover(run) or node in run.notes.get("listed", ())
 
     def was_frozen(self, home: Collection[str], since: datetime, now: datetime) -> bool:
         """Whether at one moment of the span most of the living nodes of *home* were suspect.

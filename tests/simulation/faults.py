@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from tests.simulation.absence import ABSENCES
 from tests.simulation.script import DEEDS
 
 FAULTS: Mapping[str, str] = {
@@ -17,6 +18,9 @@ FAULTS: Mapping[str, str] = {
     "EC2: unreachable": "a call does not reach EC2",
     "EC2: lost reply": "EC2 does what it is asked to, and its answer never arrives",
     "EC2: stale": "EC2 shows how things were seconds ago",
+    "EC2: thinner": "EC2 leaves rows out of an answer",
+    "EC2: unheard of": "EC2 says words that nobody knew",
+    "EC2: refused": "EC2 refuses a call with a code that nobody knew",
     "store refuses": "the store refuses a call",
     "store's reply lost": "the store does what it is asked to, and its answer never arrives",
     "function killed": "a function is killed between two calls",
@@ -31,7 +35,7 @@ FAULTS: Mapping[str, str] = {
     "space was given back": "a subnet gives back space that is empty",
     "space was taken back": "a subnet takes back what it gave back, before it has rested",
     "space had left": "nothing leads any more to what was given back: it is anybody's",
-    **{name: name for name in DEEDS},
+    **{name: name for name in (*DEEDS, *ABSENCES)},
 }
 """By the name under which it is counted: what happens."""
 

@@ -16,10 +16,12 @@ from podway.domain.failover.card_changes import HandsOff
 from podway.domain.failover.decide import Card, Decision, decide
 from podway.domain.health.freeze import Frozen
 from podway.domain.health.verdict import Severity, Verdict
-from podway.domain.inventory import Member
+from podway.domain.inventory import Instance, Member
+from podway.domain.members.membership import Membership, membership
 from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Create, Delete, Plan, Replace, RouteTable, Step, TablePlan
 from podway.domain.planner.plan import plan
+from podway.domain.signals import InstanceState
 
 from tests.simulation.store import SimStore
 from tests.simulation.world import RULES, Mutant
@@ -101,6 +103,24 @@ def _own_tables_unread(
     return tuple(after for one in members for after in mark_ready([one], *given, tables=others(one), **rest))
 
 
+def _ends_when_absent(
+    remembered: Iterable[Member],
+    instances: Iterable[Instance],
+    *,
+    now: datetime,
+    quarantine: timedelta,
+    still_targeted: frozenset[str] = frozenset(),
+    **_: Any,
+) -> Membership:
+    """As before issue 10: whom the list leaves out has ended."""
+    listed, known = tuple(instances), tuple(remembered)
+    shown = {one.id for one in listed}
+    ended = tuple(
+        Instance(one.id, InstanceState.TERMINATED, "", "", "") for one in known if one.id not in shown
+    )
+    return membership(known, (*listed, *ended), now=now, quarantine=quarantine, still_targeted=still_targeted)
+
+
 def _nothing(*_: Any, **__: Any) -> tuple[()]:
     return ()
 
@@ -130,8 +150,22 @@ MUTANTS: Mapping[str, Mutant] = {
     "reconcile never freezes": Mutant(
         patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
     ),
+    "absence is an end": Mutant(patches=(("podway.app.observe.membership", _ends_when_absent),)),
+    "the first NotFound is an end": Mutant(
+        patches=(
+            ("podway.domain.members.membership.GONE_AFTER", timedelta(0)),
+            ("podway.domain.members.membership.SILENCE", timedelta(0)),
+        )
+    ),
+    "a mass ends like one": Mutant(
+        patches=(("podway.domain.members.membership._is_mass", lambda *_: False),)
+    ),
     "own tables unread": Mutant(patches=((f"{reconcile.__name__}.mark_ready", _own_tables_unread),)),
 }
+
+
+ABSENT = frozenset({"absence is an end", "the first NotFound is an end", "a mass ends like one"})
+"""Those that only newer stories can show: the older ones leave nobody out."""
 
 
 def hunt(name: str, *, play: Callable[..., Any], seeds: Iterable[int]) -> Iterator[Any]:

@@ -7,7 +7,9 @@ from functools import partial
 from podway.domain.addressing import Prefix
 from podway.domain.signals import AlarmValue
 
-from tests.simulation.checker import OURS, Broken, hop
+from tests.simulation.absence import give_tag
+from tests.simulation.checker import OURS, Broken
+from tests.simulation.views import hop
 from tests.simulation.world import POD_CIDR, Odds, World
 
 PEACE = 70 * 60.0
@@ -21,9 +23,10 @@ def make_peace(world: World) -> None:
     world.faults.disarm()
     world.calls.chance = 0.0
     world.quiet = True
+    _say_all(world)
     for agent in world.agents.values():
         agent.works = agent.relays = True
-        agent.lies = False
+        agent.lies, agent.silent_until = False, None
     for (table, destination), (maker, _) in sorted(world.checker.makers.items()):
         if maker != OURS and POD_CIDR.contains(destination) and _is_foreign(world, table, destination):
             world.ec2.delete_route(RouteTableId=table, DestinationCidrBlock=str(destination))
@@ -37,8 +40,21 @@ def make_peace(world: World) -> None:
         world.scheduler.after(2.0, partial(world.alarm, node, AlarmValue.OK, name))
 
 
+def _say_all(world: World) -> None:
+    """EC2 says again all that is; tags are back, and the key is right."""
+    world.region.disrupt()
+    world.region.lose_sight()
+    world.alarms.is_full = False
+    world.deploy()
+    for node in sorted({owner.instance for owner in world.checker.owners.values() if owner.member}):
+        give_tag(world, node)
+    for table in world.table_ids:
+        give_tag(world, table)
+
+
 def _is_foreign(world: World, table: str, destination: Prefix) -> bool:
-    route = world.region.state.tables[table].routes.get(destination)
+    found = world.region.state.tables.get(table)
+    route = found.routes.get(destination) if found is not None else None
     return route is not None and route.target.id in world.strangers
 
 
@@ -66,7 +82,8 @@ def check_peace(world: World) -> None:
 def _check_nodes(world: World) -> None:
     region = world.region
     for instance in region.state.instances.values():
-        if instance.state != "running" or not instance.tags.get("podway:cluster"):
+        owner = world.checker.owners.get(instance.interfaces[0]) if instance.interfaces else None
+        if instance.state != "running" or owner is None or not owner.member:
             continue
         member = world.table.found_members.get(instance.id)
         if member is None or not member.blocks:

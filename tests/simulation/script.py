@@ -16,6 +16,7 @@ from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
 from podway_lab.region.faults import Kind
 
+from tests.simulation.absence import ABSENCES
 from tests.simulation.checker import OURS
 from tests.simulation.world import ACCOUNT_TAGS, POD_CIDR, World
 
@@ -35,8 +36,8 @@ class Deed:
         return f"{self.at:6.1f} {self.name} ({self.draw})"
 
 
-def write_script(rng: Random, *, days: bool = True) -> tuple[Deed, ...]:
-    """A random story; with *days*, some have a day or two that pass."""
+def write_script(rng: Random, *, new: bool = True) -> tuple[Deed, ...]:
+    """A random story; a *new* one has what the world fails to say, and perhaps a day or two that pass."""
     names = list(DEEDS)
     weights = [weight for weight, _ in DEEDS.values()]
     count = rng.randrange(4, 22)
@@ -44,15 +45,20 @@ def write_script(rng: Random, *, days: bool = True) -> tuple[Deed, ...]:
         Deed(at, rng.choices(names, weights)[0], rng.getrandbits(32))
         for at in sorted(rng.uniform(0, LASTS) for _ in range(count))
     ]
-    if days:
+    if new:
         deeds += [Deed(rng.uniform(0, LASTS), "a day passes", 0) for _ in range(rng.choice((0, 0, 1, 2)))]
+        deeds += [
+            Deed(rng.uniform(0, LASTS), rng.choice(NEW), rng.getrandbits(32))
+            for _ in range(rng.choice((0, 1, 2, 2, 3)))
+        ]
     return tuple(sorted(deeds, key=lambda deed: deed.at))
 
 
 def do(world: World, deed: Deed) -> None:
     """Let it happen, if it can."""
     world.say(f"--- {deed.name}")
-    DEEDS[deed.name][1](world, Random(deed.draw))
+    act = ABSENCES.get(deed.name) or DEEDS[deed.name][1]
+    act(world, Random(deed.draw))
 
 
 def _nodes(world: World, *states: str) -> list[str]:
@@ -232,7 +238,8 @@ def _reap(world: World, node: str) -> None:
 
 def _ours(world: World) -> list[tuple[str, Prefix]]:
     made = (key for key, (maker, _) in world.checker.makers.items() if maker == OURS)
-    return sorted(key for key in made if key[1] in world.region.state.tables[key[0]].routes)
+    tables = world.region.state.tables
+    return sorted(key for key in made if key[0] in tables and key[1] in tables[key[0]].routes)
 
 
 def _stranger(world: World, rng: Random) -> str:
@@ -314,18 +321,25 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "a node stops": (3, _stop),
     "a node fails": (4, _fail_silently),
     "the monitor breaks": (1, _monitor_breaks),
-    "an alarm is deleted": (2, _alarm_deleted),
     "an agent dies": (2, _agent_dies),
     "a node relays nothing": (3, _relays_nothing),
     "an agent lies": (1, _lies),
-    "an agent spoils its item": (1, _spoils),
     "a node drains": (3, _drain),
-    "a node is drained by a clock that is ahead": (2, _drain_from_ahead),
     "a route is deleted by hand": (1, _delete_by_hand),
     "a route is taken by hand": (1, _take_by_hand),
     "a route is added by hand": (2, _add_by_hand),
     "a check is set by hand": (1, _check_by_hand),
     "EC2 has trouble": (3, _api_trouble),
     "the store has trouble": (2, _store_trouble),
-    "a day passes": (0, _day_passes),  # some stories have one or two beside what was drawn
+    "a day passes": (0, _day_passes),
+    "an alarm is deleted": (0, _alarm_deleted),
+    "an agent spoils its item": (0, _spoils),
+    "a node is drained by a clock that is ahead": (0, _drain_from_ahead),
 }
+NEW = (
+    *ABSENCES,
+    *("an alarm is deleted",) * 2,
+    "an agent spoils its item",
+    *("a node is drained by a clock that is ahead",) * 2,
+)
+"""What newer stories draw beside the rest. A weight above 0 would change the older ones, which stay."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from podway.app.errors import TryAgain
+from botocore.exceptions import ClientError
+from podway.app.errors import TryAgain, Unexpected
 from podway.app.ports import ClaimAnswer, HistoryEntry, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
@@ -15,9 +17,11 @@ from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import LifecycleHook
+from podway_lab.region.errors import code_of
 from podway_lab.region.model import Client, StrictEC2
 
 from tests.fakes.store import FakeStore
+from tests.fakes.world import FakeAlarms
 from tests.simulation.tasks import Scheduler
 
 T = TypeVar("T")
@@ -197,14 +201,33 @@ class SimStore:
             self._call("history", None, lambda: self.table.add_history(kept))
 
 
+@dataclass
+class SimAlarms(FakeAlarms):
+    """The Alarms port; while CloudWatch *is_full*, it makes none. *fired* counts what it refused."""
+
+    is_full: bool = False
+    fired: int = 0
+
+    def watch(self, instance: str) -> None:
+        if self.is_full:
+            self.fired += 1
+            raise Unexpected("LimitExceeded")
+        super().watch(instance)
+
+
 class SimClient(Client):
-    """An EC2 client whose calls take time; *saw* hears what route tables it was shown."""
+    """An EC2 client whose calls take time; *saw* hears of answers, *refused* of codes of refusals."""
 
     def __init__(
-        self, region: StrictEC2, caller: str, scheduler: Scheduler, saw: Callable[[Any], None]
+        self,
+        region: StrictEC2,
+        caller: str,
+        scheduler: Scheduler,
+        saw: Callable[[str, Mapping[str, Any], Any], None],
+        refused: Callable[[str], None],
     ) -> None:
         super().__init__(region, caller)
-        self._scheduler, self._saw = scheduler, saw
+        self._scheduler, self._saw, self._refused = scheduler, saw, refused
 
     def _call(self, operation: str, /, **given: Any) -> Any:
         task = self._scheduler.current
@@ -214,8 +237,10 @@ class SimClient(Client):
         task.pause(rng.expovariate(1 / EC2_TAKES))
         try:
             answer = super()._call(operation, **given)
-            if operation == "DescribeRouteTables":
-                self._saw(answer)
+            self._saw(operation, given, answer)
+        except ClientError as error:
+            self._refused(code_of(error))
+            raise
         finally:
             task.pause(rng.expovariate(1 / EC2_TAKES))
         return answer

@@ -13,8 +13,8 @@ import pytest
 
 from tests import limits
 from tests.simulation.faults import missing
-from tests.simulation.mutants import MUTANTS, hunt
-from tests.simulation.play import play, shorten
+from tests.simulation.mutants import ABSENT, MUTANTS, hunt
+from tests.simulation.play import OLD, play, shorten
 
 pytestmark = limits.long
 
@@ -49,8 +49,9 @@ def test_no_fault_breaks_an_invariant_and_every_fault_fires() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_control_plane_that_leaves_out_a_rule_is_caught(name: str) -> None:
-    start = KNOWN.get(name, 1)
-    stories = list(hunt(name, play=play, seeds=(*range(start, WITHIN + 1), *range(1, start))))
+    first = OLD + 1 if name in ABSENT else 1
+    start = KNOWN.get(name, first)
+    stories = list(hunt(name, play=play, seeds=(*range(start, first + WITHIN), *range(first, start))))
 
     caught = stories[-1]
     assert caught.broken, f"{len(stories)} seeds and not caught"

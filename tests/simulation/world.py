@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -36,15 +36,23 @@ from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
 
 from tests.fakes.store import FakeStore
-from tests.fakes.world import FakeAlarms
 from tests.simulation.agents import Agent, poll
 from tests.simulation.checker import OURS, Checker
-from tests.simulation.store import Calls, Noted, SimClient, SimStore
-from tests.simulation.tasks import Ahead, Invocation, Scheduler, SideBySide
+from tests.simulation.store import Calls, Noted, SimAlarms, SimClient, SimStore
+from tests.simulation.tasks import START, Ahead, Invocation, Scheduler, SideBySide
 
 POD_CIDR = Prefix.parse("100.64.0.0/16")
-ACCOUNT_TAGS = [{"Key": "podway:cluster", "Value": "sim"}]
+NODE_TAG = "podway:cluster"
+ACCOUNT_TAGS = [{"Key": NODE_TAG, "Value": "sim"}]
 RULES = Rules("sim", (POD_CIDR,), 26, timedelta(minutes=10), timedelta(seconds=60), timedelta(seconds=125))
+SHORT = 3
+"""Rows of a page in newer stories."""
+REFUSED = {
+    "IncorrectState": "a table refuses with an odd code",
+    "InvalidInstanceID.NotFound": "EC2 does not find a node",
+    "Unavailable": "a zone is disrupted",
+}
+"""Codes of refusals by which a function meets a fault."""
 RETRIES = (60.0, 120.0)
 """Seconds after which Lambda invokes a function again that failed on an event."""
 
@@ -82,6 +90,8 @@ class World:
     """For each subnet the number of its table."""
     pod_cidr: Prefix = POD_CIDR
     mutant: Mutant = field(default_factory=Mutant)
+    is_new: bool = False
+    """A newer story: functions know the cluster's VPC, and pages of EC2's answers are short."""
     odds: Odds = field(default_factory=Odds)
     fired: Counter[str] = field(default_factory=Counter)
     agents: dict[str, Agent] = field(default_factory=dict)
@@ -100,6 +110,8 @@ class World:
     """Functions that run just now."""
     newest: int = 0
     """Number of the newest signal that was handed to a function."""
+    busy_until: datetime = START
+    """Something that was begun lasts so long."""
     strangers: list[str] = field(default_factory=list)
     """Interfaces that belong to nobody of the cluster."""
 
@@ -108,6 +120,7 @@ class World:
         self.faults = Faults(seed=self.rng.getrandbits(32), pause=lambda _: None)
         settings = Settings(
             route_quota=self.quota,
+            rows=SHORT if self.is_new else 1000,
             lifecycle={"pending": 20.0, "stopping": 15.0, "shutting-down": 15.0},
         )
         self.region = StrictEC2(
@@ -127,7 +140,8 @@ class World:
         self._count = itertools.count(1)
         self._settle()
         self._build()
-        self._functions()
+        self.alarms = SimAlarms(self.scheduler.now, cluster="sim")
+        self.deploy()
 
     def _settle(self) -> None:
         """Instances move on by themselves."""
@@ -139,6 +153,7 @@ class World:
     def _build(self) -> None:
         self.ec2 = self.region.client("operator")
         vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.checker.vpc = vpc
         self.subnet_ids = []
         made: dict[int, str] = {}
         for number, table in enumerate(self.tables):
@@ -153,9 +168,16 @@ class World:
             self.subnet_ids.append(subnet)
         self.table_ids = sorted(made.values())
 
-    def _functions(self) -> None:
-        client: Any = SimClient(self.region, OURS, self.scheduler, self.checker.saw)
-        self.cloud: Cloud = Ec2Cloud(client, cluster="sim", quota=RouteQuota(fixed=self.quota))
+    def deploy(self, *, node_tag: str = NODE_TAG) -> None:
+        """Make the functions anew; those that run go on as they are."""
+        client: Any = SimClient(self.region, OURS, self.scheduler, self.checker.saw, self.refused)
+        self.cloud: Cloud = Ec2Cloud(
+            client,
+            cluster="sim",
+            quota=RouteQuota(fixed=self.quota),
+            vpc=self.checker.vpc if self.is_new else "",
+            node_tag=node_tag,
+        )
         rules = replace(self.mutant.rules, pod_cidrs=(self.pod_cidr,))
         store: Store = SimStore(self.table, self.calls, self.checker.noted)
         self.failover = self.command(timedelta(0))
@@ -167,7 +189,6 @@ class World:
             hooks=self,
             clock=self.scheduler,
         )
-        self.alarms = FakeAlarms(self.scheduler.now, cluster="sim")
         self.reconcile = Reconcile(
             cloud=self.cloud,
             store=self.mutant.store(self.table, self.calls, self.checker.noted),
@@ -312,6 +333,11 @@ class World:
                     delay += self.rng.uniform(20, 300)
                 self.scheduler.after(delay, partial(hand_over, function))
 
+    def refused(self, code: str) -> None:
+        """EC2 refused a function's call."""
+        if code in REFUSED:
+            self.fired[REFUSED[code]] += 1
+
     def event_id(self) -> str:
         return f"event {next(self._count)}"
 
@@ -358,7 +384,7 @@ class World:
         for number, table in enumerate(self.table_ids):
             names[table] = f"table-{number}"
         for number, (interface, owner) in enumerate(self.checker.owners.items()):
-            letter = names[owner.subnet][-1]
+            letter = names.get(owner.subnet, "x")[-1]
             names[owner.instance], names[interface] = f"{letter}{number}", f"eni-{letter}{number}"
         for long, short in names.items():
             text = text.replace(long, short)

@@ -219,7 +219,7 @@ class _Run:
         While agents are still to say what they hold, nobody gets anything.
         """
         rules = self.rules
-        space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
+        space = reclaim_space(memory, membership, owned, now=now, quarantine=rules.quarantine)
         closed = closed_space(
             rules.pod_cidrs,
             vpc_cidrs=survey.vpc_cidrs,
@@ -267,7 +267,7 @@ class _Run:
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 heard.get(member.id),
-                is_stray=member.id in membership.strays,
+                is_stray=member.id in membership.relieved,
             )
             for member in allocation.members
         }

@@ -1,0 +1,141 @@
+"""Who is a member by what the region knows, and what must stay theirs: the checker's books on absence.
+
+A member is an instance of the cluster's VPC that ever carried the cluster's tag. What it was given is its
+own until EC2 has terminated it, whatever EC2 shows, and whatever the store says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from podway.domain.addressing import Prefix
+from podway.domain.inventory import Member
+from podway_lab.region.changes import RouteWritten
+from podway_lab.region.model import StrictEC2
+
+from tests.simulation.eligibility import STALE, Owner
+from tests.simulation.facts import Past
+from tests.simulation.tasks import Invocation
+from tests.simulation.views import catches, hop
+
+
+@dataclass
+class Kept:
+    """What running members have, and which of them a run was not shown."""
+
+    region: StrictEC2
+    owners: Mapping[str, Owner]
+    past: Past
+    quarantine: timedelta
+    given: dict[str, Member] = field(default_factory=dict)
+    """As last written, of every member that EC2 has not terminated."""
+
+    died: dict[str, datetime] = field(default_factory=dict)
+    held: dict[Prefix, str] = field(default_factory=dict)
+    """Who was last given a block."""
+
+    def end(self, node: str, at: datetime) -> None:
+        """EC2 has terminated it."""
+        self.died.setdefault(node, at)
+        self.given.pop(node, None)
+
+    def why_shared(self, stored: Mapping[str, Member], now: datetime) -> str:
+        """Which block belongs to two, or went to another before it had rested; empty when none does."""
+        held = {prefix: member.id for member in stored.values() for prefix in member.prefixes}
+        for one, other in pairwise(sorted(held)):
+            if one.contains(other):
+                return f"{one} of {held[one]} and {other} of {held[other]} overlap"
+        for prefix, node in held.items():
+            for earlier, owner in self.held.items():
+                if owner != node and prefix.overlaps(earlier) and not self._has_rested(owner, now):
+                    return f"{prefix} of {owner} (died {self.died.get(owner)}) went to {node} without a rest"
+        self.held |= held
+        return ""
+
+    def _has_rested(self, owner: str, now: datetime) -> bool:
+        died = self.died.get(owner)
+        return died is not None and now - died >= self.quarantine
+
+    def look(self, stored: Mapping[str, Member]) -> str:
+        """The inventory was written: what is wrong with that; empty when nothing is."""
+        wrong = ""
+        for node, before in list(self.given.items()):
+            if not self.exists(node):
+                del self.given[node]
+                continue
+            after = stored.get(node)
+            if after is None or after.gone_at is not None:
+                wrong = f"{node}, which EC2 has not terminated, is a member no more"
+            elif lost := set(before.prefixes) - set(after.prefixes):
+                wrong = (
+                    f"{', '.join(map(str, sorted(lost)))} was taken from {node}, which EC2 has not terminated"
+                )
+        members = {owner.instance for owner in self.owners.values() if owner.member}
+        for node, member in stored.items():
+            if member.gone_at is None and node in members and self.exists(node):
+                self.given[node] = member
+        return wrong
+
+    def exists(self, node: str) -> bool:
+        """Whether EC2 has the instance, and has not terminated it."""
+        instance = self.region.state.instances.get(node)
+        return instance is not None and instance.state != "terminated"
+
+    def is_missed(self, node: str, run: Invocation, now: datetime) -> bool:
+        """Whether a running member, against which nothing is said, did not show in the run's list."""
+        fits = self.past.always_fitted(node, run.notes["since"] - STALE, now)
+        return node in self.given and fits and node not in run.notes.get("listed", ())
+
+    def why_wrong(
+        self,
+        change: RouteWritten,
+        before: Mapping[Prefix, str],
+        after: Mapping[Prefix, str],
+        run: Invocation,
+        now: datetime,
+    ) -> str:
+        """Why the write takes its own way from a running member that was not shown; empty when it does not.
+
+        What it relays for others may move. A table without room is planned anew, whoever is shown.
+        """
+        left = self.owners.get(change.before.target.id) if change.before is not None else None
+        if left is None or not self.is_missed(left.instance, run, now) or self._is_pressed(change.table):
+            return ""
+        assert change.before is not None
+        caught = {
+            prefix: node
+            for node, member in self.given.items()
+            for prefix in member.prefixes
+            if catches(before, prefix) == change.destination
+        }
+        alone = set(caught.values()) == {left.instance}
+        if alone and any(hop(after, prefix) != change.before.target.id for prefix in caught):
+            return f"{change.action} {change.destination} in {change.table}: the own way of {left.instance}"
+        return ""
+
+    def _is_pressed(self, table: str) -> bool:
+        """Whether the table is as full as the reserve lets it be: then it is planned anew."""
+        routes = self.region.state.tables[table].routes.values()
+        return (
+            sum(route.counts for route in routes if route.family == FAMILY)
+            >= self.region.settings.route_quota - RESERVE
+        )
+
+
+FAMILY = 4
+RESERVE = 3
+"""Slots that are free in a table to which our plans need not take anything from: the reserve, and one."""
+
+
+def tagged(answer: Mapping[str, Any]) -> set[str]:
+    """The instances of an answer that show as members."""
+    return {
+        one["InstanceId"]
+        for row in answer["Reservations"]
+        for one in row["Instances"]
+        if any(each["Key"] == "podway:cluster" for each in one.get("Tags", ()))
+    }

@@ -1,0 +1,36 @@
+"""Which tables must lead where, and since when: the checker asks what a run could have known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from podway_lab.region.model import StrictEC2
+
+from tests.simulation.eligibility import STALE, Owner
+
+
+@dataclass
+class Steering:
+    """What the route tables steer, and when that changed last."""
+
+    region: StrictEC2
+    owners: Mapping[str, Owner]
+    changed: dict[str, datetime] = field(default_factory=dict)
+    """When a table last began or ceased to steer something, or to be the cluster's."""
+
+    def must_cover(self, table: str, subnet: str, since: datetime | None) -> bool:
+        """Neighbours have host routes: a table of the node's own subnet alone need not know it."""
+        steered = self.region.state.subnets_of(table)
+        return self.is_settled(table, since) and steered not in ((subnet,), ())
+
+    def is_settled(self, table: str, since: datetime | None) -> bool:
+        """Whether it is the cluster's, and steers what it steered when a run looked that began then."""
+        at = self.changed.get(table)
+        if at is not None and since is not None and at >= since - STALE:
+            return False
+        found = self.region.state.tables.get(table)
+        homes = {owner.subnet for owner in self.owners.values() if owner.member}
+        steered = self.region.state.subnets_of(table)
+        return found is not None and ("podway:cluster" in found.tags or not homes.isdisjoint(steered))
