@@ -251,6 +251,8 @@ class Checker:
         run, now = self._run(), change.at
         if not self.pod_cidr.contains(change.destination):
             raise Broken(f"I2: {change.destination} is outside the pod CIDR")
+        if not self.steering.is_tagged(change.table, run.notes["since"]):
+            raise Broken(f"I2: {change.table} does not carry the cluster's tag")
         before: View = run.notes["views"].setdefault(change.table, {})
         after = dict(before)
         if change.after is None:

@@ -66,7 +66,7 @@ def _nodes(world: World, *states: str) -> list[str]:
     return sorted(
         one.id
         for one in world.region.state.instances.values()
-        if one.state in wanted and one.tags.get("podway:cluster")
+        if one.state in wanted and one.tags.get("podway:cluster") and one.vpc == world.checker.vpc
     )
 
 

@@ -34,3 +34,9 @@ class Steering:
         homes = {owner.subnet for owner in self.owners.values() if owner.member}
         steered = self.region.state.subnets_of(table)
         return found is not None and ("podway:cluster" in found.tags or not homes.isdisjoint(steered))
+
+    def is_tagged(self, table: str, since: datetime) -> bool:
+        """Whether it carries the cluster's tag, or may have seemed to: else the roles may not write there."""
+        at = self.changed.get(table)
+        tags = self.region.state.tables[table].tags
+        return "podway:cluster" in tags or (at is not None and at >= since - STALE)

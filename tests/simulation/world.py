@@ -289,7 +289,7 @@ class World:
         self.invoke(run, work, retries=())
 
     def _note(self, run: str, outcome: ReconcileOutcome) -> None:
-        if not self.faults.fired[Kind.STALE]:  # a view from before our own write makes a run forget it
+        if not (self.faults.fired[Kind.STALE] or self.faults.fired[Kind.THINNER]):  # a run may forget its own
             self.checker.check_drift(outcome)
         self.say(f"{run}: busy" if outcome.busy else f"{run}:", silent=outcome.busy or not outcome.applied)
         for table, step in outcome.applied:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podway.domain.health.verdict import EC2_STATE
-from podway.domain.model import Delete, Replace
+from podway.domain.model import Delete, Replace, RouteTable
 from podway.domain.signals import InstanceState, StateChanged
 
 from tests.unit.app.cluster import TABLES, Play
@@ -110,6 +110,21 @@ def test_while_a_zone_is_disrupted_members_are_asked_for_by_id(play: Play) -> No
     assert routes(play) == before
     assert outcome.missing == sorted(play.cloud.mute)
     assert outcome.is_mass_missing, "all of subnet-b"
+
+
+def test_nothing_is_written_into_a_table_without_the_clusters_tag(play: Play) -> None:
+    """Case a, of tables: with a subnet's own table left out, the VPC's main table seems to steer it."""
+    main = RouteTable("rtb-main", (), ("subnet-b",), 50)
+    shown = [one for one in play.cloud.surveyed.route_tables if one.id != "rtb-b"]
+    play.cloud.surveyed = replace(
+        play.cloud.surveyed, route_tables=(*shown, main), untagged_tables=("rtb-main",)
+    )
+    play.cloud.writes.clear()
+
+    outcome = play.reconcile()
+
+    assert play.cloud.writes == []
+    assert any("rtb-main" in one for one in outcome.warnings)
 
 
 def test_what_ec2_said_against_a_node_stands_while_it_says_nothing(play: Play) -> None:

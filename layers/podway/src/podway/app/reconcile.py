@@ -50,6 +50,7 @@ from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, RouteTable
 from podway.domain.planner.plan import plan
 from podway.domain.pod_cidrs import pod_cidrs_that_count
+from podway.domain.tables import leave_untagged
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better."""
@@ -138,9 +139,8 @@ class _Run:
             note_seen(self.outcome, seen.membership, seen.life, seen.warnings)
             return self.outcome
         self._check_settings(seen)
-        rules = self.rules
         seen, claimed = take_up(
-            self.store, self.owner, seen, pod_cidrs=rules.pod_cidrs, block_length=rules.block_length
+            self.store, self.owner, seen, pod_cidrs=self.rules.pod_cidrs, block_length=self.rules.block_length
         )
         note_seen(self.outcome, seen.membership, seen.life, (*seen.warnings, *claimed.warnings))
         survey, membership, now = seen.survey, seen.membership, seen.at
@@ -152,7 +152,8 @@ class _Run:
         frozen = freeze(judged)
         self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         cluster = frozen.cluster
-        planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
+        wanted = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
+        planned = leave_untagged(wanted, survey.untagged_tables)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
