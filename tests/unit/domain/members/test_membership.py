@@ -134,8 +134,8 @@ def test_that_what_ec2_does_not_show_runs_is_not_said() -> None:
 
 
 def test_strays_are_relieved_unless_a_mass_is_missing() -> None:
-    assert decided(CLUSTER, SHOWN).relieved == {"i-1"}
-    assert decided(CLUSTER, SHOWN[3:]).relieved == frozenset()
+    assert decided(CLUSTER, SHOWN).missing_in_a_mass == frozenset()
+    assert decided(CLUSTER, SHOWN[3:]).missing_in_a_mass == {"i-1", "i-2", "i-3", "i-4"}
 
 
 def test_when_more_than_half_is_missing_nobody_ends_by_what_ec2_does_not_say() -> None:

@@ -164,7 +164,7 @@ class Operator:
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 reports[member.id].heartbeat if member.id in reports else None,
-                is_stray=member.id in membership.relieved,
+                is_stray=member.id in membership.strays,
             )
             for member in membership.present
         }

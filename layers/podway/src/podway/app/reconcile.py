@@ -34,7 +34,7 @@ from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import alarms_against, wanted_alarms
-from podway.domain.health.freeze import freeze, keep_suspects_routes, relaying
+from podway.domain.health.freeze import freeze, keep_routes, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.health.verdict import is_accused
@@ -149,10 +149,10 @@ class _Run:
         allocation = self._allocate(survey, memory, membership, owned, seen.life, claimed.kept_free, now)
         members = allocation.members
         judged = self._cluster(survey, memory, membership, allocation, owned, now)
-        frozen = freeze(judged)
+        frozen = freeze(judged, membership.missing_in_a_mass)
         self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         cluster = frozen.cluster
-        wanted = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
+        wanted = keep_routes(plan(cluster, improve=IMPROVEMENT), frozen)
         planned = leave_untagged(wanted, survey.untagged_tables)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
@@ -268,7 +268,7 @@ class _Run:
                 memory.verdicts.get(member.id),
                 acknowledged.get(member.id, 0),
                 heard.get(member.id),
-                is_stray=member.id in membership.relieved,
+                is_stray=member.id in membership.strays,
             )
             for member in allocation.members
         }

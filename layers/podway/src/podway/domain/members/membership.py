@@ -13,7 +13,7 @@ read leaves out keeps what it has until EC2 says that it has ended.
                                          silent, unless so many are missing that EC2 is the likelier fault
 
 A *stray* is present: its routes, blocks, card and place in the map stay. It gets nothing new, and others
-relieve it of what it relays, unless a mass is missing.
+relieve it of what it relays, unless a mass is missing (`domain.health.freeze.keep_routes`).
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Membership:
     """More than half of a subnet or of the cluster are strays: none of them ends by what EC2 does not say."""
 
     @property
-    def relieved(self) -> frozenset[str]:
-        """The strays that others should relieve: nobody, while a mass is missing."""
-        return frozenset() if self.is_mass_missing else frozenset(self.strays)
+    def missing_in_a_mass(self) -> frozenset[str]:
+        """The strays, if there are so many that others must not relieve them."""
+        return frozenset(self.strays) if self.is_mass_missing else frozenset()
 
     @property
     def warnings(self) -> list[str]:
