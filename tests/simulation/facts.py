@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from podway.domain.failover.decide import Card
 from podway.domain.health.verdict import Severity, Verdict, is_accused, is_failing, is_handing_over
 
-
 LONGEST_CLAIM = timedelta(seconds=120)
 """A claim that ends later was made by a clock that is ahead, and holds nothing."""
 
