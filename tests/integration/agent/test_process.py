@@ -228,7 +228,7 @@ def test_an_older_generation_in_the_store_changes_nothing(machine: Machine) -> N
 
     machine.start()
 
-    soon(lambda: any("older than 5" in line.get("reason", "") for line in machine.log()))
+    soon(lambda: any("older than generation 5" in line.get("reason", "") for line in machine.log()))
     assert machine.acknowledged() == 5
     assert "100.64.0.64/26 via 10.0.0.11 dev ens5 onlink" in machine.ours()
 
