@@ -28,7 +28,7 @@ from podway_lab.region.model import StrictEC2
 from tests.fakes.store import FakeStore
 from tests.simulation.eligibility import STALE, Eligibility, Owner, is_failover
 from tests.simulation.facts import Fact, Past
-from tests.simulation.kept import Kept, tagged
+from tests.simulation.kept import Kept, shown
 from tests.simulation.space import Space
 from tests.simulation.steering import Steering
 from tests.simulation.tasks import Invocation, Scheduler
@@ -109,7 +109,7 @@ class Checker:
         """A function was answered."""
         run = self._run()
         if operation == "DescribeInstances" and "Filters" in given:
-            run.notes.setdefault("listed", set()).update(tagged(answer))
+            run.notes.setdefault("listed", set()).update(shown(answer))
         if operation != "DescribeRouteTables":
             return
         views = run.notes.setdefault("views", {})
@@ -235,11 +235,15 @@ class Checker:
     def _check_own_way(
         self, member: Member, prefix: Prefix, since: int, owner: Owner | None, now: datetime
     ) -> None:
-        """Siblings that have not heard of a block yet send by their own table, to somebody who has."""
+        """Siblings that have not heard of a block yet send by their own table, to somebody who has.
+
+        One that drains is not waited for, nor a stray, which ranks with it.
+        """
         if owner is None or owner.subnet != member.subnet or owner.instance == member.id:
             return
         start = self._run().notes["since"] - STALE
         fit = self.past.always_fitted(owner.instance, start, now)
+        fit = fit and self.eligibility.shows(owner.instance, self._run())
         if fit and self.holds_in_kernel(owner.instance) < since:
             raise Broken(f"ready: {owner.instance}, to whom siblings send, does not know {prefix}")
         self.checked["own way"] += 1

@@ -14,6 +14,7 @@ from typing import Any
 
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
+from podway.domain.signals import InstanceState
 from podway_lab.region.changes import RouteWritten
 from podway_lab.region.model import StrictEC2
 
@@ -131,11 +132,13 @@ RESERVE = 3
 """Slots that are free in a table to which our plans need not take anything from: the reserve, and one."""
 
 
-def tagged(answer: Mapping[str, Any]) -> set[str]:
-    """The instances of an answer that show as members."""
+def shown(answer: Mapping[str, Any]) -> set[str]:
+    """The instances of an answer that show as members: tagged, in a known state, with an interface."""
     return {
         one["InstanceId"]
         for row in answer["Reservations"]
         for one in row["Instances"]
         if any(each["Key"] == "podway:cluster" for each in one.get("Tags", ()))
+        and InstanceState.read(one.get("State", {}).get("Name", "")).is_known
+        and one.get("NetworkInterfaces")
     }
