@@ -128,7 +128,7 @@ def test_the_router_is_silent_about_what_it_cannot_deliver(fabric: Fabric) -> No
     with count_packets(fabric.home, "ip daddr 192.0.2.1") as entered:
         answer = ping(attach(fabric, "a1"), "192.0.2.1", timeout=0.2)
 
-        assert entered.packets == 1
+        assert eventually(lambda: entered.packets == 1)
         assert (answer.received, answer.refused_by) == (0, None)
 
 

@@ -10,11 +10,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import ConnectionClosedError
@@ -60,6 +61,7 @@ class _Rule:
     left: int | None
     seconds: float
     code: str
+    about: str
     alter: Alteration | None
 
 
@@ -91,17 +93,18 @@ class Faults:
         times: int | None = None,
         seconds: float = 0.0,
         code: str = "",
+        about: str = "",
         alter: Alteration | None = None,
     ) -> None:
         """Lets *kind* happen to calls of *action* (``ec2:*Route``) by *caller*, at most *times* times.
 
-        *code* is what REFUSED says, *alter* what THINNER and UNHEARD_OF do to an answer. Raises ValueError
-        where they are missing.
+        *about* is an id: then only calls of which it is a parameter are struck. *code* is what REFUSED says,
+        *alter* what THINNER and UNHEARD_OF do to an answer. Raises ValueError where they are missing.
         """
         if (kind is Kind.REFUSED) != bool(code) or (kind in ALTERING) != (alter is not None):
             raise ValueError(f"{kind}: only refused takes a code, only thinner and unheard of alter")
         with self._lock:
-            self._rules.append(_Rule(kind, action, caller, chance, times, seconds, code, alter))
+            self._rules.append(_Rule(kind, action, caller, chance, times, seconds, code, about, alter))
 
     def disarm(self, kind: Kind | None = None) -> None:
         """End faults of that kind, or all of them; what has fired stays counted."""
@@ -113,12 +116,16 @@ class Faults:
         return any(rule.kind == kind and rule.left != 0 for rule in self._rules)
 
     @contextmanager
-    def around(self, action: str, caller: str) -> Iterator[Struck]:
-        """The block is the call; it is told how old its view shall be, and what happens to its answer.
+    def around(
+        self, action: str, caller: str, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[Struck]:
+        """The block is the call with the parameters *given*.
+
+        It is told how old its view shall be, and what happens to its answer.
 
         Raises ClientError or ConnectionClosedError in place of the call, or after it.
         """
-        struck = self._strike(action, caller) if self._rules else []
+        struck = self._strike(action, caller, given) if self._rules else []
         service, _, operation = action.partition(":")
         by_kind = {rule.kind: rule for rule in struck}
         for kind in (Kind.SLOW, Kind.UNREACHABLE, Kind.THROTTLED, Kind.BROKEN, Kind.REFUSED):
@@ -164,17 +171,19 @@ class Faults:
         with self._lock:
             self.fired[kind] += 1
 
-    def _strike(self, action: str, caller: str) -> list[_Rule]:
+    def _strike(self, action: str, caller: str, given: Mapping[str, Any]) -> list[_Rule]:
         struck = []
         with self._lock:
             for rule in self._rules:
-                if self._hits(rule, action, caller):
+                if self._hits(rule, action, caller, given):
                     struck.append(rule)
                     rule.left = None if rule.left is None else rule.left - 1
         return struck
 
-    def _hits(self, rule: _Rule, action: str, caller: str) -> bool:
+    def _hits(self, rule: _Rule, action: str, caller: str, given: Mapping[str, Any]) -> bool:
         if rule.left == 0 or not (fnmatchcase(action, rule.action) and fnmatchcase(caller, rule.caller)):
+            return False
+        if rule.about and rule.about not in given.values():
             return False
         if rule.kind in (Kind.STALE, *ALTERING) and ":Describe" not in action:
             return False

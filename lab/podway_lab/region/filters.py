@@ -55,7 +55,7 @@ def page(
         )
     after = _after(request)
     rest = sorted((thing for thing in things if thing.id > after), key=lambda thing: thing.id)
-    taken = rest[: min(size or largest, largest)]
+    taken = rest[: min(size or largest, largest, request.settings.rows)]
     if len(taken) == len(rest):
         return taken, {}
     token = json.dumps([request.operation, taken[-1].id]).encode()

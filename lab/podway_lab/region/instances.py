@@ -259,7 +259,9 @@ def describe_instances(request: Request) -> Answer:
             "InvalidParameterCombination",
             "The parameter instancesSet cannot be used with the parameter maxResults",
         )
-    named = request.named("InstanceIds", request.state.instances, "InvalidInstanceID")
+    unseen = request.state.unseen
+    known = {name: one for name, one in request.state.instances.items() if not unseen & {name, "*"}}
+    named = request.named("InstanceIds", known, "InvalidInstanceID")
     _check_zones(request, named)
     shown, more = page(request, select(request, named, _filters(request)))
     reservations: dict[str, list[Instance]] = {}

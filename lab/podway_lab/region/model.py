@@ -92,7 +92,7 @@ class StrictEC2:
     def call(self, operation: str, given: Mapping[str, Any], caller: str) -> Answer:
         """Answer one call whose parameters have the types of botocore's model. Raises ClientError."""
         action = f"ec2:{operation}"
-        with self.calls.entry(caller, action, given), self.faults.around(action, caller) as struck:
+        with self.calls.entry(caller, action, given), self.faults.around(action, caller, given) as struck:
             known = _OPERATIONS.get(operation)
             if known is None:
                 raise refusal(operation, "UnsupportedOperation", f"The lab has no {operation}")
@@ -167,6 +167,12 @@ class StrictEC2:
         with self._lock:
             self._remember()
             self.state.disrupted = frozenset(zones)
+
+    def lose_sight(self, *instances: str) -> None:
+        """Lets EC2 know nothing of these instances, which go on (``*``: of any); without any, all is well."""
+        with self._lock:
+            self._remember()
+            self.state.unseen = frozenset(instances)
 
     def tell(self, change: Change) -> None:
         """Hand *change* to the listeners."""

@@ -31,6 +31,8 @@ class Settings:
     lifecycle: Mapping[str, float] = field(default_factory=dict)
     """Seconds that ``pending``, ``stopping`` and ``shutting-down`` last; 0 where it says nothing,
     ``math.inf`` for "until somebody settles it"."""
+    rows: int = 1000
+    """Most rows of a page of any Describe: EC2 may end a page before MaxResults."""
     terminated_visible: timedelta = timedelta(hours=1)
     """How long a terminated instance is still described (EC2 user guide: about an hour)."""
 

@@ -166,6 +166,8 @@ class State:
     """Instances that will change by themselves."""
     disrupted: frozenset[str] = frozenset()
     """Availability Zones of which EC2 can say nothing just now."""
+    unseen: frozenset[str] = frozenset()
+    """Instances that exist and that EC2 lists nowhere and calls NotFound; ``*`` stands for all."""
     made: int = 0
 
     def snapshot(self) -> State:
@@ -181,6 +183,7 @@ class State:
             prefix_lists=dict(self.prefix_lists),
             restless=self.restless,
             disrupted=self.disrupted,
+            unseen=self.unseen,
             made=self.made,
         )
 

@@ -157,6 +157,22 @@ def test_nobody_else_gets_it_before_every_kernel_of_the_subnet_knows() -> None:
     assert leaving(plane) == []
 
 
+def test_the_kernel_of_a_node_that_has_lost_its_tag_counts_too() -> None:
+    """Case c: it runs, and what its kernel calls unreachable would be another subnet's."""
+    plane = shrinkable()
+    reports = dict(plane.store.reports)
+    plane.settle()
+    stray = plane.ids["a2"]
+    plane.store.reports[stray] = reports[stray]
+    plane.ec2.delete_tags(Resources=[stray], Tags=[{"Key": "podway:cluster"}])
+    plane.clock.go_on(seconds=QUARANTINE.total_seconds())
+
+    outcome = plane.reconcile()
+
+    assert leaving(plane) == [HALF]
+    assert any(str(HALF) in warning and stray in warning for warning in outcome.warnings)
+
+
 def test_its_subnet_may_take_it_back_at_once() -> None:
     plane = shrunk()
 

@@ -304,6 +304,17 @@ def test_a_tagged_instance_of_another_vpc_is_left_alone_and_named(region: Region
     assert any(stranger in doubt and "another VPC" in doubt for doubt in survey.doubts)
 
 
+def test_a_tagged_instance_of_another_vpc_is_no_member_when_it_is_asked_for(region: Region) -> None:
+    """Case r: the lifecycle function would clear its source/dest check."""
+    (node,) = region.launch(region.subnets[0])
+    other = region.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    (stranger,) = region.launch(region.subnet(9, other))
+    cloud = region.cloud(vpc=region.vpc)
+
+    assert cloud.member(stranger) is None
+    assert cloud.member(node) is not None
+
+
 def test_while_the_quota_is_unknown_no_route_is_one_too_many(region: Region) -> None:
     """Case s: a table with more routes than the default quota."""
     (node,) = region.launch(region.subnets[0])

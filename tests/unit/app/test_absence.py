@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podway.domain.model import Delete, Replace
-from podway.domain.signals import InstanceState
+from podway.domain.health.verdict import EC2_STATE
+from podway.domain.model import Delete, Replace, RouteTable
+from podway.domain.signals import InstanceState, StateChanged
 
 from tests.unit.app.cluster import TABLES, Play
 
@@ -109,6 +110,49 @@ def test_while_a_zone_is_disrupted_members_are_asked_for_by_id(play: Play) -> No
     assert routes(play) == before
     assert outcome.missing == sorted(play.cloud.mute)
     assert outcome.is_mass_missing, "all of subnet-b"
+
+
+def test_nothing_is_written_into_a_table_without_the_clusters_tag(play: Play) -> None:
+    """Case a, of tables: with a subnet's own table left out, the VPC's main table seems to steer it."""
+    main = RouteTable("rtb-main", (), ("subnet-b",), 50)
+    shown = [one for one in play.cloud.surveyed.route_tables if one.id != "rtb-b"]
+    play.cloud.surveyed = replace(
+        play.cloud.surveyed, route_tables=(*shown, main), untagged_tables=("rtb-main",)
+    )
+    play.cloud.writes.clear()
+
+    outcome = play.reconcile()
+
+    assert play.cloud.writes == []
+    assert any("rtb-main" in one for one in outcome.warnings)
+
+
+def test_what_ec2_said_against_a_node_stands_while_it_says_nothing(play: Play) -> None:
+    """Case d: it stopped, and then its zone was disrupted. That it runs again is not said."""
+    stopped = play.forwarder_of("subnet-a", "rtb-b")
+    play.cloud.enter(stopped, InstanceState.STOPPED)
+    play.failover.react(StateChanged("event 1", play.clock.now(), stopped, InstanceState.STOPPED))
+    play.cloud.mute = {stopped}
+
+    for _ in range(8):
+        play.reconcile()
+        play.clock.go_on(minutes=1)
+
+    assert EC2_STATE in play.store.found_verdicts[stopped].evidence
+    assert stopped not in play.targets()["rtb-b"]
+
+
+def test_while_a_mass_is_missing_nothing_moves_that_the_missing_relay(play: Play) -> None:
+    """Case a: more than half of a subnet is asked for in vain."""
+    relays = play.forwarder_of("subnet-a", "rtb-b")
+    other = next(node for node in ("i-a1", "i-a2") if node != relays)
+    play.cloud.mute = {relays, other}
+    play.cloud.writes.clear()
+
+    outcome = play.reconcile()
+
+    assert outcome.is_mass_missing
+    assert play.cloud.writes == []
 
 
 def test_a_member_that_ec2_does_not_find_for_minutes_ends_if_its_agent_is_silent(play: Play) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.health.freeze import freeze, keep_suspects_routes
+from podway.domain.health.freeze import freeze, keep_routes
 from podway.domain.model import (
     Cluster,
     Create,
@@ -139,9 +139,20 @@ def test_no_suspect_of_a_frozen_subnet_is_relieved_because_of_its_load_and_all_e
     (table,) = made.route_tables
     busy = replace(made, route_tables=(replace(table, steps=(away, *others, later)),))
 
-    (held,) = keep_suspects_routes(busy, frozen).route_tables
+    (held,) = keep_routes(busy, frozen).route_tables
 
-    assert frozen.trusted == {"eni-0"}
+    assert frozen.spared == {"eni-0"}
     assert held.steps == others
-    assert keep_suspects_routes(busy, freeze(after(SUSPECT, OK, OK))) == busy
-    assert freeze(after(SUSPECT, SUSPECT, OK, state=NodeState.DRAINING)).trusted == frozenset()
+    assert keep_routes(busy, freeze(after(SUSPECT, OK, OK))) == busy
+    assert freeze(after(SUSPECT, SUSPECT, OK, state=NodeState.DRAINING)).spared == frozenset()
+
+
+def test_those_missing_in_a_mass_lose_nothing_unless_they_failed_and_are_not_taken_for_eligible() -> None:
+    ready = after(OK, FAILED, OK)
+    missing = tuple(replace(node, state=NodeState.DRAINING) for node in ready.nodes[:2])
+    cluster = replace(ready, nodes=(*missing, ready.nodes[2]))
+
+    frozen = freeze(cluster, {"i-0", "i-1"})
+
+    assert frozen.spared == {"eni-0"}
+    assert frozen.cluster == cluster, "they rank with the draining, and get nothing new"

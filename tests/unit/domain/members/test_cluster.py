@@ -109,6 +109,14 @@ def test_a_node_joins_until_packets_for_its_blocks_would_arrive(facts: NodeFacts
     assert node_state(MEMBER, FACTS) is NodeState.READY
 
 
+def test_a_state_that_nobody_knows_does_not_make_a_routable_node_join_again() -> None:
+    """Case h: its routes would leave it."""
+    odd = replace(FACTS, instance=replace(INSTANCE, state=InstanceState.read("not shown")))
+
+    assert node_state(MEMBER, odd) is NodeState.READY
+    assert node_state(MEMBER, replace(odd, acknowledged=2)) is NodeState.JOINING
+
+
 def test_a_node_whose_block_was_handed_out_never_joins_again() -> None:
     handed_out = replace(MEMBER, blocks=(HeldBlock(BLOCK, 3, ready=True),))
 

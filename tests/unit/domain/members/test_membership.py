@@ -116,6 +116,28 @@ def test_an_answer_that_says_nothing_in_between_does_not_begin_the_five_minutes_
     assert decided(between, SHOWN, found=NOT_FOUND, now=NOW + GONE_AFTER).quarantined != ()
 
 
+def test_one_that_shows_in_between_without_its_tag_begins_the_five_minutes_anew() -> None:
+    """Cases b and c: it was there at two minutes, so one NotFound more ends nothing."""
+    first = decided(CLUSTER, SHOWN, found=NOT_FOUND).present
+    untagged = FoundById((replace(HERE, tagged=False),))
+    between = decided(first, SHOWN, found=untagged, now=NOW + timedelta(minutes=2)).present
+
+    after = decided(between, SHOWN, found=NOT_FOUND, now=NOW + GONE_AFTER)
+
+    assert after.strays.keys() == {"i-1"}
+    assert after.quarantined == ()
+
+
+def test_that_what_ec2_does_not_show_runs_is_not_said() -> None:
+    """Case d: evidence that it does not run must outlive the zone's disruption."""
+    assert not decided(CLUSTER, SHOWN).instances["i-1"].state.is_known
+
+
+def test_strays_are_relieved_unless_a_mass_is_missing() -> None:
+    assert decided(CLUSTER, SHOWN).missing_in_a_mass == frozenset()
+    assert decided(CLUSTER, SHOWN[3:]).missing_in_a_mass == {"i-1", "i-2", "i-3", "i-4"}
+
+
 def test_when_more_than_half_is_missing_nobody_ends_by_what_ec2_does_not_say() -> None:
     gone = FoundById(not_found=frozenset({"i-1", "i-2", "i-3"}))
     first = decided(CLUSTER, SHOWN[2:], found=gone)

@@ -90,6 +90,14 @@ def test_a_block_waits_for_its_own_node_also_when_it_is_its_second_one() -> None
     assert not ready(acknowledged=KNOWN | {"i-2": 4})["i-2"]
 
 
+@pytest.mark.parametrize("tables", [TABLES[1:], ()], ids=["its own", "none"])
+def test_a_block_waits_for_its_own_node_whatever_tables_there_are(tables: tuple[RouteTable, ...]) -> None:
+    """A cluster of one subnet, or an answer that leaves the tables out."""
+    found = ready(tables=tables, acknowledged=KNOWN | {"i-2": 4})
+
+    assert found == {"i-0": True, "i-1": True, "i-2": False}
+
+
 def test_who_has_only_its_own_direct_route_need_not_poll_fast() -> None:
     direct = PlannedRoute(BLOCKS["i-2"], "i-2", "eni-2", RouteKind.DIRECT, standbys=("i-1",))
     table = replace(PLAN.route_tables[0], routes=(direct,))

@@ -276,6 +276,33 @@ def test_a_call_may_be_refused_with_a_code_that_nobody_knows() -> None:
     assert small.destinations() == set()
 
 
+def test_only_calls_about_one_thing_may_be_refused() -> None:
+    small = Small()
+    _, interface = small.launch()
+    small.faults.arm(Kind.REFUSED, action="ec2:*Route", about="rtb-other", code="IncorrectState")
+
+    small.create(PODS, interface)
+    small.faults.arm(Kind.REFUSED, action="ec2:*Route", about=small.table, code="IncorrectState")
+
+    with pytest.raises(ClientError, match="IncorrectState"):
+        small.ec2.delete_route(RouteTableId=small.table, DestinationCidrBlock=PODS)
+
+
+def test_ec2_may_not_find_an_instance_that_goes_on() -> None:
+    small = Small()
+    (lost, _), (other, _) = small.launch(), small.launch()
+    small.region.lose_sight(lost)
+
+    assert instances(small) == [other]
+    with pytest.raises(ClientError, match=rf"InvalidInstanceID.NotFound.*{lost}"):
+        instances(small, InstanceIds=[lost, other])
+    assert small.region.state.instances[lost].state == "running"
+    small.region.lose_sight("*")
+    assert instances(small) == []
+    small.region.lose_sight()
+    assert instances(small) == sorted([lost, other])
+
+
 @pytest.mark.parametrize(
     ("kind", "given"), [(Kind.REFUSED, {}), (Kind.THINNER, {}), (Kind.BROKEN, {"code": "Odd"})]
 )

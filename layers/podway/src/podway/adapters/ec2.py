@@ -182,12 +182,17 @@ class Ec2Cloud:
         return tuple(self._table(one, (), self._quota.known()) for one in ordered)
 
     def member(self, instance: str) -> Instance | None:
-        """The instance, if it is tagged for the cluster and not terminated."""
+        """The instance, if it is tagged for the cluster, in its VPC and not terminated."""
         filters = [*self._tagged(self._node_tag), {"Name": "instance-id", "Values": [instance]}]
         with aws_errors():
             rows = self._describe_members(filters)
         found = (one for one in self._read_instances(rows).values if one.id == instance)
-        return next((one for one in found if one.state is not InstanceState.TERMINATED), None)
+        return next(
+            (one for one in found if one.state is not InstanceState.TERMINATED and self._is_here(one)), None
+        )
+
+    def _is_here(self, instance: Instance) -> bool:
+        return not self._vpc or instance.vpc in ("", self._vpc)  # one that ends shows no VPC
 
     def apply(self, table: str, step: Step) -> None:
         """Make one step by one call, and log one line with the event that caused it."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from podway.app.epochs import newest_of, words_of
 from podway.app.ports import Memory, Store
-from podway.domain.inventory import Member, Survey
+from podway.domain.inventory import Member
 from podway.domain.ipam.allocation import MemberAllocation
 from podway.domain.ipam.reclaim import Reclaim, is_due, reclaim
 from podway.domain.members.cluster import Owned
@@ -40,7 +40,6 @@ def blocks_wanted(memory: Memory, members: Iterable[Member]) -> dict[str, int]:
 
 
 def reclaim_space(
-    survey: Survey,
     memory: Memory,
     membership: Membership,
     owned: Owned,
@@ -48,8 +47,15 @@ def reclaim_space(
     now: datetime,
     quarantine: timedelta,
 ) -> Reclaim:
-    """What subnets have released and no other subnet may have yet, by the tables, maps and kernels."""
-    running = {one.id for one in survey.instances if one.state is InstanceState.RUNNING}
+    """What subnets have released and no other subnet may have yet, by the tables, maps and kernels.
+
+    The kernel of a node that EC2 does not show goes on.
+    """
+    running = {
+        node
+        for node, one in membership.instances.items()
+        if one.state is InstanceState.RUNNING or not one.state.is_known
+    }
     held = acknowledged_by(memory, membership.present)
     return reclaim(
         memory.released,

@@ -34,7 +34,7 @@ from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.failover.cards import forwarders, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import alarms_against, wanted_alarms
-from podway.domain.health.freeze import freeze, keep_suspects_routes, relaying
+from podway.domain.health.freeze import freeze, keep_routes, relaying
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.health.verdict import is_accused
@@ -50,6 +50,7 @@ from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Delete, Plan, RouteTable
 from podway.domain.planner.plan import plan
 from podway.domain.pod_cidrs import pod_cidrs_that_count
+from podway.domain.tables import leave_untagged
 
 IMPROVEMENT = 10
 """Steps per run that only make a table better."""
@@ -138,9 +139,8 @@ class _Run:
             note_seen(self.outcome, seen.membership, seen.life, seen.warnings)
             return self.outcome
         self._check_settings(seen)
-        rules = self.rules
         seen, claimed = take_up(
-            self.store, self.owner, seen, pod_cidrs=rules.pod_cidrs, block_length=rules.block_length
+            self.store, self.owner, seen, pod_cidrs=self.rules.pod_cidrs, block_length=self.rules.block_length
         )
         note_seen(self.outcome, seen.membership, seen.life, (*seen.warnings, *claimed.warnings))
         survey, membership, now = seen.survey, seen.membership, seen.at
@@ -149,10 +149,11 @@ class _Run:
         allocation = self._allocate(survey, memory, membership, owned, seen.life, claimed.kept_free, now)
         members = allocation.members
         judged = self._cluster(survey, memory, membership, allocation, owned, now)
-        frozen = freeze(judged)
+        frozen = freeze(judged, membership.missing_in_a_mass)
         self.outcome.frozen = {subnet: str(why) for subnet, why in frozen.subnets.items()}
         cluster = frozen.cluster
-        planned = keep_suspects_routes(plan(cluster, improve=IMPROVEMENT), frozen)
+        wanted = keep_routes(plan(cluster, improve=IMPROVEMENT), frozen)
+        planned = leave_untagged(wanted, survey.untagged_tables)
         watched = {node for node, verdict in memory.verdicts.items() if is_watched(verdict)}
         joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
         cards = make_cards(planned, cluster, watched=watched, joining=joining)
@@ -219,7 +220,7 @@ class _Run:
         While agents are still to say what they hold, nobody gets anything.
         """
         rules = self.rules
-        space = reclaim_space(survey, memory, membership, owned, now=now, quarantine=rules.quarantine)
+        space = reclaim_space(memory, membership, owned, now=now, quarantine=rules.quarantine)
         closed = closed_space(
             rules.pod_cidrs,
             vpc_cidrs=survey.vpc_cidrs,

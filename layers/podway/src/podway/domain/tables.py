@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podway.domain.inventory import TableSeen
+from podway.domain.model import Plan
 
 TABLE_TAG = "podway:cluster"
 STACK_TAG = "podway:stack"
@@ -72,3 +73,13 @@ def choose_tables(
         managed.append((table, tuple(sorted(steered))))
     untagged = tuple(table.id for table, _ in managed if not is_tagged(table, cluster))
     return Chosen(tuple(managed), excluded, untagged)
+
+
+def leave_untagged(planned: Plan, untagged: Collection[str]) -> Plan:
+    """The plan without steps in tables that do not carry the cluster's tag.
+
+    The roles may not write there. And where an answer leaves out a subnet's own table, the main one seems to
+    steer the subnet.
+    """
+    tables = (replace(one, steps=()) if one.table in untagged else one for one in planned.route_tables)
+    return replace(planned, route_tables=tuple(tables))

@@ -19,11 +19,11 @@ class Frozen:
 
     cluster: Cluster
     subnets: Mapping[str, StayReason]
-    trusted: frozenset[str] = frozenset()
-    """Interfaces of suspects that count as eligible there."""
+    spared: frozenset[str] = frozenset()
+    """Interfaces of which no route is taken: suspects that count as eligible there, and missing members."""
 
 
-def freeze(cluster: Cluster) -> Frozen:
+def freeze(cluster: Cluster, missing: Container[str] = ()) -> Frozen:
     """The cluster in which the present forwarders of frozen subnets count as eligible.
 
     Frozen if any holds, of the nodes that have not failed: (1) more than half of the subnet's are suspect;
@@ -32,6 +32,9 @@ def freeze(cluster: Cluster) -> Frozen:
 
     A failed node never counts as eligible: EC2's states are definitive. If no forwarder is left, and no
     node is eligible, all nodes in service count: any of them is better than none.
+
+    *missing* are nodes that EC2 does not show, as it does not show a mass of them. They get nothing new, and
+    unless they have failed they lose nothing.
     """
     everywhere = _is_mass(cluster.nodes)
     frozen = {
@@ -40,8 +43,13 @@ def freeze(cluster: Cluster) -> Frozen:
         if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id], everywhere))
         is not None
     }
+    kept = frozenset(
+        node.network_interface
+        for node in cluster.nodes
+        if node.id in missing and node.health is not Health.FAILED
+    )
     if not frozen:
-        return Frozen(cluster, {})
+        return Frozen(cluster, {}, kept)
     busy = relaying(cluster.nodes, cluster.route_tables)
     spared = {
         node.id
@@ -57,27 +65,28 @@ def freeze(cluster: Cluster) -> Frozen:
         for node in cluster.nodes
         if node.id in spared and node.health is Health.SUSPECT and node.state is NodeState.READY
     )
-    return Frozen(replace(cluster, nodes=nodes), frozen, trusted)
+    return Frozen(replace(cluster, nodes=nodes), frozen, trusted | kept)
 
 
-def keep_suspects_routes(planned: Plan, frozen: Frozen) -> Plan:
-    """The plan without the steps that take a route from a suspect whose subnet is frozen.
+def keep_routes(planned: Plan, frozen: Frozen) -> Plan:
+    """The plan without the steps that take a route from a spared interface.
 
-    Reconcile asks after it has planned. The planner takes such a suspect for eligible, and may relieve it
-    because of its load; but indirect evidence alone must change nothing. The routes left out carry as well.
+    Reconcile asks after it has planned. The planner may relieve those who are spared, because of their load
+    or because others rank before them; but indirect evidence and absence alone must change nothing. The
+    routes left out carry as well.
     """
-    if not frozen.trusted:
+    if not frozen.spared:
         return planned
-    tables = (replace(one, steps=_without(one.steps, frozen.trusted)) for one in planned.route_tables)
+    tables = (replace(one, steps=_without(one.steps, frozen.spared)) for one in planned.route_tables)
     return replace(planned, route_tables=tuple(tables))
 
 
-def _without(steps: Iterable[Step], trusted: Container[str]) -> tuple[Step, ...]:
-    """Without the steps that relieve a *trusted* interface, and what follows on the same route."""
+def _without(steps: Iterable[Step], spared: Container[str]) -> tuple[Step, ...]:
+    """Without the steps that relieve a *spared* interface, and what follows on the same route."""
     left: list[Step] = []
     held: set[Prefix] = set()
     for step in steps:
-        if step.destination in held or (isinstance(step, Replace) and step.was in trusted):
+        if step.destination in held or (isinstance(step, Replace) and step.was in spared):
             held.add(step.destination)
         else:
             left.append(step)

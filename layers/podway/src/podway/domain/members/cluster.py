@@ -79,11 +79,15 @@ class NodeFacts:
 
 
 def is_routable(member: Member, facts: NodeFacts) -> bool:
-    """Whether packets for its blocks would arrive: it runs, EC2 lets them in, its kernel is set up."""
+    """Whether packets for its blocks would arrive: it runs, EC2 lets them in, its kernel is set up.
+
+    A word that we do not know says nothing against what its agent has acknowledged.
+    """
     since = max((block.since for block in member.blocks), default=None)
+    state = facts.instance.state
     return (
         since is not None
-        and facts.instance.state is InstanceState.RUNNING
+        and (state is InstanceState.RUNNING or not state.is_known)
         and not facts.instance.source_dest_check
         and facts.acknowledged >= since
     )

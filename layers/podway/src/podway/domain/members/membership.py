@@ -12,7 +12,8 @@ read leaves out keeps what it has until EC2 says that it has ended.
     NotFound by its id                   a stray; ended once EC2 has said so for GONE_AFTER and its agent is
                                          silent, unless so many are missing that EC2 is the likelier fault
 
-A *stray* is present: its routes, blocks, card and place in the map stay. It gets nothing new.
+A *stray* is present: its routes, blocks, card and place in the map stay. It gets nothing new, and others
+relieve it of what it relays, unless a mass is missing (`domain.health.freeze.keep_routes`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from podway.domain.inventory import FoundById, Instance, Member
 from podway.domain.members.cluster import SILENCE
 from podway.domain.signals import InstanceState
 
+NOT_SHOWN = InstanceState.read("not shown")
+"""State of what EC2 does not show. That it would run is not said: evidence that it does not goes on."""
 GONE_AFTER = timedelta(minutes=5)
 """How long EC2 must go on saying NotFound before a member has ended."""
 
@@ -43,6 +46,11 @@ class Membership:
     """Present members that do not show as such, and why not."""
     is_mass_missing: bool = False
     """More than half of a subnet or of the cluster are strays: none of them ends by what EC2 does not say."""
+
+    @property
+    def missing_in_a_mass(self) -> frozenset[str]:
+        """The strays, if there are so many that others must not relieve them."""
+        return frozenset(self.strays) if self.is_mass_missing else frozenset()
 
     @property
     def warnings(self) -> list[str]:
@@ -87,7 +95,7 @@ def membership(
         elif (instance is not None and _is_terminated(instance)) or member.gone_at or member.is_given_up:
             ended[identity] = member.gone_at or now
         else:
-            present[identity] = _missing(member, found, now=now)
+            present[identity] = _missing(member, instance, found, now=now)
             strays[identity] = _why_stray(identity, instance, found)
     is_mass = _is_mass(present.values(), strays)
     for identity in [] if is_mass else _vanished(present, found, now=now, heard=heard or {}):
@@ -113,8 +121,10 @@ def _is_terminated(instance: Instance) -> bool:
     return instance.state is InstanceState.TERMINATED
 
 
-def _missing(member: Member, found: FoundById, *, now: datetime) -> Member:
-    """A stray; the time since when EC2 says NotFound goes on over answers that say nothing."""
+def _missing(member: Member, instance: Instance | None, found: FoundById, *, now: datetime) -> Member:
+    """A stray. Since when EC2 says NotFound goes on over answers that say nothing, and ends when it shows."""
+    if instance is not None:
+        return replace(member, missing_since=None)
     since = member.missing_since or now if member.id in found.not_found else member.missing_since
     return replace(member, missing_since=since)
 
@@ -175,11 +185,11 @@ def _vanished(
 
 
 def _facts(member: Member, instance: Instance | None) -> Instance:
-    """The instance as shown. What it does not show is as we remember it; it runs until EC2 says otherwise."""
+    """The instance as shown. What it does not show is as we remember it, and its state is not known."""
     if instance is None:
         return Instance(
             member.id,
-            InstanceState.RUNNING,
+            NOT_SHOWN,
             member.subnet,
             member.network_interface,
             member.address,

@@ -53,16 +53,16 @@ def mark_ready(
 
     def knowing(member: Member, block: HeldBlock) -> set[str] | None:
         """The nodes that must have acknowledged the block; None while a table does not carry it."""
-        found: set[str] = set()
+        found = {member.id}
         for table in tables:
             led = way(table, member, block)
             if table.subnets == (member.subnet,):
-                found |= {led[1].id} - {member.id} if led else set()
+                found |= {led[1].id} if led else set()
             elif led is None:
                 return None
             else:
                 route, hop = led
-                found |= {member.id, hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
+                found |= {hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
         return found
 
     def is_covered(member: Member, block: HeldBlock) -> bool:
