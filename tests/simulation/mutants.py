@@ -114,7 +114,8 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "failover without compare-and-set": Mutant(patches=((f"{failover.__name__}.decide", _without_looking),)),
     "reconcile without epoch check": Mutant(
-        store=_Overwriting, patches=(("podway.app.reconcile.is_claimed", lambda *_, **__: False),)
+        store=_Overwriting,
+        patches=(("podway.domain.failover.card_changes.is_claimed", lambda *_, **__: False),),
     ),
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
     "a claim without expiry": Mutant(
@@ -128,7 +129,7 @@ MUTANTS: Mapping[str, Mutant] = {
         patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)
     ),
     "reconcile never freezes": Mutant(
-        patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
+        patches=(("podway.app.reconcile.freeze", lambda cluster, _: Frozen(cluster, {})),)
     ),
     "own tables unread": Mutant(patches=((f"{reconcile.__name__}.mark_ready", _own_tables_unread),)),
 }
