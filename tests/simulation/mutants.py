@@ -134,7 +134,8 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "failover without compare-and-set": Mutant(patches=((f"{failover.__name__}.decide", _without_looking),)),
     "reconcile without epoch check": Mutant(
-        store=_Overwriting, patches=(("podway.app.reconcile.is_claimed", lambda *_, **__: False),)
+        store=_Overwriting,
+        patches=(("podway.domain.failover.card_changes.is_claimed", lambda *_, **__: False),),
     ),
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
     "a claim without expiry": Mutant(
@@ -148,7 +149,7 @@ MUTANTS: Mapping[str, Mutant] = {
         patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)
     ),
     "reconcile never freezes": Mutant(
-        patches=(("podway.app.reconcile.freeze", lambda cluster: Frozen(cluster, {})),)
+        patches=(("podway.app.reconcile.freeze", lambda cluster, _: Frozen(cluster, {})),)
     ),
     "absence is an end": Mutant(patches=(("podway.app.observe.membership", _ends_when_absent),)),
     "the first NotFound is an end": Mutant(
