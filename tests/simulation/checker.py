@@ -271,6 +271,7 @@ class Checker:
         if change.after is not None:
             self._check_target(change, after, run, now)
         self._check_absence(change, before, after, run, now)
+        self._check_static(change, before, after, run, now)
         if is_failover(run):
             self._check_failover(change, before, run, now)
         self._check_cover(change, before, after, run, now)
@@ -381,6 +382,29 @@ class Checker:
                 f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
                 " although the monitor is the likelier fault, or nobody is left"
             )
+
+    def _check_static(
+        self, change: RouteWritten, before: View, after: View, run: Invocation, now: datetime
+    ) -> None:
+        """Fail static: whom a suspect relays for that must be believed is not cut off either."""
+        left = self.owners.get(change.before.target.id) if change.before is not None else None
+        if is_failover(run) or left is None or not self.eligibility.must_keep(left.instance, run, now):
+            return
+        since = run.notes["since"] - STALE
+        for member in self.eligibility.members(run).values():
+            if member.id == left.instance or member.subnet != left.subnet:
+                continue
+            if not self._must_cover(change.table, member) or not self.past.always_alive(member.id, since, now):
+                continue
+            for block in member.blocks:
+                if not block.ready or catches(before, block.prefix) != change.destination:
+                    continue
+                taken = self.owners.get(hop(after, block.prefix) or "")
+                if taken is None or taken.subnet != member.subnet:
+                    raise Broken(
+                        f"I6: {change.action} {change.destination} in {change.table} cuts {block.prefix} off"
+                        f" from {left.instance}, although the monitor is the likelier fault, or nobody is left"
+                    )
 
     def _check_held(
         self, change: RouteWritten, after: View, others: list[Member], run: Invocation, now: datetime

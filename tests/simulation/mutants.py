@@ -135,7 +135,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "failover without compare-and-set": Mutant(patches=((f"{failover.__name__}.decide", _without_looking),)),
     "reconcile without epoch check": Mutant(
         store=_Overwriting,
-        patches=(("podway.domain.failover.card_changes.is_claimed", lambda *_, **__: False),),
+        patches=(
+            ("podway.domain.failover.card_changes.is_claimed", lambda *_, **__: False),
+            ("podway.domain.failover.card_changes.moves_meanwhile", lambda *_, **__: False),
+        ),
     ),
     "quarantine off": Mutant(rules=replace(RULES, quarantine=timedelta(0))),
     "a claim without expiry": Mutant(
