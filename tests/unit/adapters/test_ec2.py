@@ -85,6 +85,19 @@ def test_tagged_tables_are_seen_before_the_first_node_comes(region: Region) -> N
     assert [one.id for one in survey.subnets] == sorted(region.subnets)
 
 
+def test_tables_are_seen_while_all_that_is_left_of_the_nodes_has_ended_and_names_no_vpc(region: Region) -> None:
+    table = region.table(OURS, subnet=region.subnets[0])
+    ended = region.launch(region.subnets[0])
+    region.ec2.terminate_instances(InstanceIds=ended)
+    region.model.settle()
+
+    survey = region.survey()
+
+    assert [(one.id, one.state, one.vpc) for one in survey.instances] == [(*ended, "terminated", "")]
+    assert [one.id for one in survey.route_tables] == [table]
+    assert [one.id for one in survey.subnets] == sorted(region.subnets)
+
+
 def test_a_cluster_in_two_vpcs_is_for_a_person_to_mend(region: Region) -> None:
     other = region.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     region.launch(region.subnets[0])

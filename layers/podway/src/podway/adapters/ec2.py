@@ -90,7 +90,7 @@ class Ec2Cloud:
         """
         rows, doubts = self._listed()
         with aws_errors():
-            vpc = self._vpc or self._the_vpc(rows or self._tagged_tables())
+            vpc = self._vpc or self._the_vpc(rows or ()) or self._the_vpc(self._tagged_tables())
             if not vpc:
                 return Survey((), (), (), (), doubts=doubts, is_listed=rows is not None)
             in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
