@@ -25,10 +25,10 @@ WITHIN = 200
 """Seeds within which a worse control plane must be caught."""
 KNOWN = {
     "failover without compare-and-set": 14,
-    "reconcile without epoch check": 105,
+    "reconcile without epoch check": 102,
     "quarantine off": 5,
     "failover never freezes": 6,
-    "reconcile never freezes": 41,
+    "reconcile never freezes": 85,
     "own tables unread": 23,
     "the first NotFound is an end": 248,
 }
