@@ -63,6 +63,7 @@ def _program(world: World, agent: Agent) -> None:
         agent.suspects = before
         return  # the report did not get through: the next poll's will
     agent.heartbeat = now
+    world.checker.past.hear(agent.node, now, agent.generation)
     suspects = tuple(sorted(agent.suspects))
     world.table.reports[agent.node] = AgentReport(
         agent.node,

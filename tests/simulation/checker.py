@@ -115,7 +115,10 @@ class Checker:
         views = run.notes.setdefault("views", {})
         run.notes.setdefault("since", self.scheduler.moment)
         run.notes["looked"] = self.scheduler.moment
+        pressed = run.notes.setdefault("pressed", set())
         for table in answer["RouteTables"]:
+            if self.kept.is_pressed(table["RouteTableId"]):
+                pressed.add(table["RouteTableId"])
             views[table["RouteTableId"]] = {
                 Prefix.parse(route["DestinationCidrBlock"]): route.get("NetworkInterfaceId", "elsewhere")
                 for route in table["Routes"]
@@ -394,7 +397,9 @@ class Checker:
         for member in self.eligibility.members(run).values():
             if member.id == left.instance or member.subnet != left.subnet:
                 continue
-            if not self._must_cover(change.table, member) or not self.past.always_alive(member.id, since, now):
+            if not self._must_cover(change.table, member) or not self.past.always_alive(
+                member.id, since, now
+            ):
                 continue
             for block in member.blocks:
                 if not block.ready or catches(before, block.prefix) != change.destination:

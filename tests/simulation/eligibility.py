@@ -97,9 +97,9 @@ class Eligibility:
         )
 
     def said(self, node: str, generation: int, since: datetime) -> bool:
-        """Whether its agent had acknowledged that generation by then, by its last word until today."""
-        report = self.store.reports.get(node)
-        return report is not None and report.heartbeat <= since and report.generation >= generation
+        """Whether its agent had acknowledged that generation by then."""
+        word = self.past.last_word(node, since)
+        return word is not None and word[1] >= generation
 
     def must_keep(self, node: str, run: Invocation, now: datetime) -> bool:
         """Whether a living suspect keeps what it relays: nobody was eligible all the time, or all froze."""
@@ -171,9 +171,9 @@ class Eligibility:
         return [one for one in nodes if self.past.at(one, at).is_suspect(at) or self.is_silent(one, at)]
 
     def is_silent(self, node: str, at: datetime) -> bool:
-        """Whether its agent had not been heard for long, by its last word until today."""
-        report = self.store.reports.get(node)
-        return report is not None and at - report.heartbeat > SILENCE
+        """Whether its agent had been heard, and not for long."""
+        word = self.past.last_word(node, at)
+        return word is not None and at - word[0] > SILENCE
 
     def has_joined(self, node: str, since: datetime, run: Invocation) -> bool:
         """Whether its blocks were handed out, or its agent had said that its kernel holds them."""

@@ -75,6 +75,17 @@ class Past:
     """Facts by node, each with the time from which it held."""
 
     facts: dict[str, list[tuple[datetime, Fact]]] = field(default_factory=dict)
+    words: dict[str, list[tuple[datetime, int]]] = field(default_factory=dict)
+    """When each agent wrote, and the generation that it named."""
+
+    def hear(self, node: str, at: datetime, generation: int) -> None:
+        self.words.setdefault(node, []).append((at, generation))
+
+    def last_word(self, node: str, until: datetime) -> tuple[datetime, int] | None:
+        """The newest that was written by then; None if its agent had never been heard."""
+        known = self.words.get(node, [])
+        number = bisect_right(known, until, key=lambda word: word[0])
+        return known[number - 1] if number else None
 
     def learn(self, node: str, at: datetime, fact: Fact) -> None:
         known = self.facts.setdefault(node, [])

@@ -104,7 +104,11 @@ class Kept:
         What it relays for others may move. A table without room is planned anew, whoever is shown.
         """
         left = self.owners.get(change.before.target.id) if change.before is not None else None
-        if left is None or not self.is_missed(left.instance, run, now) or self._is_pressed(change.table):
+        if (
+            left is None
+            or not self.is_missed(left.instance, run, now)
+            or change.table in run.notes["pressed"]
+        ):
             return ""
         assert change.before is not None
         caught = {
@@ -118,8 +122,8 @@ class Kept:
             return f"{change.action} {change.destination} in {change.table}: the own way of {left.instance}"
         return ""
 
-    def _is_pressed(self, table: str) -> bool:
-        """Whether the table is as full as the reserve lets it be: then it is planned anew."""
+    def is_pressed(self, table: str) -> bool:
+        """Whether the table is as full as the reserve lets it be: whoever looks plans it anew."""
         routes = self.region.state.tables[table].routes.values()
         return (
             sum(route.counts for route in routes if route.family == FAMILY)
