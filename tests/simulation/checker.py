@@ -383,7 +383,7 @@ class Checker:
         if left is not None and left.instance != node and self.eligibility.must_keep(left.instance, run, now):
             raise Broken(
                 f"I6: {change.destination} in {change.table} is taken from {left.instance} for {node}"
-                " although the monitor is the likelier fault, or nobody is left"
+                " though the monitor is the likelier fault, or nobody is left"
             )
 
     def _check_static(
@@ -408,7 +408,7 @@ class Checker:
                 if taken is None or taken.subnet != member.subnet:
                     raise Broken(
                         f"I6: {change.action} {change.destination} in {change.table} cuts {block.prefix} off"
-                        f" from {left.instance}, although the monitor is the likelier fault, or nobody is left"
+                        f" from {left.instance}, though the monitor is the likelier fault, or nobody is left"
                     )
 
     def _check_held(
