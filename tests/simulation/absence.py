@@ -296,3 +296,19 @@ ABSENCES: dict[str, Callable[[World, Random], None]] = {
     **{silence(minutes): _silent_for(minutes) for minutes in (5, 13, 45)},
 }
 """By the name under which it is counted: what it does. All are as likely."""
+
+HIDING = (
+    "EC2 leaves members out",
+    "EC2's answers are thinner",
+    "EC2's pages end early",
+    "an instance's state is unheard of",
+    "a route's origin is unheard of",
+    "the pod CIDR is mistyped",
+    "a zone is disrupted",
+    "EC2 does not find a node",
+    "EC2 forgets the cluster",
+    "a node loses its tag",
+    "all nodes lose their tags",
+    "the node tag's key is mistyped",
+)
+"""Deeds after which members, or what is theirs, do not show. While the store knows nothing either, nobody can."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from podway.app.ports import AgentReport
+from podway.domain.addressing import Prefix
+from podway.domain.members.maps import SubnetMap
 from podway.domain.signals import AgentReported
+
+from tests.simulation.facts import Word
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,7 +26,13 @@ class Agent:
 
     node: str
     subnet: str
+    epoch: int = 1
+    """The store's life in which its map was made."""
     generation: int = 0
+    heard: int = 1
+    """The newest epoch that it knows: it may have no map of it yet."""
+    held: set[Prefix] = field(default_factory=set)
+    """Blocks that it was handed out: its pods may use them."""
     works: bool = True
     """Whether the agent does: its kernel goes on without it."""
     relays: bool = True
@@ -34,6 +44,24 @@ class Agent:
     suspects: frozenset[str] = frozenset()
     heartbeat: datetime | None = None
 
+    def is_behind(self, known: SubnetMap | None) -> bool:
+        """Whether that map is newer than what its kernel holds."""
+        return known is not None and (known.epoch, known.generation) > (self.epoch, self.generation)
+
+    def holds(self, epoch: int) -> int:
+        """The generation of that epoch that its kernel holds."""
+        return self.generation if self.epoch == epoch else 0
+
+    def obey(self, known: SubnetMap) -> None:
+        """Program the map, and give pods what is handed out in it."""
+        self.epoch, self.generation = known.epoch, known.generation
+        self.held |= self.handed_out(known)
+
+    def handed_out(self, known: SubnetMap) -> set[Prefix]:
+        """What the map gives its pods."""
+        own = [member for member in known.members if member.id == self.node]
+        return {block.prefix for member in own for block in member.blocks if block.ready}
+
 
 def poll(world: World, node: str) -> None:
     """An agent reads its subnet's map, programs the kernel and says so."""
@@ -43,35 +71,40 @@ def poll(world: World, node: str) -> None:
     agent = world.agents.setdefault(node, Agent(node, instance.subnet))
     if agent.works and not (agent.silent_until and world.scheduler.now() < agent.silent_until):
         _program(world, agent)
-    known = world.table.maps.get(agent.subnet)
-    near = known is not None and (node in known.forwarders or agent.generation < known.generation)
+    known = world.agents_table.maps.get(agent.subnet)
+    near = known is not None and (node in known.forwarders or agent.is_behind(known))
     pace = SLOW if world.quiet or not near else FAST
     world.scheduler.after(pace * world.rng.uniform(0.8, 1.2), lambda: poll(world, node))
 
 
 def _program(world: World, agent: Agent) -> None:
-    known, now = world.table.maps.get(agent.subnet), world.scheduler.now()
+    store, now = world.agents_table, world.scheduler.now()
+    known = store.maps.get(agent.subnet)
     there = known is not None and any(one.id == agent.node for one in known.members)
-    news = known is not None and there and known.generation > agent.generation
+    heard = max(agent.heard, store.announced.get(agent.subnet, 1))
+    news = (there and agent.is_behind(known)) or heard > agent.heard
     before, agent.suspects = agent.suspects, _probe(world, agent)
     old = agent.heartbeat is None or now - agent.heartbeat > timedelta(minutes=5)
     if not news and not old and agent.suspects == before:
         return
-    if known is not None and there:
-        agent.generation = known.generation
+    if known is not None and there and agent.is_behind(known):
+        agent.obey(known)
+    heard = agent.heard = max(heard, agent.epoch)
     if world.rng.random() < world.calls.chance:
         agent.suspects = before
         return  # the report did not get through: the next poll's will
     agent.heartbeat = now
-    world.checker.past.hear(agent.node, now, agent.generation)
+    world.checker.past.hear(agent.node, Word(now, heard, agent.holds(heard)))
     suspects = tuple(sorted(agent.suspects))
-    world.table.reports[agent.node] = AgentReport(
+    store.reports[agent.node] = AgentReport(
         agent.node,
         agent.subnet,
-        agent.generation,
+        agent.holds(heard),
         now,
         suspects,
         2 if sum(agent.node.encode()) % 5 == 0 else 1,  # some run out of addresses
+        epoch=heard,
+        blocks=tuple(sorted(agent.held)),
     )
     if agent.suspects != before:
         _tell(world, agent, suspects, tuple(sorted(before - agent.suspects)))
@@ -89,7 +122,7 @@ def _program(world: World, agent: Agent) -> None:
 
 def _probe(world: World, agent: Agent) -> frozenset[str]:
     """The forwarders that it watches and through which nothing comes, by its own word."""
-    known = world.table.maps.get(agent.subnet)
+    known = world.agents_table.maps.get(agent.subnet)
     watched = [one for one, watchers in known.watches if agent.node in watchers] if known else []
     return frozenset(one for one in watched if agent.lies or not _relays(world, one))
 

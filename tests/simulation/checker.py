@@ -6,8 +6,8 @@ Shares no code with the planner: who is covered is decided by trying every prefi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,8 @@ from tests.simulation.tasks import Invocation, Scheduler
 from tests.simulation.views import View, catches, hop
 
 OURS = "podway"
+STRAY = "a stray stack"
+"""Another stack of the cluster: it may write nothing while ours has marked its tables."""
 
 
 class Broken(AssertionError):
@@ -71,7 +73,16 @@ class Checker:
             self.past, self.owners, self.store, self.holds_in_kernel, self.kept.given
         )
         self.region.subscribe(self.hear)
+        self.region.subscribe(self.hear_of_strays)
         self.space = Space(self.region, self.owners, self.past, self.holds_in_kernel, self.quarantine)
+
+    def begin_life(self, held: Mapping[str, Collection[Prefix]]) -> None:
+        """The store is another one: what agents were handed out (*held*) is theirs, whatever it says."""
+        self.kept.begin_life(self.store.found_members, held)
+        self.space = replace(self.space, owned={}, lost={}, named={}, leaving={})
+        self.space.look(self.store, self.scheduler.moment)
+        for node in {owner.instance for owner in self.owners.values()}:
+            self._refresh(node)
 
     # what functions come to know
 
@@ -138,8 +149,8 @@ class Checker:
             case InstanceStateChanged() | SourceDestCheckChanged():
                 self._learn_owner(change.instance)
                 self._refresh(change.instance)
-                if isinstance(change, InstanceStateChanged) and change.state == "terminated":
-                    self.kept.end(change.instance, change.at)
+                if isinstance(change, InstanceStateChanged):
+                    self._leave(change)
             case TagsChanged() if change.resource in self.region.state.instances:
                 self._learn_owner(change.resource)
             case TableAssociated() | TableDisassociated():
@@ -156,6 +167,17 @@ class Checker:
                     self.makers.pop(key, None)
                 else:
                     self.makers[key] = (change.caller, change.at)
+
+    def _leave(self, change: InstanceStateChanged) -> None:
+        if change.state not in ("pending", "running"):
+            self.kept.fall_silent(change.instance)
+        if change.state == "terminated":
+            self.kept.end(change.instance, change.at)
+
+    def hear_of_strays(self, change: Change) -> None:
+        """Whatever another stack changes is ours."""
+        if isinstance(change, RouteWritten | TagsChanged | SourceDestCheckChanged) and change.caller == STRAY:
+            raise Broken(f"I2: another stack writes: {change}")
 
     def _is_elsewhere(self, change: SourceDestCheckChanged) -> bool:
         return change.caller == OURS and self.region.state.instances[change.instance].vpc != self.vpc
@@ -199,6 +221,8 @@ class Checker:
             old = before.get(member.id)
             ready = {block.prefix for block in old.blocks if block.ready} if old else set()
             for block in member.blocks:
+                if block.prefix in self.kept.regained(member.id):
+                    continue
                 if block.ready and block.prefix not in ready:
                     self._check_ready(member, block.prefix, block.since, now)
         self.checked["I4"] += 1

@@ -97,9 +97,9 @@ class Eligibility:
         )
 
     def said(self, node: str, generation: int, since: datetime) -> bool:
-        """Whether its agent had acknowledged that generation by then."""
-        word = self.past.last_word(node, since)
-        return word is not None and word[1] >= generation
+        """Whether its agent had acknowledged that generation of the store's epoch by then."""
+        word, epoch = self.past.last_word(node, since), self.store.epoch.number if self.store.epoch else 1
+        return word is not None and word.epoch == epoch and word.generation >= generation
 
     def must_keep(self, node: str, run: Invocation, now: datetime) -> bool:
         """Whether a living suspect keeps what it relays: nobody was eligible all the time, or all froze."""
@@ -173,7 +173,7 @@ class Eligibility:
     def is_silent(self, node: str, at: datetime) -> bool:
         """Whether its agent had been heard, and not for long."""
         word = self.past.last_word(node, at)
-        return word is not None and at - word[0] > SILENCE
+        return word is not None and at - word.at > SILENCE
 
     def has_joined(self, node: str, since: datetime, run: Invocation) -> bool:
         """Whether its blocks were handed out, or its agent had said that its kernel holds them."""

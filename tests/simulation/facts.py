@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from podway.domain.failover.decide import Card
 from podway.domain.health.verdict import Severity, Verdict, is_accused, is_failing, is_handing_over
@@ -70,21 +71,28 @@ class Fact:
         return held_until is not None and now < held_until
 
 
+class Word(NamedTuple):
+    """When an agent wrote, and which generation of which epoch it named."""
+
+    at: datetime
+    epoch: int
+    generation: int
+
+
 @dataclass
 class Past:
     """Facts by node, each with the time from which it held."""
 
     facts: dict[str, list[tuple[datetime, Fact]]] = field(default_factory=dict)
-    words: dict[str, list[tuple[datetime, int]]] = field(default_factory=dict)
-    """When each agent wrote, and the generation that it named."""
+    words: dict[str, list[Word]] = field(default_factory=dict)
 
-    def hear(self, node: str, at: datetime, generation: int) -> None:
-        self.words.setdefault(node, []).append((at, generation))
+    def hear(self, node: str, word: Word) -> None:
+        self.words.setdefault(node, []).append(word)
 
-    def last_word(self, node: str, until: datetime) -> tuple[datetime, int] | None:
+    def last_word(self, node: str, until: datetime) -> Word | None:
         """The newest that was written by then; None if its agent had never been heard."""
         known = self.words.get(node, [])
-        number = bisect_right(known, until, key=lambda word: word[0])
+        number = bisect_right(known, until, key=lambda word: word.at)
         return known[number - 1] if number else None
 
     def learn(self, node: str, at: datetime, fact: Fact) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tests.simulation.absence import ABSENCES
+from tests.simulation.lives import LIVES, SETTINGS
 from tests.simulation.script import DEEDS
 
 FAULTS: Mapping[str, str] = {
@@ -35,7 +36,7 @@ FAULTS: Mapping[str, str] = {
     "space was given back": "a subnet gives back space that is empty",
     "space was taken back": "a subnet takes back what it gave back, before it has rested",
     "space had left": "nothing leads any more to what was given back: it is anybody's",
-    **{name: name for name in (*DEEDS, *ABSENCES)},
+    **{name: name for name in (*DEEDS, *ABSENCES, *LIVES, *SETTINGS)},
 }
 """By the name under which it is counted: what happens."""
 

@@ -6,8 +6,8 @@ own until EC2 has terminated it, whatever EC2 shows, and whatever the store says
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -39,10 +39,39 @@ class Kept:
     held: dict[Prefix, str] = field(default_factory=dict)
     """Who was last given a block."""
 
+    robbed: set[str] = field(default_factory=set)
+    """Who holds what the store does not know since it is another one."""
+
+    def begin_life(self, stored: Mapping[str, Member], held: Mapping[str, Collection[Prefix]]) -> None:
+        """The store is another one. What was never handed out, and is not in it, was given to nobody."""
+        for node, member in self.given.items():
+            known = set(stored[node].prefixes) if node in stored else set[Prefix]()
+            blocks = tuple(one for one in member.blocks if one.prefix in known.union(held.get(node, ())))
+            self.given[node] = replace(member, blocks=blocks)
+            if node not in stored or not known.issuperset(self.given[node].prefixes):
+                self.robbed.add(node)
+        known_of = {node: set(member.prefixes) for node, member in stored.items()}
+        self.held = {
+            prefix: node
+            for prefix, node in self.held.items()
+            if prefix in known_of.get(node, ()) or (node in self.given and prefix in held.get(node, ()))
+        }
+
+    def regained(self, node: str) -> tuple[Prefix, ...]:
+        """What was the node's in the store's former life: its pods use it already."""
+        return self.given[node].prefixes if node in self.robbed else ()
+
     def end(self, node: str, at: datetime) -> None:
         """EC2 has terminated it."""
         self.died.setdefault(node, at)
         self.given.pop(node, None)
+
+    def fall_silent(self, node: str) -> None:
+        """It runs no more. What it has not said by now in this life of the store, nobody can know of."""
+        if node in self.robbed:
+            self.robbed.discard(node)
+            self.given.pop(node, None)
+            self.held = {prefix: owner for prefix, owner in self.held.items() if owner != node}
 
     def why_shared(self, stored: Mapping[str, Member], now: datetime) -> str:
         """Which block belongs to two, or went to another before it had rested; empty when none does."""
@@ -69,6 +98,9 @@ class Kept:
                 del self.given[node]
                 continue
             after = stored.get(node)
+            if node in self.robbed and (after is None or set(before.prefixes) - set(after.prefixes)):
+                continue
+            self.robbed.discard(node)
             if after is None or after.gone_at is not None:
                 wrong = f"{node}, which EC2 has not terminated, is a member no more"
             elif lost := set(before.prefixes) - set(after.prefixes):
@@ -77,7 +109,7 @@ class Kept:
                 )
         members = {owner.instance for owner in self.owners.values() if owner.member}
         for node, member in stored.items():
-            if member.gone_at is None and node in members and self.exists(node):
+            if member.gone_at is None and node in members - self.robbed and self.exists(node):
                 self.given[node] = member
         return wrong
 

@@ -22,6 +22,7 @@ from podway.domain.members.readiness import mark_ready
 from podway.domain.model import Cluster, Create, Delete, Plan, Replace, RouteTable, Step, TablePlan
 from podway.domain.planner.plan import plan
 from podway.domain.signals import InstanceState
+from podway.domain.tables import Claims
 
 from tests.simulation.store import SimStore
 from tests.simulation.world import RULES, Mutant
@@ -112,7 +113,7 @@ def _ends_when_absent(
     still_targeted: frozenset[str] = frozenset(),
     **_: Any,
 ) -> Membership:
-    """As before issue 10: whom the list leaves out has ended."""
+    """Whom the list leaves out has ended."""
     listed, known = tuple(instances), tuple(remembered)
     shown = {one.id for one in listed}
     ended = tuple(
@@ -123,6 +124,10 @@ def _ends_when_absent(
 
 def _nothing(*_: Any, **__: Any) -> tuple[()]:
     return ()
+
+
+def _none(*_: Any) -> list[Member]:
+    return []
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -164,11 +169,23 @@ MUTANTS: Mapping[str, Mutant] = {
     "a mass ends like one": Mutant(
         patches=(("podway.domain.members.membership._is_mass", lambda *_: False),)
     ),
+    "a new epoch waits for nobody": Mutant(patches=(("podway.domain.members.epochs._silent", _none),)),
+    "another stack's mark is nobody's": Mutant(
+        patches=(("podway.app.inheritance.table_claims", lambda *_: Claims((), {})),)
+    ),
     "own tables unread": Mutant(patches=((f"{reconcile.__name__}.mark_ready", _own_tables_unread),)),
 }
 
 
-ABSENT = frozenset({"absence is an end", "the first NotFound is an end", "a mass ends like one"})
+ABSENT = frozenset(
+    {
+        "absence is an end",
+        "the first NotFound is an end",
+        "a mass ends like one",
+        "a new epoch waits for nobody",
+        "another stack's mark is nobody's",
+    }
+)
 """Those that only newer stories can show: the older ones leave nobody out."""
 
 

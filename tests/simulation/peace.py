@@ -9,6 +9,7 @@ from podway.domain.signals import AlarmValue
 
 from tests.simulation.absence import give_tag
 from tests.simulation.checker import OURS, Broken
+from tests.simulation.lives import point_agents, restore
 from tests.simulation.views import hop
 from tests.simulation.world import POD_CIDR, Odds, World
 
@@ -24,6 +25,8 @@ def make_peace(world: World) -> None:
     world.calls.chance = 0.0
     world.quiet = True
     _say_all(world)
+    point_agents(world)
+    restore(world)
     for agent in world.agents.values():
         agent.works = agent.relays = True
         agent.lies, agent.silent_until = False, None

@@ -16,12 +16,17 @@ from podway.domain.ipam.reclaim import ROUND
 from podway.domain.signals import AlarmValue, HandoverAsked, HandoverReason, LifecycleHook
 from podway_lab.region.faults import Kind
 
-from tests.simulation.absence import ABSENCES
+from tests.simulation.absence import ABSENCES, HIDING
 from tests.simulation.checker import OURS
+from tests.simulation.lives import LIVES, SETTINGS
 from tests.simulation.world import ACCOUNT_TAGS, POD_CIDR, World
 
 LASTS = 600.0
 """Seconds in which things happen."""
+
+
+AMNESIA = 0.15
+"""How many of the newer stories have a store that goes back, or is lost."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,16 @@ def write_script(rng: Random, *, new: bool = True) -> tuple[Deed, ...]:
             Deed(rng.uniform(0, LASTS), rng.choice(NEW), rng.getrandbits(32))
             for _ in range(rng.choice((0, 1, 2, 2, 3)))
         ]
+        if rng.random() < AMNESIA:
+            deeds = [deed for deed in deeds if deed.name not in HIDING]
+            deeds.append(Deed(rng.uniform(0, LASTS), rng.choice(sorted(LIVES)), rng.getrandbits(32)))
     return tuple(sorted(deeds, key=lambda deed: deed.at))
 
 
 def do(world: World, deed: Deed) -> None:
     """Let it happen, if it can."""
     world.say(f"--- {deed.name}")
-    act = ABSENCES.get(deed.name) or DEEDS[deed.name][1]
+    act = {**ABSENCES, **LIVES, **SETTINGS}.get(deed.name) or DEEDS[deed.name][1]
     act(world, Random(deed.draw))
 
 
@@ -338,6 +346,7 @@ DEEDS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
 }
 NEW = (
     *ABSENCES,
+    *SETTINGS,
     *("an alarm is deleted",) * 2,
     "an agent spoils its item",
     *("a node is drained by a clock that is ahead",) * 2,

@@ -45,6 +45,8 @@ POD_CIDR = Prefix.parse("100.64.0.0/16")
 NODE_TAG = "podway:cluster"
 ACCOUNT_TAGS = [{"Key": NODE_TAG, "Value": "sim"}]
 RULES = Rules("sim", (POD_CIDR,), 26, timedelta(minutes=10), timedelta(seconds=60), timedelta(seconds=125))
+STACK = "stack-1"
+"""Ours, in newer stories."""
 SHORT = 3
 """Rows of a page in newer stories."""
 REFUSED = {
@@ -114,6 +116,10 @@ class World:
     """Something that was begun lasts so long."""
     strangers: list[str] = field(default_factory=list)
     """Interfaces that belong to nobody of the cluster."""
+    lives: int = 1
+    """Tables that the store has had."""
+    begun: int = 1
+    """Of these, that for which the newest epoch was begun."""
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.rng)
@@ -127,14 +133,14 @@ class World:
             clock=self.scheduler.now, settings=settings, faults=self.faults, throttled=True
         )
         self.calls = Calls(self.scheduler)
-        self.table = FakeStore()
+        self.table = self.agents_table = FakeStore()
         self.checker = Checker(
             self.region,
             self.scheduler,
             self.table,
             self.pod_cidr,
             RULES.quarantine,
-            lambda node: self.agents[node].generation if node in self.agents else 0,
+            self._holds,
         )
         self.region.subscribe(self._hear)
         self._count = itertools.count(1)
@@ -142,6 +148,11 @@ class World:
         self._build()
         self.alarms = SimAlarms(self.scheduler.now, cluster="sim")
         self.deploy()
+
+    def _holds(self, node: str) -> int:
+        """The generation of the store's epoch that the node's kernel holds."""
+        epoch = self.table.epoch.number if self.table.epoch else 1
+        return self.agents[node].holds(epoch) if node in self.agents else 0
 
     def _settle(self) -> None:
         """Instances move on by themselves."""
@@ -168,7 +179,7 @@ class World:
             self.subnet_ids.append(subnet)
         self.table_ids = sorted(made.values())
 
-    def deploy(self, *, node_tag: str = NODE_TAG) -> None:
+    def deploy(self, *, node_tag: str = NODE_TAG, pod_cidr: Prefix | None = None) -> None:
         """Make the functions anew; those that run go on as they are."""
         client: Any = SimClient(self.region, OURS, self.scheduler, self.checker.saw, self.refused)
         self.cloud: Cloud = Ec2Cloud(
@@ -178,7 +189,8 @@ class World:
             vpc=self.checker.vpc if self.is_new else "",
             node_tag=node_tag,
         )
-        rules = replace(self.mutant.rules, pod_cidrs=(self.pod_cidr,))
+        stack = STACK if self.is_new else ""
+        rules = replace(self.mutant.rules, pod_cidrs=(pod_cidr or self.pod_cidr,), stack=stack)
         store: Store = SimStore(self.table, self.calls, self.checker.noted)
         self.failover = self.command(timedelta(0))
         self.lifecycle = Lifecycle(
@@ -289,7 +301,8 @@ class World:
         self.invoke(run, work, retries=())
 
     def _note(self, run: str, outcome: ReconcileOutcome) -> None:
-        if not (self.faults.fired[Kind.STALE] or self.faults.fired[Kind.THINNER]):  # a run may forget its own
+        forgetful = self.faults.fired[Kind.STALE] or self.faults.fired[Kind.THINNER] or self.lives > 1
+        if not forgetful:  # else a run may not know its own
             self.checker.check_drift(outcome)
         self.say(f"{run}: busy" if outcome.busy else f"{run}:", silent=outcome.busy or not outcome.applied)
         for table, step in outcome.applied:

@@ -286,6 +286,22 @@ def test_the_first_run_drops_what_was_thought_and_claimed_in_the_former_life() -
     assert play.uncovered() == []
 
 
+def test_routes_made_since_the_backup_are_ours_although_their_node_has_ended_since() -> None:
+    """Nobody would ever replace them: a member's, which the backup knows, but no record names them."""
+    play, agents = settled()
+    backup = copy.deepcopy(play.store)
+    backup.records = {table: frozenset() for table in backup.records}
+    gone_back(play, backup)
+    play.cloud.enter("i-b1", InstanceState.TERMINATED)
+    assert "eni-b1" in play.cloud.table("rtb-a").values()
+
+    restore(play)
+    agents.turns(6)
+
+    assert "eni-b1" not in (*play.cloud.table("rtb-a").values(), *play.cloud.table("rtb-b").values())
+    assert play.uncovered() == []
+
+
 @pytest.mark.parametrize("quota", [500, 6])
 def test_a_lost_store_gives_nobody_anothers_block(quota: int) -> None:
     """Case f: made anew over nine nodes, four of them got another's block."""

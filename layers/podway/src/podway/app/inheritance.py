@@ -72,7 +72,7 @@ def _first_run(store: Store, owner: str, seen: Seen, epoch: Epoch, pod_cidrs: tu
     found = found_in_tables(
         seen.survey.route_tables,
         pod_cidrs=pod_cidrs,
-        members=seen.membership.present,
+        members=(*seen.membership.present, *seen.membership.quarantined),
         recorded=memory.records,
         supernets=memory.supernets,
     )
