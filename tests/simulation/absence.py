@@ -311,4 +311,4 @@ HIDING = (
     "all nodes lose their tags",
     "the node tag's key is mistyped",
 )
-"""Deeds after which members, or what is theirs, do not show. While the store knows nothing either, nobody can."""
+"""Deeds after which members, or what is theirs, do not show. An empty store cannot know of them either."""
