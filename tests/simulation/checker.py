@@ -54,6 +54,8 @@ class Checker:
     quarantine: timedelta
     holds_in_kernel: Callable[[str], int]
     """Generation that a node's kernel holds."""
+    was_handed: Callable[[str], Collection[Prefix]]
+    """Blocks that a node was ever handed out, in whatever life of the store."""
     past: Past = field(default_factory=Past)
     owners: dict[str, Owner] = field(default_factory=dict)
     makers: dict[tuple[str, Prefix], tuple[str, datetime]] = field(default_factory=dict)
@@ -221,8 +223,8 @@ class Checker:
             old = before.get(member.id)
             ready = {block.prefix for block in old.blocks if block.ready} if old else set()
             for block in member.blocks:
-                if block.prefix in self.kept.regained(member.id):
-                    continue
+                if block.prefix in self.was_handed(member.id):
+                    continue  # its pods use it already: the store has learnt of it anew
                 if block.ready and block.prefix not in ready:
                     self._check_ready(member, block.prefix, block.since, now)
         self.checked["I4"] += 1

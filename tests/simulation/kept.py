@@ -57,10 +57,6 @@ class Kept:
             if prefix in known_of.get(node, ()) or (node in self.given and prefix in held.get(node, ()))
         }
 
-    def regained(self, node: str) -> tuple[Prefix, ...]:
-        """What was the node's in the store's former life: its pods use it already."""
-        return self.given[node].prefixes if node in self.robbed else ()
-
     def end(self, node: str, at: datetime) -> None:
         """EC2 has terminated it."""
         self.died.setdefault(node, at)

@@ -141,6 +141,7 @@ class World:
             self.pod_cidr,
             RULES.quarantine,
             self._holds,
+            lambda node: self.agents[node].held if node in self.agents else (),
         )
         self.region.subscribe(self._hear)
         self._count = itertools.count(1)
