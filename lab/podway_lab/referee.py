@@ -8,14 +8,17 @@ is covered.
 - I2 no call of ours touches a route outside the pod CIDRs, or one that somebody else made;
 - I3 no table ever holds more than its quota;
 - I4 no address belongs to two nodes, and a freed block is quarantined.
+
+Who is a member it knows from the region: what was handed out to an instance is the instance's until EC2 has
+terminated it, also while the store does not name it any more.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -56,6 +59,8 @@ class _Seen:
     after: Routes
     owners: Mapping[str, _Owner]
     steered: tuple[str, ...]
+    alive: frozenset[str]
+    """Instances that EC2 has not terminated."""
 
     @property
     def before(self) -> Routes:
@@ -81,6 +86,8 @@ class Referee:
     _made_by: dict[tuple[str, Prefix | str], str] = field(default_factory=dict, init=False)
     _freed: dict[Prefix, tuple[str, datetime]] = field(default_factory=dict, init=False)
     _held: dict[Prefix, str] = field(default_factory=dict, init=False)
+    _given: dict[str, Member] = field(default_factory=dict, init=False)
+    """As the store named them last, of those that EC2 has not terminated: with what was handed out."""
     _idle: threading.Condition = field(default_factory=threading.Condition, init=False)
     _pending: int = field(default=0, init=False)
     _failed: Exception | None = field(default=None, init=False)
@@ -103,7 +110,7 @@ class Referee:
     def review(self) -> list[Breach]:
         """All breaches, once everything seen so far has been judged. Raises as `settle` does."""
         self.settle()
-        self._judge_addresses(tuple(self.members()), self.model.clock())
+        self._judge_addresses(self._known(_alive(self.model.state)), self.model.clock())
         return list(self.breaches)
 
     def _listen(self, change: Change) -> None:
@@ -117,6 +124,7 @@ class Referee:
                     state.tables[change.table].routes,
                     _owners(state),
                     state.subnets_of(change.table),
+                    _alive(state),
                 )
             )
 
@@ -137,7 +145,7 @@ class Referee:
         if self.is_ours(write.caller):
             self.writes += 1
             self._judge_ownership(write, self._made_by.get(key))
-            members = tuple(self.members())
+            members = self._known(seen.alive)
             self._judge_cover(seen, members)
             self._judge_addresses(members, write.at)
         if write.after is None:
@@ -151,6 +159,27 @@ class Referee:
         owner = seen.owners.get(seen.write.after.target.id) if seen.write.after else None
         nodes = {member.id for member in self.members()}
         return maker is not None and self.is_ours(maker) and owner is not None and owner.instance in nodes
+
+    def _known(self, alive: Container[str]) -> tuple[Member, ...]:
+        """The store's members, and those that it has lost although they are there: with what they were given.
+
+        Whom an operator has given up is a member no more.
+        """
+        stored = {member.id: member for member in self.members()}
+        for node, given in list(self._given.items()):
+            after = stored.get(node)
+            if node not in alive or (after is not None and _starts_anew(given, after)):
+                del self._given[node]
+            elif after is None or after.gone_at is not None:
+                stored[node] = given
+            else:
+                lost = [block for block in given.blocks if block.prefix not in after.prefixes]
+                stored[node] = replace(after, blocks=(*after.blocks, *lost))
+        for node, member in stored.items():
+            if member.gone_at is None and node in alive:
+                handed_out = tuple(block for block in member.blocks if block.ready)
+                self._given[node] = replace(member, blocks=handed_out)
+        return tuple(stored.values())
 
     def _judge_cover(self, seen: _Seen, members: Iterable[Member]) -> None:
         for member in members:
@@ -185,11 +214,12 @@ class Referee:
 
     def _judge_addresses(self, members: Iterable[Member], now: datetime) -> None:
         members = tuple(members)
-        held = {prefix: one.id for one in members if one.gone_at is None for prefix in one.prefixes}
+        given = sorted((prefix, one.id) for one in members if one.gone_at is None for prefix in one.prefixes)
+        held = dict(given)
         left = {one.id: one.gone_at for one in members}
-        for one, other in pairwise(sorted(held)):
+        for (one, node), (other, sharer) in pairwise(given):
             if one.contains(other):
-                self._blame("I4", now, f"{one} of {held[one]} and {other} of {held[other]} overlap")
+                self._blame("I4", now, f"{one} of {node} and {other} of {sharer} overlap")
         for prefix, node in self._held.items():
             if held.get(prefix) != node:
                 self._freed[prefix] = (node, left.get(node) or now)
@@ -201,6 +231,15 @@ class Referee:
 
     def _blame(self, invariant: str, at: datetime, what: str) -> None:
         self.breaches.append(Breach(invariant, at, what))
+
+
+def _starts_anew(given: Member, after: Member) -> bool:
+    """Whether an operator gave it up, or it is another machine under its old id."""
+    return after.is_given_up or after.subnet != given.subnet
+
+
+def _alive(state: State) -> frozenset[str]:
+    return frozenset(one.id for one in state.instances.values() if one.state != "terminated")
 
 
 def _owners(state: State) -> dict[str, _Owner]:
