@@ -19,7 +19,16 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmsSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import Epoch, FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
+    from podway.domain.inventory import (
+        Epoch,
+        FoundById,
+        FoundTables,
+        Instance,
+        Member,
+        ReleasedSpace,
+        Survey,
+        VpcSubnet,
+    )
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
@@ -46,6 +55,14 @@ class Cloud(Protocol):
         """What EC2 says of these members, asked by id and without the tag. Safe to repeat.
 
         Whom it says nothing of is nowhere in the answer: that is no end. Never raises a PodwayError.
+        """
+        ...
+
+    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+        """What EC2 says of these tables, asked by id. Those that it calls unknown are nowhere in the answer.
+
+        A table of another VPC than *vpc* that is not tagged for the cluster is rightly not listed.
+        Safe to repeat. Never raises a PodwayError.
         """
         ...
 
