@@ -148,6 +148,8 @@ class FakeCloud:
     """Instances of which EC2 says NotFound."""
     refusing: dict[str, PodwayError] = field(default_factory=dict)
     """Tables that refuse every write."""
+    gone_interfaces: set[str] = field(default_factory=set)
+    """Interfaces of which EC2 says NotFound; of others that nobody has it says nothing."""
     hidden_tables: set[str] = field(default_factory=set)
     """Tables that lists leave out; by id they are found."""
     is_disrupted: bool = False
@@ -206,6 +208,9 @@ class FakeCloud:
             if table not in tables or whose != stack
         }
         self.surveyed = replace(self.surveyed, marks=kept)
+
+    def is_interface_gone(self, network_interface: str) -> bool:
+        return network_interface in self.gone_interfaces
 
     def clear_source_dest_check(self, network_interface: str) -> None:
         self._fail_if_due()

@@ -518,3 +518,15 @@ def test_a_table_without_members_and_tag_is_shown_and_not_missed(region: Region)
 
     assert other not in {one.id for one in survey.route_tables}
     assert survey.not_shown([other]) == ()
+
+
+def test_an_interface_is_gone_only_if_ec2_says_so(region: Region) -> None:
+    """An answer that leaves it out says nothing."""
+    region.launch(region.subnets[0])
+    (standing,) = region.model.state.interfaces
+    cloud = region.cloud()
+
+    assert cloud.is_interface_gone("eni-0123456789abcdef0")
+    assert not cloud.is_interface_gone(standing)
+    region.model.faults.arm(Kind.THINNER, alter=leave_out(1.0))
+    assert not cloud.is_interface_gone(standing)

@@ -29,6 +29,7 @@ from podway.app.errors import (
     PodwayError,
     RouteIsGone,
     TableIsGone,
+    TargetIsGone,
     Throttled,
 )
 from podway.domain.addressing import Prefix
@@ -242,6 +243,15 @@ class Ec2Cloud:
                     client.replace_route(**where, NetworkInterfaceId=step.network_interface)
                 case Delete():
                     self._delete(where)
+
+    def is_interface_gone(self, network_interface: str) -> bool:
+        """Ids of interfaces are never given twice: one that is unknown stays so."""
+        try:
+            with aws_errors():
+                self._client.describe_network_interfaces(NetworkInterfaceIds=[network_interface])
+        except TargetIsGone:
+            return True
+        return False
 
     def clear_source_dest_check(self, network_interface: str) -> None:
         """Switch the check off. Every node needs it, because pods' addresses are not the interface's own."""

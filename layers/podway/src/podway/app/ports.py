@@ -94,6 +94,10 @@ class Cloud(Protocol):
         """Remove the mark from those of *tables* that *stack* has marked. Repeat: safe. Cut off: as above."""
         ...
 
+    def is_interface_gone(self, network_interface: str) -> bool:
+        """Whether EC2 says that there is no such interface. An answer without it says nothing: False."""
+        ...
+
     def clear_source_dest_check(self, network_interface: str) -> None:
         """Let the interface carry packets that are not its own.
 
