@@ -34,6 +34,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "DescribeInstanceTypes",
         "DescribeInstances",
         "DescribeManagedPrefixLists",
+        "DescribeNetworkInterfaces",
         "DescribeRouteTables",
         "DescribeSubnets",
         "DescribeVpcs",

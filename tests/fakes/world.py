@@ -20,7 +20,7 @@ from podway.app.errors import (
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.health.reassess import AlarmSeen, AlarmsSeen
-from podway.domain.inventory import FoundById, Instance, Member, Survey, VpcSubnet
+from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, VpcSubnet
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
 
@@ -148,13 +148,18 @@ class FakeCloud:
     """Instances of which EC2 says NotFound."""
     refusing: dict[str, PodwayError] = field(default_factory=dict)
     """Tables that refuse every write."""
+    gone_interfaces: set[str] = field(default_factory=set)
+    """Interfaces of which EC2 says NotFound; of others that nobody has it says nothing."""
+    hidden_tables: set[str] = field(default_factory=set)
+    """Tables that lists leave out; by id they are found."""
     is_disrupted: bool = False
     """Lists fail, and ids are answered."""
 
     def survey(self) -> Survey:
         unlisted = self.hidden | self.mute | self.forgotten
         listed = tuple(one for one in self.surveyed.instances if one.tagged and one.id not in unlisted)
-        survey = replace(self.surveyed, route_tables=self.route_tables(), instances=listed)
+        shown = tuple(one for one in self.route_tables() if one.id not in self.hidden_tables)
+        survey = replace(self.surveyed, route_tables=shown, instances=listed)
         return replace(survey, instances=(), is_listed=False) if self.is_disrupted else survey
 
     def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
@@ -165,6 +170,10 @@ class FakeCloud:
             tuple(known[node] for node in asked if node in known and node not in self.mute),
             frozenset(asked) - known.keys(),
         )
+
+    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+        del vpc
+        return FoundTables(tuple(sorted({one.id for one in self.surveyed.route_tables} & set(tables))))
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         return tuple(self._shown(table) for table in self.surveyed.route_tables)
@@ -199,6 +208,9 @@ class FakeCloud:
             if table not in tables or whose != stack
         }
         self.surveyed = replace(self.surveyed, marks=kept)
+
+    def is_interface_gone(self, network_interface: str) -> bool:
+        return network_interface in self.gone_interfaces
 
     def clear_source_dest_check(self, network_interface: str) -> None:
         self._fail_if_due()

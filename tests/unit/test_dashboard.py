@@ -57,7 +57,7 @@ def test_every_alarm_on_our_own_metrics_looks_where_they_are_written(template: T
         if template.properties(name).get("Namespace") == "Podway"
     ]
 
-    assert len(ours) == 7
+    assert len(ours) == 8
     for one in ours:
         assert one["MetricName"] in WRITTEN
         assert one["Dimensions"] == [
@@ -68,3 +68,11 @@ def test_every_alarm_on_our_own_metrics_looks_where_they_are_written(template: T
 
 def test_every_metric_is_explained() -> None:
     assert [name for name in sorted(WRITTEN) if f"`{name}`" not in PAGE] == []
+
+
+def test_an_operator_is_told_when_another_stacks_mark_keeps_this_one_from_writing(template: Template) -> None:
+    """The first stack writes 0 of the same metric: only the largest value tells."""
+    found = template.properties("OtherStackAlarm")
+
+    assert (found["MetricName"], found["Statistic"], found["Threshold"]) == ("OtherStacks", "Maximum", 0)
+    assert found["TreatMissingData"] == "ignore"

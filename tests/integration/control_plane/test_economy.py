@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from podway.adapters.cloudwatch import NodeAlarms
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.fast_store import FastStore
@@ -20,9 +21,11 @@ from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
 from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer
+from podway.app.reconcile import Reconcile, Rules
+from podway.domain.health.alarms import AlarmNames
 from podway.domain.signals import AgentReported, InstanceState, StateChanged
 
-from tests.integration.control_plane.plane import HOLD_DOWN, US, Plane
+from tests.integration.control_plane.plane import HOLD_DOWN, LEASE, POD_CIDR, QUARANTINE, US, Plane
 from tests.integration.control_plane.test_life import TIGHT, mutations
 
 NODES = ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4", "b5", "c1", "c2")
@@ -57,10 +60,11 @@ class Calls:
         return Counter(call.action.removeprefix("ec2:") for call in ours)
 
 
-def another(dynamodb: Any) -> Any:
+def another(dynamodb: Any, service: str = "dynamodb") -> Any:
     """A client whose calls are the functions' alone: the referee asks the table as well."""
-    return boto3.client(
-        "dynamodb",
+    made: Any = boto3.client  # its types ask for a literal
+    return made(
+        service,
         region_name=dynamodb.meta.region_name,
         aws_access_key_id="key",
         aws_secret_access_key="secret",
@@ -263,6 +267,44 @@ def test_reading_costs_at_most_six_describe_calls_whatever_the_number_of_nodes(c
 
     assert len(unknown) == 5
     assert len(known) == 4, "instance types are known by then"
+
+
+def test_a_run_with_nothing_to_do_makes_six_describe_calls_and_writes_the_lease_alone(dynamodb: Any) -> None:
+    """Everything through the adapters: EC2's and CloudWatch's reads of two idle runs, and DynamoDB's calls.
+
+    DescribeTable (the store's TableId) is asked once in the life of the process.
+    """
+    plane = Plane(NODES, quota=TIGHT, dynamodb=dynamodb)
+    ours, cloudwatch = another(dynamodb), another(dynamodb, "cloudwatch")
+    reconcile = Reconcile(
+        cloud=Ec2Cloud(plane.region.client(US), cluster="demo", quota=RouteQuota(fixed=TIGHT)),  # type: ignore[arg-type]  # a model
+        store=DynamoStore(ours, table="podway", cluster="demo"),
+        hints=plane.hints,
+        hooks=plane.hooks,
+        alarms=NodeAlarms(cloudwatch, names=AlarmNames("demo")),
+        clock=plane.clock,
+        rules=Rules("demo", (POD_CIDR,), 26, QUARANTINE, HOLD_DOWN, LEASE, stack="stack"),
+    )
+    for number in range(6):
+        plane.agents_acknowledge()
+        plane.clock.go_on(seconds=1)
+        reconcile.run(f"before {number}")
+    made: list[str] = []
+    for client in (ours, cloudwatch):
+        client.meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
+    mark, idle = plane.region.calls.mark(), 2
+
+    outcomes = [reconcile.run(f"idle {number}") for number in range(idle)]
+
+    told = Counter(made)
+    assert [(one.busy, one.applied, one.failed, one.joined) for one in outcomes] == [(False, [], [], [])] * 2
+    assert cloudwatch.describe_alarms()["MetricAlarms"], "alarms stand on those that relay"
+    assert mutations(plane, mark) == []
+    assert len(reads(plane, mark)) + told["DescribeAlarms"] <= 6 * idle
+    assert told["DescribeTable"] == 0
+    assert told.keys() == {"DescribeAlarms", "Query", "GetItem", "UpdateItem"}
+    assert told["UpdateItem"] == 2 * idle, "the lease is taken and released"
+    assert plane.hints.reasons == []
 
 
 def test_a_node_is_ready_within_two_polls_and_two_runs_of_the_one_that_allots() -> None:

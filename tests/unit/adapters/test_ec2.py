@@ -11,9 +11,9 @@ from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.quotas import RouteQuota
 from podway.app.errors import NeedsOperator, TryAgain
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import Member, Survey
+from podway.domain.inventory import FoundTables, Member, Survey
 from podway.domain.model import Create, ForwarderPreference, Route
-from podway_lab.region.alterations import leave_out, omit, say
+from podway_lab.region.alterations import leave_out, leave_out_if, omit, say
 from podway_lab.region.errors import refusal
 from podway_lab.region.faults import Kind
 from podway_lab.region.model import StrictEC2
@@ -85,9 +85,7 @@ def test_tagged_tables_are_seen_before_the_first_node_comes(region: Region) -> N
     assert [one.id for one in survey.subnets] == sorted(region.subnets)
 
 
-def test_tables_are_seen_while_all_that_is_left_of_the_nodes_has_ended(
-    region: Region,
-) -> None:
+def test_tables_are_seen_while_all_that_is_left_of_the_nodes_has_ended(region: Region) -> None:
     table = region.table(OURS, subnet=region.subnets[0])
     ended = region.launch(region.subnets[0])
     region.ec2.terminate_instances(InstanceIds=ended)
@@ -475,3 +473,60 @@ FIELDS = [
     "InstanceTypes.InstanceType",
     "InstanceTypes.NetworkInfo",
 ]
+
+
+def test_tables_that_a_list_left_out_are_told_from_those_that_are_gone(region: Region) -> None:
+    """One unknown id fails them all: the rest is asked again."""
+    there, gone = region.table(OURS, subnet=region.subnets[0]), region.table(OURS)
+    region.launch(region.subnets[0])
+    region.ec2.delete_route_table(RouteTableId=gone)
+    region.model.faults.arm(Kind.THINNER, alter=leave_out_if(lambda row: row.get("RouteTableId") == there))
+    cloud = region.cloud()
+
+    survey = cloud.survey()
+
+    assert survey.not_shown([there, gone]) == tuple(sorted((there, gone)))
+    region.model.faults.disarm()
+    assert cloud.find_tables([there, gone], survey.vpc) == FoundTables(left_out=(there,))
+
+
+def test_a_table_that_is_neither_shown_nor_called_unknown_is_unknown(region: Region) -> None:
+    table = region.table(OURS, subnet=region.subnets[0])
+    region.model.faults.arm(Kind.THINNER, alter=leave_out(1.0))
+
+    found = region.cloud().find_tables([table], region.vpc)
+
+    assert found == FoundTables(unknown=(table,))
+
+
+def test_a_table_of_ours_that_ec2_will_not_speak_of_is_unknown(region: Region) -> None:
+    table = region.table(OURS, subnet=region.subnets[0])
+    region.model.faults.arm(Kind.REFUSED, code="UnauthorizedOperation")
+
+    found = region.cloud().find_tables([table], region.vpc)
+
+    assert found.unknown == (table,)
+    assert "UnauthorizedOperation" in found.why
+
+
+def test_a_table_without_members_and_tag_is_shown_and_not_missed(region: Region) -> None:
+    """Its tag was taken away, or its subnet's nodes are gone: it is not ours to manage, and not left out."""
+    other, _ = region.table(subnet=region.subnets[1]), region.table(OURS, subnet=region.subnets[0])
+    region.launch(region.subnets[0])
+
+    survey = region.cloud().survey()
+
+    assert other not in {one.id for one in survey.route_tables}
+    assert survey.not_shown([other]) == ()
+
+
+def test_an_interface_is_gone_only_if_ec2_says_so(region: Region) -> None:
+    """An answer that leaves it out says nothing."""
+    region.launch(region.subnets[0])
+    (standing,) = region.model.state.interfaces
+    cloud = region.cloud()
+
+    assert cloud.is_interface_gone("eni-0123456789abcdef0")
+    assert not cloud.is_interface_gone(standing)
+    region.model.faults.arm(Kind.THINNER, alter=leave_out(1.0))
+    assert not cloud.is_interface_gone(standing)

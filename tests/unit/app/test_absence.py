@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from podway.app.errors import TryAgain
 from podway.domain.health.verdict import EC2_STATE
 from podway.domain.model import Delete, Replace, RouteTable
 from podway.domain.signals import InstanceState, StateChanged
@@ -193,3 +194,32 @@ def test_whatever_subset_is_left_out_no_route_of_a_running_member_is_deleted(hid
     assert moved <= {f"eni-{name[2:]}" for name in hidden}, "only what strays relay may move"
     assert set(outcome.missing) == hidden
     assert play.uncovered() == []
+
+
+def test_a_table_that_ec2_leaves_out_is_asked_for_by_id_and_keeps_its_place_on_the_cards(play: Play) -> None:
+    """Believed absent, it was on no card any more, and a node could be ready that no route of it leads to."""
+    table = next(iter(TABLES.values()))
+    before, cards = routes(play), dict(play.store.cards)
+    assert any(route.table == table for card in cards.values() for route in card.routes)
+    play.cloud.hidden_tables = {table}
+    play.cloud.writes.clear()
+
+    with pytest.raises(TryAgain, match=table):
+        play.reconcile()
+
+    assert (routes(play), play.store.cards, play.cloud.writes) == (before, cards, [])
+    assert play.store.lease is None, "the next run is let in"
+    play.cloud.hidden_tables = set()
+    assert play.reconcile().applied == []
+
+
+def test_a_table_that_ec2_does_not_know_any_more_ends_no_run(play: Play) -> None:
+    """Deleted, it has its record still, and the other tables are managed."""
+    gone, *others = TABLES.values()
+    kept = tuple(one for one in play.cloud.surveyed.route_tables if one.id != gone)
+    play.cloud.surveyed = replace(play.cloud.surveyed, route_tables=kept)
+
+    outcome = play.reconcile()
+
+    assert (outcome.failed, outcome.busy) == ([], False)
+    assert all(route.table in others for card in play.store.cards.values() for route in card.routes)

@@ -29,10 +29,11 @@ from podway.app.errors import (
     PodwayError,
     RouteIsGone,
     TableIsGone,
+    TargetIsGone,
     Throttled,
 )
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import FoundById, Instance, Member, Survey, TableSeen, VpcSubnet
+from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, TableSeen, VpcSubnet
 from podway.domain.model import (
     DEFAULT_QUOTA,
     DEFAULT_RESERVE,
@@ -44,7 +45,7 @@ from podway.domain.model import (
     describe,
 )
 from podway.domain.signals import InstanceState
-from podway.domain.tables import STACK_TAG, TABLE_TAG, choose_tables
+from podway.domain.tables import STACK_TAG, TABLE_TAG, choose_tables, is_tagged
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -61,6 +62,7 @@ _ROWS = 1000
 _IDS = 200
 """Ids that one DescribeInstances is asked for: it takes 1,000, but one unknown id fails them all."""
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+_TABLE_ID = re.compile(r"rtb-[0-9a-f]{8,17}")
 _FILTER_VALUES = 200
 """Values that one filter may have."""
 
@@ -130,6 +132,8 @@ class Ec2Cloud:
                 *unknown,
             ),
             is_listed=rows is not None,
+            shown_tables=frozenset(one["RouteTableId"] for one in table_rows if one.get("RouteTableId")),
+            vpc=vpc,
         )
 
     def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
@@ -154,6 +158,29 @@ class Ec2Cloud:
                     doubts.append(f"EC2 says nothing of {len(wanted)} members of zone {zone or '?'}: {error}")
         read = self._read_instances(rows)
         return FoundById(read.values, frozenset(not_found), (*read.doubts, *doubts))
+
+    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+        """Asked by id, so that an answer is complete: an id that EC2 does not know fails the call."""
+        left = sorted(tables)
+        while left:
+            try:
+                with aws_errors():
+                    answer = self._client.describe_route_tables(RouteTableIds=left)
+            except TableIsGone as error:
+                gone = set(_TABLE_ID.findall(str(error))) & set(left)
+                if not gone:
+                    return FoundTables(unknown=tuple(left), why=f"({error})")
+                left = [one for one in left if one not in gone]
+            except PodwayError as error:
+                return FoundTables(unknown=tuple(left), why=f"({error})")
+            else:
+                seen = read_each(answer["RouteTables"], "RouteTableId", lambda row: read_table(row, {}))
+                shown = {one.id for one in seen.values}
+                ours = (one for one in seen.values if one.vpc == vpc or is_tagged(one, self._cluster))
+                return FoundTables(
+                    tuple(sorted(one.id for one in ours)), tuple(one for one in left if one not in shown)
+                )
+        return FoundTables()
 
     def _by_ids(self, wanted: Sequence[str], not_found: set[str]) -> list[dict[str, Any]]:
         """The rows of those that exist; the others are added to *not_found*. Raises PodwayError."""
@@ -216,6 +243,15 @@ class Ec2Cloud:
                     client.replace_route(**where, NetworkInterfaceId=step.network_interface)
                 case Delete():
                     self._delete(where)
+
+    def is_interface_gone(self, network_interface: str) -> bool:
+        """Ids of interfaces are never given twice: one that is unknown stays so."""
+        try:
+            with aws_errors():
+                self._client.describe_network_interfaces(NetworkInterfaceIds=[network_interface])
+        except TargetIsGone:
+            return True
+        return False
 
     def clear_source_dest_check(self, network_interface: str) -> None:
         """Switch the check off. Every node needs it, because pods' addresses are not the interface's own."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from podway.app.epochs import look_at_life, read_table_id
+from podway.app.errors import TryAgain
 from podway.app.ports import Clock, Cloud, Memory, Store
 from podway.domain.inventory import FoundById, Survey
 from podway.domain.members.epochs import StoreLife
@@ -40,9 +41,11 @@ class Seen:
 def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) -> Seen:
     """Read EC2 and the store. Members that EC2 does not list are asked for by id: absence is not an end.
 
-    Raises PodwayError when EC2 or the store cannot be read.
+    Raises PodwayError when EC2 or the store cannot be read, and TryAgain when EC2 leaves out a table that we
+    have routes in.
     """
     survey, memory = cloud.survey(), store.recall()
+    _miss_no_table(cloud, survey, memory)
     table_id, unread = read_table_id(store)
     listed = {one.id for one in survey.instances}
     missing = [one for one in memory.members if one.id not in listed and one.gone_at is None]
@@ -67,3 +70,18 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
         look_at_life(memory, members, table_id, now=now),
         table_id,
     )
+
+
+def _miss_no_table(cloud: Cloud, survey: Survey, memory: Memory) -> None:
+    """Ask by id for tables that we have routes in and that the list does not show. Raises TryAgain.
+
+    Without them cards would lose their routes, nodes would be ready that no route leads to, and the main
+    table would seem to steer their subnets. So the run ends, and all stays as it is.
+    """
+    missing = survey.not_shown(table for table, destinations in memory.records.items() if destinations)
+    if not missing:
+        return
+    found = cloud.find_tables(missing, survey.vpc)
+    if found.left_out or found.unknown:
+        tables = ", ".join((*found.left_out, *found.unknown))
+        raise TryAgain(f"EC2 leaves out {tables}, where we have routes {found.why}".strip())

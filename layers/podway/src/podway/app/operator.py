@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from podway.app.addresses import acknowledged_by
+from podway.app.adoption import adopt_route
 from podway.app.errors import PodwayError, TryAgain
 from podway.app.failover import Failover
 from podway.app.ledger import Ledger, take_lease
@@ -26,9 +27,8 @@ from podway.domain.addressing import Prefix
 from podway.domain.health.freeze import freeze
 from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
-from podway.domain.members.adoption import Adopted, NotAdopted, Release, adopt, release
+from podway.domain.members.adoption import Adopted, NotAdopted, Release, release
 from podway.domain.members.cluster import NodeFacts, make_cluster, mark_owned
-from podway.domain.members.membership import Membership
 from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
@@ -239,20 +239,13 @@ class Operator:
         owner = f"operator at {self._clock.now().isoformat()}"
         self._take_lease(owner, patience)
         try:
-            seen = self._observe()
-            memory = seen.memory
-            decided = adopt(
-                seen.survey.route_tables,
-                table,
-                destination,
+            decided = adopt_route(
+                *(self._cloud, self._store, owner, self._observe(), table, destination),
                 pod_cidrs=self._cluster.pod_cidrs,
-                recorded=memory.records,
-                interfaces=_interfaces(seen.membership),
             )
             if isinstance(decided, Adopted):
-                before = memory.records.get(table, frozenset())
-                self._store.record_routes(owner, table, before | {destination})
-                self._remember("adopt", f"{destination} in {table} via {decided.node} is ours from now on")
+                to = f"{decided.target}, which is gone," if decided.is_dead else decided.node
+                self._remember("adopt", f"{destination} in {table} via {to} is ours from now on")
         finally:
             self._store.release_lease(owner)
         if isinstance(decided, Adopted):
@@ -392,8 +385,3 @@ class Operator:
         self._store.add_history(
             HistoryEntry(now, actor, event, one, "asked for by an operator") for one in what
         )
-
-
-def _interfaces(membership: Membership) -> dict[str, str]:
-    """Interfaces that members have, or had and routes still lead to, with their nodes."""
-    return {name: one.id for one in (*membership.present, *membership.quarantined) for name in one.interfaces}

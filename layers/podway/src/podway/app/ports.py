@@ -19,7 +19,16 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmsSeen
     from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import Epoch, FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
+    from podway.domain.inventory import (
+        Epoch,
+        FoundById,
+        FoundTables,
+        Instance,
+        Member,
+        ReleasedSpace,
+        Survey,
+        VpcSubnet,
+    )
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
@@ -49,6 +58,14 @@ class Cloud(Protocol):
         """
         ...
 
+    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+        """What EC2 says of these tables, asked by id. Those that it calls unknown are nowhere in the answer.
+
+        A table of another VPC than *vpc* that is not tagged for the cluster is rightly not listed.
+        Safe to repeat. Never raises a PodwayError.
+        """
+        ...
+
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables that carry the cluster's tag (only those may be written), every route marked foreign."""
         ...
@@ -75,6 +92,10 @@ class Cloud(Protocol):
 
     def unmark_tables(self, tables: Collection[str], stack: str) -> None:
         """Remove the mark from those of *tables* that *stack* has marked. Repeat: safe. Cut off: as above."""
+        ...
+
+    def is_interface_gone(self, network_interface: str) -> bool:
+        """Whether EC2 says that there is no such interface. An answer without it says nothing: False."""
         ...
 
     def clear_source_dest_check(self, network_interface: str) -> None:

@@ -77,8 +77,9 @@ def undrain_command(operator: Operator, node: str, every: bool) -> int:
 def adopt_command(operator: Operator, route_table: str, destination: str, patience: int) -> int:
     """Make the route for DESTINATION in ROUTE_TABLE ours.
 
-    It must be inside the pod CIDR and lead to a member's network interface. From then on it is planned,
-    replaced and removed like any other managed route.
+    It must be inside the pod CIDR and lead to a member's network interface, or be a black hole whose
+    interface EC2 says does not exist. From then on it is planned, replaced and removed like any other
+    managed route: the next run replaces or removes a black hole.
     """
     try:
         prefix = Prefix.parse(destination)
@@ -87,7 +88,8 @@ def adopt_command(operator: Operator, route_table: str, destination: str, patien
     decided = operator.adopt(route_table, prefix, patience=timedelta(seconds=patience))
     if isinstance(decided, NotAdopted):
         raise RefusedError(f"not adopted: {decided.reason}")
-    click.echo(f"{prefix} in {route_table} via {decided.node} is ours from now on")
+    to = f"{decided.target}, which is gone," if decided.is_dead else decided.node
+    click.echo(f"{prefix} in {route_table} via {to} is ours from now on")
     return 0
 
 

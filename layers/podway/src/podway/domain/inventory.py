@@ -5,7 +5,7 @@ The EC2 adapter and the store make these values; the use cases hand them to the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -86,6 +86,26 @@ class Survey:
     """What EC2 said and we do not understand, or did not say: a sentence each."""
     is_listed: bool = True
     """Whether EC2 listed the members; during a zone's disruption it does not."""
+    shown_tables: frozenset[str] = frozenset()
+    """Every table of the VPC in EC2's answer, ours to manage or not, also one that we cannot read."""
+    vpc: str = ""
+
+    def not_shown(self, tables: Iterable[str]) -> tuple[str, ...]:
+        """Those of *tables* that EC2 did not show at all: deleted, or left out of its answer."""
+        shown = {one.id for one in self.route_tables} | self.excluded_tables.keys() | self.shown_tables
+        return tuple(sorted(set(tables) - shown))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTables:
+    """What EC2 says of recorded tables that its list did not show, asked by their ids."""
+
+    left_out: tuple[str, ...] = ()
+    """They exist, and should have been in the list."""
+    unknown: tuple[str, ...] = ()
+    """EC2 neither showed them nor called them unknown."""
+    why: str = ""
+    """What EC2 said instead, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
