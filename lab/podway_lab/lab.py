@@ -38,6 +38,7 @@ from podway_lab.region.calls import Made
 from podway_lab.region.identities import Identities
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
+from podway_lab.region.policies import Policy
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, DeliveryFaults, Pace
 from podway_lab.stack.deploy import Credentials, Stack, deploy_stack
@@ -137,6 +138,8 @@ class Lab:
             pace=Pace(tick=plan.tick),
             faults=plan.delivery_faults or (ROUGH if self.deployed else None),
         )
+        for caller, function in self.delivery.callers().items():
+            self.ec2.bind(caller, Policy.parse(installed.stack.permissions(function)))
         bootstrap.forget()
         self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, installed.table)
         self.fleet: Fleet | PaperFleet = (

@@ -146,6 +146,10 @@ class Delivery:
         """Whether no event of *function* waits or is being handled."""
         return self._functions[function].idle
 
+    def callers(self) -> dict[str, str]:
+        """The name of each environment's calls in the region's call log, with its function."""
+        return {caller: name for name, function in self._functions.items() for caller in function.callers}
+
     def chill(self, function: str) -> None:
         """End the idle environments of *function*: its next events start cold."""
         self._functions[function].forget()

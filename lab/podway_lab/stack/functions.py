@@ -165,6 +165,11 @@ class FunctionHost:
         with self._wake:
             return len(self._free) == len(self._environments) and not self._jobs
 
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The names of its environments' calls."""
+        return tuple(environment.caller for environment in self._environments)
+
     def forget(self) -> None:
         """End every environment that is free: the next events start cold."""
         with self._wake:
