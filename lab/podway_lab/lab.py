@@ -108,6 +108,7 @@ class Lab:
         self.deployed = deployed
         self.ids: dict[str, str] = {}
         """Instance ids by node name, subnet ids by subnet name, table ids by subnet name with ``rtb-``."""
+        self._updated: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -149,7 +150,7 @@ class Lab:
         )
         stack.callback(self.fleet.close)
         self.mirror = Mirror(self.ec2, self.fabric, self.fleet)
-        self.store = DynamoStore(self.client("dynamodb"), table=self.region.table, cluster=plan.cluster)
+        self.store = self.store_in(installed.table)
         self.referee = Referee(
             self.ec2,
             (Prefix.parse(plan.pod_cidr),),
@@ -230,8 +231,18 @@ class Lab:
             aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
             region_name=self.ec2.settings.name,
         )
-        told = shared_environment(self.delivery.stack.functions().values())
+        told = shared_environment(self.delivery.stack.functions().values()) | self._updated
         return bootstrap.operator(session, Config.from_environment(told), endpoint_url=self.server.url)
+
+    def use_table(self, table: str, stream: str) -> None:
+        """Let the functions, the operator and the referee use another *table*, and the *stream* of it."""
+        self._updated = {"PODWAY_TABLE": table}
+        self.delivery.update(self._updated, stream)
+        self.store = self.store_in(table)
+        self.__dict__.pop("podway", None)
+
+    def store_in(self, table: str) -> DynamoStore:
+        return DynamoStore(self.client("dynamodb"), table=table, cluster=self.plan.cluster)
 
     # Building
 

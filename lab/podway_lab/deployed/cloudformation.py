@@ -91,7 +91,7 @@ class CloudFormationStack:
         found = self._client("lambda").get_function_configuration(FunctionName=self._physical(function))
         iam, role = self._client("iam"), _last(found["Role"])
         return tuple(
-            iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
             for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
         )
 
@@ -173,6 +173,12 @@ class CloudFormationStack:
     def kinds(self) -> Iterable[str]:
         """The types of its resources."""
         return sorted({kind for kind, _ in self._resources.values()})
+
+
+def _document(said: Any) -> Properties:
+    """A policy; moto sends those of a stack's roles as text within a text."""
+    document: Properties = json.loads(said) if isinstance(said, str) else said
+    return document
 
 
 def _last(name: str) -> str:

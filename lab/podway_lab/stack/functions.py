@@ -101,6 +101,9 @@ class Hosting(Protocol):
         """The environments of a function: as many as may run it at once."""
         ...
 
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """Give other values to variables of all functions; those that start anew have them."""
+
 
 @dataclass(order=True, slots=True)
 class _Job:
