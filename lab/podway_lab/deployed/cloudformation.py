@@ -5,6 +5,7 @@ The lab makes one after ``sam deploy``; delivery and hosting read it.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -176,8 +177,8 @@ class CloudFormationStack:
 
 
 def _document(said: Any) -> Properties:
-    """A policy; moto sends those of a stack's roles as text within a text."""
-    document: Properties = json.loads(said) if isinstance(said, str) else said
+    """A policy; moto sends those of a stack's roles as Python would write them."""
+    document: Properties = ast.literal_eval(said) if isinstance(said, str) else said
     return document
 
 

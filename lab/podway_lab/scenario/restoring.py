@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
+from podway.adapters.fast_items import LEASE
 from podway.domain.tables import TABLE_TAG
 
 from podway_lab import sources
@@ -58,7 +59,10 @@ def _backed_up(stage: Stage, _: re.Match[str]) -> str:
 
 @RESTORING.says(r"the functions are pointed at a table restored from the backup")
 def _functions_pointed(stage: Stage, _: re.Match[str]) -> str:
-    """A restored table has another name and TableId, and no stream before somebody switches it on."""
+    """A restored table has another name and TableId, and no stream before somebody switches it on.
+
+    The lab's point in time is a moment ago. For one of an hour ago, the lease that a run held then is over.
+    """
     dynamodb = stage.lab.client("dynamodb")
     stage.restored = f"{stage.lab.region.table}-restored"
     dynamodb.restore_table_from_backup(TargetTableName=stage.restored, BackupArn=stage.backup)
@@ -66,6 +70,8 @@ def _functions_pointed(stage: Stage, _: re.Match[str]) -> str:
         TableName=stage.restored,
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
+    lease = {name: {"S": value} for name, value in LEASE.items()}
+    dynamodb.delete_item(TableName=stage.restored, Key=lease)
     stream = dynamodb.describe_table(TableName=stage.restored)["Table"]["LatestStreamArn"]
     stage.lab.use_table(stage.restored, stream)
     return stage.restored
@@ -91,27 +97,30 @@ def _id_shown(stage: Stage, _: re.Match[str]) -> str:
     return ""
 
 
+@RESTORING.says(r"the functions start anew")
+def _anew(stage: Stage, _: re.Match[str]) -> str:
+    """What they have read once in the life of their processes, they read again."""
+    functions = stage.lab.delivery.stack.functions()
+    for function in functions:
+        stage.lab.delivery.chill(function)
+    return f"{len(functions)} functions"
+
+
 @RESTORING.says(r"podway restore begins a new epoch")
 def _begins(stage: Stage, _: re.Match[str]) -> str:
     done = stage.lab.podway.restoring().begin(patience=_PATIENCE)
     return f"epoch {done.after.number} waits for {len(done.waits_for)} nodes; {done.why or 'all was well'}"
 
 
-@RESTORING.says(r"the store's generations have passed those that the agents hold")
+@RESTORING.says(r"the store's epoch has passed those of the agents")
 def _passed(stage: Stage, _: re.Match[str]) -> str:
-    """The agents' are in the items that they write, in the table that they use."""
+    """The agents' epochs are in the items that they write, in the table that they use."""
     lab = stage.lab
-    reports = lab.store_in(lab.region.table).recall().reports
-    maps = lab.store.recall().maps
-    behind = []
-    for node in lab.nodes():
-        report = reports.get(lab.ids[node])
-        made = maps.get(lab.ids[lab.subnet_of(node)])
-        if report and made and (made.epoch, made.generation) <= (report.epoch, report.generation):
-            behind.append(f"{node} holds {report.generation}, the store has {made.generation}")
-    if behind:
-        raise NotSo("; ".join(behind))
-    return ""
+    now, reports = lab.store.recall().epoch, lab.store_in(lab.region.table).recall().reports
+    heard = max((report.epoch for report in reports.values()), default=0)
+    if now is None or not heard or now.number <= heard:
+        raise NotSo(f"the store is in epoch {now and now.number}, agents are in {heard}")
+    return f"{now.number}, agents are in {heard}"
 
 
 # ---- what is expected -------------------------------------------------------------------------------
