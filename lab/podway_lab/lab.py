@@ -38,6 +38,7 @@ from podway_lab.region.calls import Made
 from podway_lab.region.identities import Identities
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.operation import Settings
+from podway_lab.region.policies import Policy
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.delivery import Delivery, DeliveryFaults, Pace
 from podway_lab.stack.deploy import Credentials, Stack, deploy_stack
@@ -107,6 +108,7 @@ class Lab:
         self.deployed = deployed
         self.ids: dict[str, str] = {}
         """Instance ids by node name, subnet ids by subnet name, table ids by subnet name with ``rtb-``."""
+        self._updated: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -137,6 +139,8 @@ class Lab:
             pace=Pace(tick=plan.tick),
             faults=plan.delivery_faults or (ROUGH if self.deployed else None),
         )
+        for caller, function in self.delivery.callers().items():
+            self.ec2.bind(caller, Policy.parse(installed.stack.permissions(function)))
         bootstrap.forget()
         self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, installed.table)
         self.fleet: Fleet | PaperFleet = (
@@ -146,7 +150,7 @@ class Lab:
         )
         stack.callback(self.fleet.close)
         self.mirror = Mirror(self.ec2, self.fabric, self.fleet)
-        self.store = DynamoStore(self.client("dynamodb"), table=self.region.table, cluster=plan.cluster)
+        self.store = self.store_in(installed.table)
         self.referee = Referee(
             self.ec2,
             (Prefix.parse(plan.pod_cidr),),
@@ -227,8 +231,18 @@ class Lab:
             aws_secret_access_key="secret",  # noqa: S106  (nobody checks it in the lab)
             region_name=self.ec2.settings.name,
         )
-        told = shared_environment(self.delivery.stack.functions().values())
+        told = shared_environment(self.delivery.stack.functions().values()) | self._updated
         return bootstrap.operator(session, Config.from_environment(told), endpoint_url=self.server.url)
+
+    def use_table(self, table: str, stream: str) -> None:
+        """Let the functions, the operator and the referee use another *table*, and the *stream* of it."""
+        self._updated = {"PODWAY_TABLE": table}
+        self.delivery.update(self._updated, stream)
+        self.store = self.store_in(table)
+        self.__dict__.pop("podway", None)
+
+    def store_in(self, table: str) -> DynamoStore:
+        return DynamoStore(self.client("dynamodb"), table=table, cluster=self.plan.cluster)
 
     # Building
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,12 @@ class Fleet:
                 [sys.executable, "-m", "podway_agent", "run"], env=settings, stdout=log, stderr=log
             )
 
+    def use_table(self, table: str) -> None:
+        """Write another table into the agents' settings, and restart them all."""
+        self._region = replace(self._region, table=table)
+        for instance in list(self.machines):
+            self.restart_agent(instance)
+
     def kill_agent(self, instance: str) -> None:
         """End the agent without a warning (SIGKILL); the node goes on. Raises KeyError."""
         self.machines[instance].agent.end()
@@ -189,6 +195,13 @@ class PaperFleet:
             daemon=True,
         )
         agent.thread.start()
+
+    def use_table(self, table: str) -> None:
+        """Let all agents use another table; they forget what they have read."""
+        self._region = replace(self._region, table=table)
+        for instance in list(self._agents):
+            self.halt(instance)
+            self.boot(instance)
 
     def halt(self, instance: str) -> None:
         """Let the agent write nothing any more; twice is fine."""

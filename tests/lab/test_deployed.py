@@ -17,6 +17,7 @@ from podway_lab.lab import Lab, LabPlan, SubnetPlan
 from podway_lab.machines import wait_until
 from podway_lab.region.changes import RouteWritten
 from podway_lab.region.faults import Kind
+from podway_lab.region.policies import Policy, Statement
 from podway_lab.region.state import Route
 from podway_lab.sources import TEMPLATE
 from podway_lab.stack.template import SourceMapping, Template
@@ -64,6 +65,11 @@ def declared(lab: Lab) -> Template:
     return Template(TEMPLATE, lab._parameters(vpc), lab._place())
 
 
+def in_ec2(policy: Policy) -> list[Statement]:
+    """What it says of EC2: other services' resources have names of the stack's own choice."""
+    return [one for one in policy.statements if one.actions[0].startswith("ec2:")]
+
+
 def known(mapping: SourceMapping) -> tuple[str, str, str, int, int]:
     return mapping.name, mapping.function, mapping.source, mapping.batch, mapping.retries
 
@@ -78,6 +84,9 @@ def test_what_stands_is_what_the_template_declares(lab: Lab) -> None:
         one = found[name]
         assert one.environment.keys() == spec.environment.keys()
         assert (one.handler, one.timeout, one.memory) == (spec.handler, spec.timeout, spec.memory)
+        assert in_ec2(Policy.parse(stack.permissions(name))) == in_ec2(
+            Policy.parse(template.permissions(name))
+        )
         assert (one.retries, bool(one.on_failure)) == (spec.retries, bool(spec.on_failure))
     rules = [
         [(one.name, one.every, len(one.targets)) for one in all_of.rules()] for all_of in (stack, template)

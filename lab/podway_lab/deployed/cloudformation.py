@@ -5,6 +5,7 @@ The lab makes one after ``sam deploy``; delivery and hosting read it.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -13,7 +14,15 @@ from typing import Any
 from moto.awslambda.models import lambda_backends
 
 from podway_lab.stack.deploy import client
-from podway_lab.stack.template import FunctionSpec, Place, Rule, RuleTarget, SourceMapping, seconds_of
+from podway_lab.stack.template import (
+    FunctionSpec,
+    Place,
+    Properties,
+    Rule,
+    RuleTarget,
+    SourceMapping,
+    seconds_of,
+)
 
 _FUNCTION = "AWS::Lambda::Function"
 _QUEUE = "AWS::SQS::Queue"
@@ -78,6 +87,14 @@ class CloudFormationStack:
     def _backend(self) -> Any:
         """Moto's own store of functions: the download URLs of their code lead nowhere."""
         return lambda_backends[self.place.account][self.place.region]
+
+    def permissions(self, function: str) -> tuple[Properties, ...]:
+        found = self._client("lambda").get_function_configuration(FunctionName=self._physical(function))
+        iam, role = self._client("iam"), _last(found["Role"])
+        return tuple(
+            _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        )
 
     def rules(self) -> tuple[Rule, ...]:
         return tuple(self._rule(name, physical) for name, physical in self._named(_RULE).items())
@@ -157,6 +174,12 @@ class CloudFormationStack:
     def kinds(self) -> Iterable[str]:
         """The types of its resources."""
         return sorted({kind for kind, _ in self._resources.values()})
+
+
+def _document(said: Any) -> Properties:
+    """A policy; moto sends those of a stack's roles as Python would write them."""
+    document: Properties = ast.literal_eval(said) if isinstance(said, str) else said
+    return document
 
 
 def _last(name: str) -> str:

@@ -106,6 +106,10 @@ class Emulated:
     def start(self) -> None:
         """Nothing: the first event starts it, on the thread that it must not outlive."""
 
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """Other values of variables, from the next start on."""
+        self._variables = {**self._variables, **variables}
+
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from podway_lab.deployed.cloudformation import CloudFormationStack
@@ -41,6 +41,7 @@ class UnderEmulator:
         self._folder = folder
         self._with_mounts = with_mounts
         self._fed_in_order = self._only_by_queue()
+        self._environments: list[Emulated] = []
 
     def enter(self) -> None:
         """Nothing: environments start with their first event."""
@@ -51,7 +52,13 @@ class UnderEmulator:
     def environments(self, spec: FunctionSpec) -> tuple[Environment, ...]:
         """One where all events come from a FIFO queue of one group, otherwise several."""
         count = 1 if spec.name in self._fed_in_order else AT_ONCE
-        return tuple(self._environment(spec, number) for number in range(count))
+        made = tuple(self._environment(spec, number) for number in range(count))
+        self._environments += made
+        return made
+
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        for environment in self._environments:
+            environment.set_variables(variables)
 
     def _environment(self, spec: FunctionSpec, number: int) -> Emulated:
         name = f"{spec.name}-{number}"

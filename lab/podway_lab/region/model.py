@@ -28,6 +28,7 @@ from podway_lab.region.changes import Change
 from podway_lab.region.errors import refusal
 from podway_lab.region.faults import Faults, Kind
 from podway_lab.region.operation import Answer, Operation, Request, Settings
+from podway_lab.region.policies import Policy, ec2_concerned
 from podway_lab.region.state import Route, State
 from podway_lab.region.throttle import Buckets
 
@@ -67,6 +68,7 @@ class StrictEC2:
         self.state = State()
         self._buckets = Buckets(clock) if throttled else None
         self._listeners: list[Listener] = []
+        self._policies: dict[str, Policy] = {}
         self._past: list[tuple[datetime, State]] = []
         self._answers: dict[tuple[str, str], tuple[Mapping[str, Any], Answer]] = {}
         self._lock = threading.RLock()
@@ -74,6 +76,10 @@ class StrictEC2:
     def client(self, caller: str = "operator") -> Client:
         """A boto3-shaped client whose calls are *caller*'s."""
         return Client(self, caller)
+
+    def bind(self, caller: str, policy: Policy) -> None:
+        """Let *caller* do what *policy* allows; who was never bound may do everything."""
+        self._policies[caller] = policy
 
     def subscribe(self, listener: Listener) -> None:
         """Tell *listener* of every change, as it happens, in order, within the call that makes it.
@@ -106,6 +112,7 @@ class StrictEC2:
     def _carry_out(self, operation: Operation, given: Mapping[str, Any], caller: str, age: float) -> Answer:
         if self._buckets and not self._buckets.take(operation.name, given):
             raise refusal(operation.name, "RequestLimitExceeded", "Request limit exceeded.")
+        self._authorize(operation.name, given, caller)
         if given.get("DryRun"):
             raise refusal(
                 operation.name,
@@ -119,6 +126,21 @@ class StrictEC2:
         answer = self._once(operation, given, caller)
         self.settle()
         return answer
+
+    def _authorize(self, operation: str, given: Mapping[str, Any], caller: str) -> None:
+        """Raises UnauthorizedOperation for what the caller's policy does not allow."""
+        policy = self._policies.get(caller)
+        if policy is None:
+            return
+        for concerned in ec2_concerned(operation, given, self.state, self.settings):
+            if not policy.allows(f"ec2:{operation}", concerned):
+                raise refusal(
+                    operation,
+                    "UnauthorizedOperation",
+                    f"You are not authorized to perform this operation. {caller} is not authorized to "
+                    f"perform: ec2:{operation} on resource: {concerned.arn} "
+                    "because no identity-based policy allows it",
+                )
 
     def _once(self, operation: Operation, given: Mapping[str, Any], caller: str) -> Answer:
         """Answer the call. The same ClientToken gets the same answer, and has no second effect."""

@@ -74,6 +74,12 @@ class Stage:
         """The node that was named last."""
         self.store_away = -1
         """Mark in the call log from when the agents were last cut off from the store."""
+        self.held: dict[Prefix, str] = {}
+        """Who held which block when that was noted."""
+        self.backup = ""
+        """ARN of the store's last backup."""
+        self.restored = ""
+        """Name of the table that it was restored into."""
         self.added = itertools.count()
         """Numbers of the routes that somebody adds."""
 

@@ -36,6 +36,15 @@ def _start(stage: Stage, match: re.Match[str]) -> str:
     return f"{len(stage.background.flows)} flows of {rate:.0f} packets a second"
 
 
+@TRAFFIC.says(r"start traffic between all pods(?: at (?P<rate>\d+) a second)?")
+def _start_all(stage: Stage, match: re.Match[str]) -> str:
+    stage.need_packets()
+    rate = float(match["rate"] or _RATE)
+    for source, target in permutations(stage.lab.nodes(), 2):
+        stage.background.start((source, stage.lab.pod(source)), (target, stage.lab.pod(target)), rate)
+    return f"{len(stage.background.flows)} flows of {rate:.0f} packets a second"
+
+
 @TRAFFIC.says(r"stop traffic")
 def _stop(stage: Stage, _: re.Match[str]) -> str:
     stage.need_packets()

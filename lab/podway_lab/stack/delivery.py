@@ -146,6 +146,22 @@ class Delivery:
         """Whether no event of *function* waits or is being handled."""
         return self._functions[function].idle
 
+    def callers(self) -> dict[str, str]:
+        """The name of each environment's calls in the region's call log, with its function."""
+        return {caller: name for name, function in self._functions.items() for caller in function.callers}
+
+    def update(self, variables: Mapping[str, str], stream: str) -> None:
+        """Give the functions other variables and another table's *stream*, as an update of the stack would.
+
+        A run that is on its way ends with what it had.
+        """
+        self._hosting.set_variables(variables)
+        for poller in self._pollers:
+            if isinstance(poller, StreamPoller):
+                poller.follow(stream)
+        for function in self._functions.values():
+            function.forget()
+
     def chill(self, function: str) -> None:
         """End the idle environments of *function*: its next events start cold."""
         self._functions[function].forget()

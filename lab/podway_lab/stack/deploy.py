@@ -42,6 +42,10 @@ class Stack(Protocol):
         """By logical name."""
         ...
 
+    def permissions(self, function: str) -> tuple[Properties, ...]:
+        """The policies of a function's role, as documents."""
+        ...
+
     def rules(self) -> tuple[Rule, ...]: ...
 
     def source_mappings(self) -> tuple[SourceMapping, ...]: ...
@@ -71,6 +75,9 @@ class TemplateStack:
 
     def functions(self) -> Mapping[str, FunctionSpec]:
         return self.template.functions()
+
+    def permissions(self, function: str) -> tuple[Properties, ...]:
+        return self.template.permissions(function)
 
     def rules(self) -> tuple[Rule, ...]:
         return self.template.rules()

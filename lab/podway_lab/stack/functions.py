@@ -101,6 +101,9 @@ class Hosting(Protocol):
         """The environments of a function: as many as may run it at once."""
         ...
 
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """Give other values to variables of all functions; those that start anew have them."""
+
 
 @dataclass(order=True, slots=True)
 class _Job:
@@ -164,6 +167,11 @@ class FunctionHost:
         """Whether nothing runs and nothing waits, retries included."""
         with self._wake:
             return len(self._free) == len(self._environments) and not self._jobs
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The names of its environments' calls."""
+        return tuple(environment.caller for environment in self._environments)
 
     def forget(self) -> None:
         """End every environment that is free: the next events start cold."""

@@ -190,6 +190,9 @@ class InThisProcess:
         self._environments.append(environment)
         return (environment,)
 
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        os.environ.update(variables)  # leaving brings back what was there before
+
     def forget(self) -> None:
         """Let all functions start cold: they share what `bootstrap` has built."""
         with _COLD_START:

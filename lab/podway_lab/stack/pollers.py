@@ -140,8 +140,15 @@ class StreamPoller(Poller):
         self._give_up = give_up
         self._filters = [Pattern(one) for one in mapping.filters]
         self._iterator = ""
+        self._next_stream = ""
+
+    def follow(self, stream: str) -> None:
+        """Take another table's stream from the next poll on."""
+        self._next_stream = stream
 
     def poll(self) -> None:
+        if self._next_stream:
+            self._stream, self._next_stream, self._iterator = self._next_stream, "", ""
         if not self._iterator:
             self._iterator = self._first_iterator()
         answer = self._streams.get_records(ShardIterator=self._iterator, Limit=self._mapping.batch)

@@ -186,6 +186,11 @@ class Template:
                 return self.properties(name)
         return {}
 
+    def permissions(self, function: str) -> tuple[Properties, ...]:
+        """The policies of a function's role, as documents."""
+        role, _ = self._resources[function]["Properties"]["Role"]["Fn::GetAtt"]
+        return tuple(one["PolicyDocument"] for one in self.properties(role)["Policies"])
+
     def rules(self) -> tuple[Rule, ...]:
         """Every rule of the bus, schedules included."""
         return tuple(self._rule(name) for name in self.names("AWS::Events::Rule"))

@@ -34,7 +34,7 @@ def read_table_id(store: Store) -> tuple[str, tuple[str, ...]]:
     try:
         return store.table_id(), ()
     except NeedsOperator as error:
-        return "", (f"whether the table was restored is not known, its TableId cannot be read: {error}",)
+        return "", (f"the table's TableId cannot be read: {error}",)
 
 
 def look_at_life(memory: Memory, membership: Membership, table_id: str, *, now: datetime) -> StoreLife:

@@ -45,6 +45,8 @@ class StoreLife:
     awaited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By subnet, running members that are still to say what they hold: until then nobody there gets a
     block, and its agents no map."""
+    is_unread: bool = False
+    """Whether nothing else is held against the store than that its TableId, once recorded, is not told."""
     silent: frozenset[str] = frozenset()
     """Members that get no block before their agents have said what they hold."""
 
@@ -56,9 +58,8 @@ class StoreLife:
             for node, what in self.distrusted.items()
         ]
         if self.went_back:
-            found.append(
-                f"{self.went_back}: nothing is allocated or written until `podway restore` begins a new epoch"
-            )
+            until = "it is told" if self.is_unread else "`podway restore` begins a new epoch"
+            found.append(f"{self.went_back}: nothing is allocated or written until {until}")
         for subnet, nodes in self.awaited.items():
             found.append(
                 f"{subnet} waits in epoch {self.epoch.number} for {', '.join(nodes)} to say what they hold"
@@ -86,16 +87,22 @@ def store_life(
     present: Iterable[Member],
     instances: Mapping[str, Instance],
 ) -> StoreLife:
-    """What follows from the table's own id, the agents' *words* and each subnet's *newest* generation."""
+    """What follows from the table's own id, the agents' *words* and each subnet's *newest* generation.
+
+    An id that was recorded and is not told any more says nothing: it may be another table's.
+    """
     ahead = {node: word for node, word in words.items() if _is_ahead(word, epoch, newest)}
     witnesses = Counter(word.subnet for word in ahead.values())
     gone_back = sorted(subnet for subnet, count in witnesses.items() if count >= WITNESSES)
     why = ""
+    is_unread = bool(epoch.table_id and not table_id and not gone_back)
     if table_id and epoch.table_id != table_id:
         why = f"the table is another one (TableId {table_id}, recorded {epoch.table_id}): it was restored"
     elif gone_back:
         nodes = sorted(node for node, word in ahead.items() if word.subnet in gone_back)
         why = f"{', '.join(nodes)} hold generations that the store has not reached: it has gone back"
+    elif is_unread:
+        why = f"whether this is still the table with TableId {epoch.table_id} is not known"
     trusted = {node: word for node, word in words.items() if node not in ahead and word.epoch == epoch.number}
     silent = _silent(epoch, trusted, present, instances)
     awaited: dict[str, list[str]] = {}
@@ -111,7 +118,8 @@ def store_life(
             if word.subnet not in gone_back
         },
         {subnet: tuple(sorted(nodes)) for subnet, nodes in sorted(awaited.items())},
-        frozenset(member.id for member in silent),
+        is_unread=is_unread,
+        silent=frozenset(member.id for member in silent),
     )
 
 
