@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from podway_lab.fabric.namespace import Namespace
 from podway_lab.fabric.rules import PASSED_BY, AclRule, Way
 
-TABLE = "netdev acls"
-HOOK = {Way.IN: "egress", Way.OUT: "ingress"}
-"""The hook of the bridge itself, as the router sees it: what enters the subnet leaves the router there."""
+ACLS_TABLE = "netdev acls"
 _REFUSED = "refused"
 
 
@@ -36,18 +34,18 @@ class Acls:
         """
         if rules is None:
             self._rules.pop(bridge, None)
-            self.home.nft(f"add table {TABLE}\n" + "".join(_removal(bridge)))
+            self.home.nft(f"add table {ACLS_TABLE}\n" + "".join(_removal(bridge)))
             return
         rules = tuple(rules)
         numbers = [(rule.way, rule.number) for rule in rules]
         if len(set(numbers)) < len(numbers):
             raise ValueError("two rules of one way have one number")
         self._rules[bridge] = rules
-        self.home.nft(f"add table {TABLE}\n" + "".join(_written(bridge, rules)))
+        self.home.nft(f"add table {ACLS_TABLE}\n" + "".join(_written(bridge, rules)))
 
     def refused(self, bridge: str) -> int:
         """How many packets the subnet's ACL has dropped since it was set."""
-        text = self.home.tool("nft", "-j", "list", "table", *TABLE.split())
+        text = self.home.tool("nft", "-j", "list", "table", *ACLS_TABLE.split())
         counters = [one["counter"] for one in json.loads(text)["nftables"] if "counter" in one]
         return sum(one["packets"] for one in counters if one["name"] == f"{_REFUSED}_{bridge}")
 
@@ -55,10 +53,10 @@ class Acls:
 def _written(bridge: str, rules: tuple[AclRule, ...]) -> Iterator[str]:
     counter = f"{_REFUSED}_{bridge}"
     refuse = f"counter name {counter} drop"
-    yield f"add counter {TABLE} {counter}\n"
+    yield f"add counter {ACLS_TABLE} {counter}\n"
     for way in Way:
         chain = _chain(bridge, way)
-        yield f"add chain {chain} {{ type filter hook {HOOK[way]} device {bridge} priority 0; }}\n"
+        yield f"add chain {chain} {{ type filter hook {way.hook} device {bridge} priority 0; }}\n"
         yield f"flush chain {chain}\n" + "".join(f"add rule {chain} {one}\n" for one in PASSED_BY)
         for rule in sorted((one for one in rules if one.way is way), key=lambda one: one.number):
             fits = f"ip {way.peer} {rule.peer} {rule.selection.expression()}"
@@ -70,8 +68,8 @@ def _removal(bridge: str) -> Iterator[str]:
     for way in Way:
         chain = _chain(bridge, way)
         yield f"add chain {chain}\nflush chain {chain}\ndelete chain {chain}\n"
-    yield f"add counter {TABLE} {_REFUSED}_{bridge}\ndelete counter {TABLE} {_REFUSED}_{bridge}\n"
+    yield f"add counter {ACLS_TABLE} {_REFUSED}_{bridge}\ndelete counter {ACLS_TABLE} {_REFUSED}_{bridge}\n"
 
 
 def _chain(bridge: str, way: Way) -> str:
-    return f"{TABLE} {way.value}_{bridge}"
+    return f"{ACLS_TABLE} {way.value}_{bridge}"

@@ -144,6 +144,11 @@ class Fabric:
         with self._lock:
             self._switch.groups.join(network_interfaces, groups)
 
+    def group_newcomers(self, groups: Iterable[str]) -> None:
+        """Enforce these security groups for every interface that is new and was put into no other."""
+        with self._lock:
+            self._switch.groups.await_newcomers(groups)
+
     def track_flows(self, network_interfaces: Iterable[str], tracking: Tracking) -> None:
         """Let the interfaces' groups track flows so. A flow that is known follows with its next packet."""
         with self._lock:

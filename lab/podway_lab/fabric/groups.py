@@ -15,7 +15,7 @@ from typing import Any
 from podway_lab.fabric import tracking as written
 from podway_lab.fabric.namespace import Namespace
 from podway_lab.fabric.rules import GroupRule, GroupRules, Way
-from podway_lab.fabric.tracking import TABLE, Plug, Tracking
+from podway_lab.fabric.tracking import GROUPS_TABLE, Plug, Tracking
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +37,7 @@ class Groups:
     home: Namespace
     _rules: dict[str, GroupRules] = field(default_factory=dict)
     _joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _newcomers: tuple[str, ...] = ()
     _tracking: dict[str, Tracking] = field(default_factory=dict)
     _plugs: dict[str, Plug] = field(default_factory=dict)
     _built: set[Plug] = field(default_factory=set)
@@ -57,6 +58,10 @@ class Groups:
             self._joined[one] = groups
         self._program()
 
+    def await_newcomers(self, groups: Iterable[str]) -> None:
+        """Let interfaces that nobody has put into a group be in these as soon as they are plugged in."""
+        self._newcomers = tuple(groups)
+
     def track(self, network_interfaces: Iterable[str], tracking: Tracking) -> None:
         """Let the interfaces track flows so. A flow that is known gets its new time with its next packet."""
         for one in network_interfaces:
@@ -69,6 +74,7 @@ class Groups:
     def plugged(self, network_interface: str, device: str, address: str) -> None:
         """Guard a port from now on, if its interface is in a group."""
         self._plugs[network_interface] = Plug(device, address)
+        self._joined.setdefault(network_interface, self._newcomers)
         if self._joined.get(network_interface):
             self._program()
 
@@ -107,7 +113,7 @@ class Groups:
         return {(one[0], one[1], str(one[2]), *map(int, one[3:] or (0, 0))) for one in values}
 
     def _listed(self, kind: str, name: str) -> Mapping[str, Any]:
-        text = self.home.tool("nft", "-j", "list", kind, *TABLE.split(), name)
+        text = self.home.tool("nft", "-j", "list", kind, *GROUPS_TABLE.split(), name)
         found: Mapping[str, Any] = next(one[kind] for one in json.loads(text)["nftables"] if kind in one)
         return found
 
@@ -118,7 +124,7 @@ class Groups:
         if not guarded and not gone:
             return
         numbers = self._numbered()
-        script = f"add table {TABLE}\n" + "".join(self._membership(numbers))
+        script = f"add table {GROUPS_TABLE}\n" + "".join(self._membership(numbers))
         for interface, plug in guarded.items():
             rules = tuple(rule for group in self._joined[interface] for rule in self.rules_of(group))
             script += written.chains(plug, rules, self.tracking_of(interface), lambda name: numbers[name])
@@ -135,6 +141,6 @@ class Groups:
         """A group's members, by the addresses of their interfaces, and by no other address."""
         for group, name in numbers.items():
             inside = [plug.address for one, plug in self._plugs.items() if group in self._joined.get(one, ())]
-            yield f"add set {TABLE} {name} {{ type ipv4_addr; }}\nflush set {TABLE} {name}\n"
+            yield f"add set {GROUPS_TABLE} {name} {{ type ipv4_addr; }}\nflush set {GROUPS_TABLE} {name}\n"
             if inside:
-                yield f"add element {TABLE} {name} {{ {', '.join(inside)} }}\n"
+                yield f"add element {GROUPS_TABLE} {name} {{ {', '.join(inside)} }}\n"

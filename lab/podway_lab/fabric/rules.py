@@ -32,6 +32,11 @@ class Way(Enum):
         """The field of the packet that holds the other side's address."""
         return "saddr" if self is Way.IN else "daddr"
 
+    @property
+    def hook(self) -> str:
+        """The hook where such packets pass a device of the router's namespace: what comes in leaves there."""
+        return "egress" if self is Way.IN else "ingress"
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -43,7 +48,7 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> Selection:
-        """Read, for example, ``everything``, ``icmp``, ``tcp 8080``, ``udp 1024-65535``. Raises ValueError."""
+        """Read ``everything``, ``icmp``, ``tcp``, ``tcp 8080``, ``udp 1024-65535``. Raises ValueError."""
         match = _SELECTION.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is no selection of packets")
@@ -88,7 +93,7 @@ class GroupRule:
 
 @dataclass(frozen=True, slots=True)
 class AclRule:
-    """An ACL lets these through or, unless *allowed*, drops them. Of rules that fit the lowest number counts."""
+    """An ACL lets these through or, unless *allowed*, drops them. The lowest number that fits counts."""
 
     number: int
     way: Way

@@ -11,9 +11,10 @@ import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from podway_lab.fabric import acls, tracking
+from podway_lab.fabric.acls import ACLS_TABLE
 from podway_lab.fabric.groups import Groups
 from podway_lab.fabric.namespace import Namespace
+from podway_lab.fabric.tracking import GROUPS_TABLE
 
 MTU = 9001
 """Jumbo frames, as inside a VPC (EC2 User Guide, "Network MTU for your EC2 instance")."""
@@ -73,7 +74,7 @@ class Switch:
     _numbers: int = 0
 
     def __post_init__(self) -> None:
-        filters = [FILTER, *(f"table {one}" for one in (tracking.TABLE, acls.TABLE))]
+        filters = [FILTER, *(f"table {one}" for one in (GROUPS_TABLE, ACLS_TABLE))]
         self.home.nft("".join(f"{one}\ndelete {one}\n{one}\n" for one in filters))
         self.groups = Groups(self.home)
 

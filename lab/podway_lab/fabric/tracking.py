@@ -16,12 +16,10 @@ from dataclasses import dataclass
 
 from podway_lab.fabric.rules import ANYWHERE, PASSED_BY, WITH_PORTS, GroupRule, GroupRules, Selection, Way
 
-TABLE = "netdev groups"
+GROUPS_TABLE = "netdev groups"
 MOST_FLOWS = 65535
 OTHERS_SECONDS = 600.0
 """Flows of protocols without ports, by their addresses alone. So long for all but ICMP; AWS does not say."""
-HOOK = {Way.IN: "egress", Way.OUT: "ingress"}
-"""The hook of the port's end in the router's namespace. What enters the instance leaves there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,8 @@ def chains(plug: Plug, rules: GroupRules, tracking: Tracking, members: NameOf) -
     """Lines that make *plug*'s chains say this, whatever they said before; flows stay tracked."""
     lines = list(_made(plug))
     for way in Way:
-        chain = f"{TABLE} {plug.chain(way)}"
-        lines.append(
-            f"add chain {chain} {{ type filter hook {HOOK[way]} device {plug.device} priority 10; }}"
-        )
+        chain = f"{GROUPS_TABLE} {plug.chain(way)}"
+        lines.append(f"add chain {chain} {{ type filter hook {way.hook} device {plug.device} priority 10; }}")
         lines.append(f"flush chain {chain}")
         lines += [f"add rule {chain} {one}" for one in _said(plug, way, rules, tracking, members)]
     return "\n".join(lines) + "\n"
@@ -83,10 +79,10 @@ def removal(plug: Plug) -> str:
     """Lines that remove all that is *plug*'s, be it there or not."""
     lines = list(_made(plug))
     for way in Way:
-        chain = f"{TABLE} {plug.chain(way)}"
+        chain = f"{GROUPS_TABLE} {plug.chain(way)}"
         lines += [f"add chain {chain}", f"flush chain {chain}", f"delete chain {chain}"]
-    lines += [f"delete set {TABLE} {name}" for name in sets(plug)]
-    return "\n".join([*lines, f"delete counter {TABLE} {plug.refused}"]) + "\n"
+    lines += [f"delete set {GROUPS_TABLE} {name}" for name in sets(plug)]
+    return "\n".join([*lines, f"delete counter {GROUPS_TABLE} {plug.refused}"]) + "\n"
 
 
 def sets(plug: Plug) -> dict[str, str]:
@@ -101,8 +97,8 @@ def sets(plug: Plug) -> dict[str, str]:
 
 def _made(plug: Plug) -> Iterator[str]:
     for name, key in sets(plug).items():
-        yield f"add set {TABLE} {name} {{ typeof {key}; flags dynamic,timeout; size {MOST_FLOWS}; }}"
-    yield f"add counter {TABLE} {plug.refused}"
+        yield f"add set {GROUPS_TABLE} {name} {{ typeof {key}; flags dynamic,timeout; size {MOST_FLOWS}; }}"
+    yield f"add counter {GROUPS_TABLE} {plug.refused}"
 
 
 def _said(plug: Plug, way: Way, rules: GroupRules, tracking: Tracking, members: NameOf) -> Iterator[str]:
@@ -163,7 +159,7 @@ def _begins(plug: Plug, rule: GroupRule, tracking: Tracking, members: NameOf) ->
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Flows that are tracked alike: which packets, in which sets, seconds while seen one way and both ways."""
+    """Flows that are tracked alike: which packets, in which sets, seconds while seen one way or both."""
 
     fits: str
     protocols: tuple[str, ...]

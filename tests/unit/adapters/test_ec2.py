@@ -85,7 +85,9 @@ def test_tagged_tables_are_seen_before_the_first_node_comes(region: Region) -> N
     assert [one.id for one in survey.subnets] == sorted(region.subnets)
 
 
-def test_tables_are_seen_while_all_that_is_left_of_the_nodes_has_ended_and_names_no_vpc(region: Region) -> None:
+def test_tables_are_seen_while_all_that_is_left_of_the_nodes_has_ended_and_names_no_vpc(
+    region: Region,
+) -> None:
     table = region.table(OURS, subnet=region.subnets[0])
     ended = region.launch(region.subnets[0])
     region.ec2.terminate_instances(InstanceIds=ended)
