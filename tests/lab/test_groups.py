@@ -23,7 +23,7 @@ from podway_lab.fabric.rules import (
 )
 from podway_lab.fabric.tracking import Tracking
 
-from tests.lab.handmade import SUPERNETS, Cluster, address, eventually, interface
+from tests.lab.handmade import SUPERNETS, Cluster, address, attach, eventually, interface
 
 pytestmark = pytest.mark.fabric
 
@@ -315,6 +315,47 @@ def test_pings_are_tracked_whatever_the_rules_say_and_a_group_of_one_port_leaves
     assert connects(cluster, "a1", "b1", port=PORT + 1)
     assert ping(cluster.pods["a1"], cluster.pods["b1"].address).received
     assert {one.protocol for one in cluster.fabric.tracked_flows(interface("b1"))} == {"tcp", "icmp"}
+
+
+def test_a_reply_over_udp_passes_until_the_flow_has_been_idle(cluster: Cluster) -> None:
+    """Of the server's node no rule lets anything out: what it says unasked stays inside."""
+    asked, asking = cluster.pods["b1"], cluster.pods["a1"]
+    guard(cluster, [GroupRule(Way.IN, Selection("udp", PORT, PORT), PODS)], ["b1"])
+    cluster.fabric.track_flows([interface("b1")], Tracking(udp_stream=0.5))
+    with (
+        asked.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        asking.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        for end, place, port in ((server, asked, PORT), (client, asking, 0)):
+            end.bind((place.address, port))
+            end.settimeout(10)
+
+        client.sendto(b"x", server.getsockname())
+        server.recv(1)
+        (half,) = cluster.fabric.tracked_flows(interface("b1"))
+        server.sendto(b"x", client.getsockname())
+        answered = client.recv(1)
+        assert eventually(lambda: not cluster.fabric.tracked_flows(interface("b1")))
+        server.sendto(b"x", client.getsockname())
+
+        assert half.half
+        assert (half.protocol, half.local, half.local_port) == ("udp", asked.address, PORT)
+        assert answered == b"x"
+        assert eventually(lambda: refused(cluster) == {"b1": 1})
+
+
+def test_a_newcomer_is_in_the_groups_of_newcomers_from_its_first_packet_on(fabric: Fabric) -> None:
+    fabric.set_group("nodes", [GroupRule(way, Selection("icmp"), "nodes") for way in Way])
+    fabric.add_subnet("subnet-a", "10.0.0.0/20")
+    before = attach(fabric, "a1")
+    fabric.group_newcomers(["nodes"])
+
+    attach(fabric, "a2")
+    attach(fabric, "a3")
+
+    assert ping(before, address("a2"), timeout=SILENCE).lost, "who came before is in no group that is named"
+    assert ping(fabric.hosts["i-a2"], address("a3")).received
+    assert exchange(fabric.hosts["i-a2"], fabric.hosts["i-a3"], timeout=SILENCE).error == "timed out"
 
 
 def test_an_interface_that_is_plugged_in_again_is_guarded_again(cluster: Cluster) -> None:

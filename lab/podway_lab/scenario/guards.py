@@ -56,10 +56,9 @@ def _interfaces(stage: Stage, who: str) -> dict[str, str]:
 
 
 def _range(stage: Stage, text: str) -> Prefix:
+    known = {"pods": stage.lab.plan.pod_cidr, "anywhere": str(ANYWHERE)}
     try:
-        return {"pods": Prefix.parse(stage.lab.plan.pod_cidr), "anywhere": ANYWHERE}.get(
-            text
-        ) or Prefix.parse(text)
+        return Prefix.parse(known.get(text, text))
     except ValueError as error:
         raise NotSo(str(error)) from None
 
