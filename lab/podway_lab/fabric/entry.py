@@ -43,9 +43,15 @@ route replace blackhole 192.0.2.0/24 table 1000
 
 PROBE_FILTER = """
 table netdev probe {
+  set flows {
+    typeof ip saddr . th sport
+    flags dynamic,timeout
+    size 16
+  }
   chain leaving {
     type filter hook egress device probe1 priority 0
     ether type ip ip daddr != 192.0.2.1 drop
+    meta l4proto tcp update @flows { ip saddr . th sport timeout 500ms }
   }
 }
 table inet probe {

@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from podway_lab.fabric.acls import Acls
+from podway_lab.fabric.groups import TrackedFlow
 from podway_lab.fabric.host import Host, answer_every_probe
 from podway_lab.fabric.namespace import Namespace, new_namespace, this_namespace
 from podway_lab.fabric.neighbours import introduce
 from podway_lab.fabric.router import NextHops, Router
+from podway_lab.fabric.rules import AclRule, GroupRule, GroupRules
 from podway_lab.fabric.scratch import Scratch
 from podway_lab.fabric.switch import Segment, Switch
+from podway_lab.fabric.tracking import Tracking
 
 ENDPOINT = "198.51.100.1"
 """Where the region's endpoints listen: an address for documentation (RFC 5737), on no subnet."""
@@ -54,6 +58,7 @@ class Fabric:
             self.home.sysctl("net/bridge/bridge-nf-call-iptables", 0)
         self._switch = Switch(self.home)
         self._router = Router(self.home)
+        self._acls = Acls(self.home)
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +126,64 @@ class Fabric:
         """Set the interface's check, plugged in or not yet; new interfaces have it on, as in EC2."""
         with self._lock:
             self._switch.set_source_dest_check(network_interface, on=on)
+
+    def group(self, name: str) -> GroupRules:
+        """The rules of the security group *name*; none if nobody has set any."""
+        return self._switch.groups.rules_of(name)
+
+    def set_group(self, name: str, rules: Iterable[GroupRule]) -> None:
+        """Let the security group *name* have *rules*; interfaces may be in it before or after."""
+        with self._lock:
+            self._switch.groups.set_rules(name, rules)
+
+    def join_groups(self, network_interfaces: Iterable[str], groups: Iterable[str]) -> None:
+        """Enforce these security groups for the interfaces, plugged in or not yet, and no others.
+
+        An interface that was never told of, or is in none, is as one in `rules.documented`; see `groups`.
+        """
+        with self._lock:
+            self._switch.groups.join(network_interfaces, groups)
+
+    def group_newcomers(self, groups: Iterable[str]) -> None:
+        """Enforce these security groups for every interface that is new and was put into no other."""
+        with self._lock:
+            self._switch.groups.await_newcomers(groups)
+
+    def track_flows(self, network_interfaces: Iterable[str], tracking: Tracking) -> None:
+        """Let the interfaces' groups track flows so. A flow that is known follows with its next packet."""
+        with self._lock:
+            self._switch.groups.track(network_interfaces, tracking)
+
+    def tracking(self, network_interface: str) -> Tracking:
+        """How the interface's groups track flows."""
+        return self._switch.groups.tracking_of(network_interface)
+
+    def tracked_flows(self, network_interface: str) -> frozenset[TrackedFlow]:
+        """The flows that the interface's groups track now. Raises KeyError if it is not plugged in."""
+        with self._lock:
+            return self._switch.groups.flows(network_interface)
+
+    def refused_by_groups(self, network_interface: str) -> int:
+        """How many packets its groups have dropped. Raises KeyError if it is not plugged in."""
+        with self._lock:
+            return self._switch.groups.refused(network_interface)
+
+    def acl(self, subnet_id: str) -> tuple[AclRule, ...]:
+        """The rules of the subnet's network ACL; none if nobody has set any. Raises KeyError."""
+        return self._acls.rules_of(self._switch.segments[subnet_id].bridge)
+
+    def set_acl(self, subnet_id: str, rules: Iterable[AclRule] | None) -> None:
+        """Give the subnet a network ACL of *rules*; None: the one that lets everything through.
+
+        Raises KeyError for an unknown subnet, ValueError where two rules of one way have one number.
+        """
+        with self._lock:
+            self._acls.set(self._switch.segments[subnet_id].bridge, rules)
+
+    def refused_by_acl(self, subnet_id: str) -> int:
+        """How many packets the subnet's network ACL has dropped since it was set last. Raises KeyError."""
+        with self._lock:
+            return self._acls.refused(self._switch.segments[subnet_id].bridge)
 
     def apply_route_table(self, table_id: str, subnet_ids: Iterable[str], routes: NextHops) -> int:
         """Make *table_id* hold *routes* and the local ones, and rule over *subnet_ids* too.

@@ -253,13 +253,16 @@ class Exchange:
         return self.echoed == self.size and not self.error
 
 
-def exchange(source: Namespace, target: Endpoint, *, size: int = 100_000, timeout: float = 10.0) -> Exchange:
-    """Connect from *source* to *target* over TCP and have *size* bytes sent back."""
+def exchange(
+    source: Namespace, target: Endpoint, *, port: int = 0, size: int = 100_000, timeout: float = 10.0
+) -> Exchange:
+    """Connect from *source* to *target* over TCP and have *size* bytes sent back; port 0 picks a free one."""
     began = time.monotonic()
     echoed, error = b"", ""
     payload = os.urandom(size)
     with target.open_socket(socket.AF_INET, socket.SOCK_STREAM) as server:
-        server.bind((target.address, 0))
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((target.address, port))
         server.listen(1)
         server.settimeout(timeout)
         echo = Thread(target=_echo, args=(server, size, timeout), name="tcp-echo", daemon=True)

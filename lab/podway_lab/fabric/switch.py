@@ -1,8 +1,8 @@
-"""The wires of the VPC: a bridge per subnet, a port per network interface, and the VPC's own filter.
+"""The wires of the VPC: a bridge per subnet, a port per network interface, and the VPC's own filters.
 
 The fabric and its hosts use it. While an interface's source/destination check is on, its port drops packets
 that are neither from nor to the interface's own address, as AWS does, before the host or the router sees
-them.
+them. What the interface's security groups say follows after that (`groups`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum
 
+from podway_lab.fabric.acls import ACLS_TABLE
+from podway_lab.fabric.groups import Groups
 from podway_lab.fabric.namespace import Namespace
+from podway_lab.fabric.tracking import GROUPS_TABLE
 
 MTU = 9001
 """Jumbo frames, as inside a VPC (EC2 User Guide, "Network MTU for your EC2 instance")."""
@@ -65,12 +68,15 @@ class Switch:
     home: Namespace
     segments: dict[str, Segment] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
+    groups: Groups = field(init=False)
     _unchecked: set[str] = field(default_factory=set)
     _silenced: set[Port] = field(default_factory=set)
     _numbers: int = 0
 
     def __post_init__(self) -> None:
-        self.home.nft(f"{FILTER}\ndelete {FILTER}\n{FILTER}\n")
+        filters = [FILTER, *(f"table {one}" for one in (GROUPS_TABLE, ACLS_TABLE))]
+        self.home.nft("".join(f"{one}\ndelete {one}\n{one}\n" for one in filters))
+        self.groups = Groups(self.home)
 
     def add_segment(self, subnet: str, cidr: str) -> Segment:
         """The subnet's bridge. Raises ValueError where the subnet is there with another CIDR."""
@@ -106,6 +112,7 @@ class Switch:
         )
         self.ports[network_interface] = port
         self._guard(port)
+        self.groups.plugged(network_interface, port.name, address)
         return port
 
     def unplug(self, port: Port) -> None:
@@ -115,6 +122,7 @@ class Switch:
         self._silenced.discard(port)
         self.home.ip(f"link delete {port.name}")  # its filter keeps it silent, if it is, until it is gone
         self.home.nft("".join(map(_removal, _chains(port).values())))
+        self.groups.unplugged(port.network_interface)
 
     def set_source_dest_check(self, network_interface: str, *, on: bool) -> None:
         """Check the interface's packets, or let through what others send and get by it."""

@@ -11,6 +11,7 @@ import time
 from podway_lab.scenario.cluster import CLUSTER
 from podway_lab.scenario.edits import EDITS
 from podway_lab.scenario.faults import FAULTS
+from podway_lab.scenario.guards import GUARDS
 from podway_lab.scenario.language import BadScenario, Scenario, Sentence
 from podway_lab.scenario.operations import OPERATIONS
 from podway_lab.scenario.paths import PATHS
@@ -20,7 +21,7 @@ from podway_lab.scenario.stage import NeedsPackets, NotSo, Stage
 from podway_lab.scenario.traffic import TRAFFIC
 from podway_lab.scenario.verbs import Verb, Verbs
 
-SENTENCES: tuple[Verbs, ...] = (CLUSTER, TRAFFIC, FAULTS, OPERATIONS, EDITS, RESTORING, ROUTES, PATHS)
+SENTENCES: tuple[Verbs, ...] = (CLUSTER, TRAFFIC, FAULTS, OPERATIONS, EDITS, RESTORING, ROUTES, PATHS, GUARDS)
 """Every sentence of the language.
 
 The first that fits is meant: `say` takes any text, and `stop traffic` stops no node named "traffic".
