@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from podway.app.ports import AgentReport
+from podway.domain.run.memory import AgentReport
 from podway.domain.signals import AgentReported
 
 if TYPE_CHECKING:

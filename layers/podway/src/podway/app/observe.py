@@ -5,36 +5,13 @@ Called by reconcile, and by `operator` for what people are shown, so that both s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from podway.app.epochs import look_at_life, read_table_id
-from podway.app.ports import Clock, Cloud, Memory, Store
-from podway.domain.inventory import FoundById, Survey
-from podway.domain.members.epochs import StoreLife
-from podway.domain.members.membership import Membership, membership
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One look at the world; *at* is when it was complete."""
-
-    survey: Survey
-    memory: Memory
-    membership: Membership
-    at: datetime
-    warnings: tuple[str, ...]
-    """What EC2 or an agent said and we do not understand, and members that do not show as such."""
-    life: StoreLife
-    """The store's epoch, as far as this look tells."""
-    table_id: str = ""
-    """The TableId of the store's table; empty when nobody may read it."""
-
-    @property
-    def interfaces(self) -> frozenset[str]:
-        """Interfaces of members, present or quarantined: a recorded route to any of them is ours."""
-        known = (*self.membership.present, *self.membership.quarantined)
-        return frozenset(name for one in known for name in one.interfaces)
+from podway.app.errors import NeedsOperator
+from podway.app.ports import Clock, Cloud, Store
+from podway.domain.inventory import FoundById
+from podway.domain.members.membership import membership
+from podway.domain.run.seen import Seen, look_at_life
 
 
 def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) -> Seen:
@@ -43,7 +20,7 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
     Raises PodwayError when EC2 or the store cannot be read.
     """
     survey, memory = cloud.survey(), store.recall()
-    table_id, unread = read_table_id(store)
+    table_id, unread = _read_table_id(store)
     listed = {one.id for one in survey.instances}
     missing = [one for one in memory.members if one.id not in listed and one.gone_at is None]
     found = cloud.find(missing, survey.subnets) if missing else FoundById()
@@ -67,3 +44,11 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
         look_at_life(memory, members, table_id, now=now),
         table_id,
     )
+
+
+def _read_table_id(store: Store) -> tuple[str, tuple[str, ...]]:
+    """The table's own TableId, and a warning when nobody may read it: then it is not compared."""
+    try:
+        return store.table_id(), ()
+    except NeedsOperator as error:
+        return "", (f"whether the table was restored is not known, its TableId cannot be read: {error}",)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.inventory import Epoch, FoundById, Instance, Member, ReleasedSpace, Survey, VpcSubnet
     from podway.domain.members.maps import SubnetMap
     from podway.domain.model import RouteTable, Step
+    from podway.domain.run.memory import Memory
     from podway.domain.signals import LifecycleHook
 
 T = TypeVar("T")
@@ -83,61 +84,6 @@ class Cloud(Protocol):
         Repeat: safe. Cut off: the check is on or off. Raises TargetIsGone.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class AgentReport:
-    """What an agent wrote of itself."""
-
-    instance: str
-    subnet: str
-    generation: int
-    heartbeat: datetime
-    suspects: tuple[str, ...] = ()
-    blocks_wanted: int = 0
-    epoch: int = 1
-    """The epoch that *generation* counts in. Agents from before there were epochs are in the first."""
-    blocks: tuple[Prefix, ...] | None = None
-    """What its pods may use or do use; None from agents that do not say it."""
-    boot: str = ""
-    """The kernel's boot id."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingHook:
-    """A lifecycle action that waits until its node relays nothing any more."""
-
-    hook: LifecycleHook
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What reconcile needs of the store, read by several queries: another writer may come between two."""
-
-    members: tuple[Member, ...]
-    supernets: Mapping[str, tuple[Prefix, ...]]
-    records: Mapping[str, frozenset[Prefix]]
-    """Destinations recorded as ours, by table."""
-    verdicts: Mapping[str, Verdict]
-    cards: Mapping[str, Card]
-    """Read before the verdicts. A claim that came between the two is seen when the card is written."""
-    reports: Mapping[str, AgentReport]
-    maps: Mapping[str, SubnetMap]
-    hooks: Mapping[str, PendingHook] = field(default_factory=dict)
-    """Hooks that wait, by instance."""
-    released: tuple[ReleasedSpace, ...] = ()
-    given_back: datetime | None = None
-    """When subnets last gave back space. Before the first time: when the first run noted its own time."""
-    doubts: tuple[str, ...] = ()
-    """Agents' items that are refused, and whether reading them ended early. Who is not read is unheard."""
-    epoch: Epoch | None = None
-    """None in a new store, and in one from before there were epochs."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no inventory: nobody has run here yet."""
-        return not self.members and not self.supernets and self.given_back is None
 
 
 class ClaimAnswer(StrEnum):
