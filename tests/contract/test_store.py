@@ -13,7 +13,8 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.app.errors import Superseded
-from podway.app.ports import LONGEST_LEASE, ClaimAnswer, Store
+from podway.app.ports import LONGEST_LEASE, ClaimAnswer
+from podway.app.stores import Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, SKEW, Card, CardRoute, Claim, Standby
 from podway.domain.failover.pacing import LONGEST_DEBT, REFILL

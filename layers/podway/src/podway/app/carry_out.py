@@ -14,7 +14,7 @@ from datetime import datetime
 from podway.app.apply import Applier
 from podway.app.errors import TryAgain
 from podway.app.inheritance import finish_first_run
-from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Store
+from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks
 from podway.app.report import (
     ReconcileOutcome,
     diversion_history,
@@ -23,6 +23,7 @@ from podway.app.report import (
     note_drift,
     route_history,
 )
+from podway.app.stores import Store
 from podway.app.upkeep import keep_alarms, keep_hooks
 from podway.domain.failover.card_changes import HandsOff, card_changes, touched
 from podway.domain.health.freeze import relaying

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from podway.app.errors import PodwayError
-from podway.app.ports import Cloud, Store
+from podway.app.ports import Cloud
+from podway.app.stores import EpochStore, InheritanceStore
 from podway.domain.members.epochs import StoreLife
 from podway.domain.run.inheritance import TakenUp
 
@@ -22,7 +23,7 @@ def mark_as_ours(cloud: Cloud, tables: Collection[str], stack: str) -> list[str]
     return []
 
 
-def save_inheritance(store: Store, owner: str, taken: TakenUp) -> None:
+def save_inheritance(store: InheritanceStore, owner: str, taken: TakenUp) -> None:
     """Record the epoch and what its first run takes over; have agents that are waited for told of it.
 
     Members with what they say they hold are saved with the rest of the inventory.
@@ -41,7 +42,7 @@ def save_inheritance(store: Store, owner: str, taken: TakenUp) -> None:
         store.announce_epoch(subnet, taken.seen.life.epoch.number)
 
 
-def finish_first_run(store: Store, owner: str, life: StoreLife) -> None:
+def finish_first_run(store: EpochStore, owner: str, life: StoreLife) -> None:
     """Note that the epoch's first run is over: its cards are written."""
     if not life.epoch.is_taken_up:
         store.save_epoch(owner, replace(life.epoch, is_taken_up=True))

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from podway.app.errors import NeedsOperator
-from podway.app.ports import Clock, Cloud, Store
+from podway.app.ports import Clock, Cloud
+from podway.app.stores import MemoryStore
 from podway.domain.inventory import FoundById
 from podway.domain.members.membership import membership
 from podway.domain.run.seen import Seen, look_at_life
 
 
-def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) -> Seen:
+def observe(cloud: Cloud, store: MemoryStore, clock: Clock, *, quarantine: timedelta) -> Seen:
     """Read EC2 and the store. Members that EC2 does not list are asked for by id: absence is not an end.
 
     Raises PodwayError when EC2 or the store cannot be read.
@@ -46,7 +47,7 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
     )
 
 
-def _read_table_id(store: Store) -> tuple[str, tuple[str, ...]]:
+def _read_table_id(store: MemoryStore) -> tuple[str, tuple[str, ...]]:
     """The table's own TableId, and a warning when nobody may read it: then it is not compared."""
     try:
         return store.table_id(), ()

@@ -17,8 +17,9 @@ from podway.app.errors import PodwayError, TryAgain
 from podway.app.failover import Failover
 from podway.app.ledger import Ledger, take_lease
 from podway.app.observe import observe
-from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry, Store
+from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry
 from podway.app.restore import Restore
+from podway.app.stores import OperatorStore
 from podway.domain.addressing import Prefix
 from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
@@ -96,7 +97,7 @@ class Operator:
         *,
         rules: Rules,
         cloud: Cloud,
-        store: Store,
+        store: OperatorStore,
         ledger: Ledger,
         bus: Bus,
         hints: Hints,

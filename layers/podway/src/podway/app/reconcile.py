@@ -13,8 +13,9 @@ from podway.app.carry_out import CarryOut, World
 from podway.app.errors import Superseded
 from podway.app.inheritance import mark_as_ours, save_inheritance
 from podway.app.observe import observe
-from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks, Store
+from podway.app.ports import Alarms, Clock, Cloud, Hints, Hooks
 from podway.app.report import ReconcileOutcome, note_seen
+from podway.app.stores import Store
 from podway.app.upkeep import clear_checks, read_alarms
 from podway.app.verdicts import keep_verdicts
 from podway.domain.health.alarms import alarms_against

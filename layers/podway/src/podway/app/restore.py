@@ -12,7 +12,8 @@ from datetime import timedelta
 from podway.app.errors import NeedsOperator
 from podway.app.ledger import Ledger, take_lease
 from podway.app.observe import observe
-from podway.app.ports import Clock, Cloud, Hints, HistoryEntry, Store
+from podway.app.ports import Clock, Cloud, Hints, HistoryEntry
+from podway.app.stores import OperatorStore
 from podway.domain.inventory import Epoch
 from podway.domain.members.epochs import next_epoch
 from podway.domain.run.memory import words_of
@@ -41,7 +42,7 @@ class Restore:
         stack: str = "",
         quarantine: timedelta,
         cloud: Cloud,
-        store: Store,
+        store: OperatorStore,
         ledger: Ledger,
         hints: Hints,
         clock: Clock,

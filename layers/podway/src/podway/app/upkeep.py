@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from podway.app.errors import PodwayError
-from podway.app.ports import Alarms, Cloud, Hooks, Store
+from podway.app.ports import Alarms, Cloud, Hooks
+from podway.app.stores import HookStore
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Instance
 from podway.domain.run.hooks import HookMove
@@ -75,7 +76,7 @@ def keep_alarms(alarms: Alarms, *, wanted: Collection[str], seen: Collection[str
     return warnings
 
 
-def keep_hooks(hooks: Hooks, store: Store, moves: Iterable[HookMove]) -> list[str]:
+def keep_hooks(hooks: Hooks, store: HookStore, moves: Iterable[HookMove]) -> list[str]:
     """Complete or extend hooks as decided. Returns warnings."""
     warnings = []
     for move in moves:

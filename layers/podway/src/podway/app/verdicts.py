@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from podway.app.ports import Store
+from podway.app.stores import VerdictStore
 from podway.domain.health.verdict import Verdict
 from podway.domain.run.verdicts import Judged
 
 
-def keep_verdicts(store: Store, judged: Judged) -> dict[str, Verdict]:
+def keep_verdicts(store: VerdictStore, judged: Judged) -> dict[str, Verdict]:
     """Write only what changes. Returns the verdicts as they are then: others may write at the same time."""
     verdicts = dict(judged.unchanged)
     for verdict in judged.spent:
