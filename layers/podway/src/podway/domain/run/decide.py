@@ -119,9 +119,7 @@ def decide_run(taken: TakenUp) -> RunDecision:
         released=allocation.released,
     )
     frozen = freeze(judged, seen.membership.missing_in_a_mass)
-    planned = leave_untagged(
-        keep_routes(plan(frozen.cluster, improve=IMPROVEMENT), frozen), seen.survey.untagged_tables
-    )
+    planned = _plan(frozen, seen)
     cards = _cards(taken, allocation.members, frozen.cluster, planned)
     claims = seen.claims(rules.stack)
     is_waiting = bool(seen.life.awaited or seen.life.went_back or claims.others)
@@ -131,8 +129,7 @@ def decide_run(taken: TakenUp) -> RunDecision:
         else new_maps(seen, memory.maps, frozen.cluster, planned, members=allocation.members, cards=cards)
     )
     present = {node.id for node in judged.nodes}
-    held = (one for member in allocation.members for one in member.prefixes)
-    near = pressures(judged, held)
+    near = pressures(judged, (one for member in allocation.members for one in member.prefixes))
     said = (*seen.warnings, *seen.life.warnings, *claims.warnings, *taken.warnings, *closed)
     return RunDecision(
         taken=taken,
@@ -192,6 +189,12 @@ def _cluster(
         released=[one.prefix for one in released],
         now=seen.at,
     )
+
+
+def _plan(frozen: Frozen, seen: Seen) -> Plan:
+    """The best steps from here, without those that a freeze or a table without our tag forbids."""
+    kept = keep_routes(plan(frozen.cluster, improve=IMPROVEMENT), frozen)
+    return leave_untagged(kept, seen.survey.untagged_tables)
 
 
 def _cards(taken: TakenUp, members: Iterable[Member], cluster: Cluster, planned: Plan) -> tuple[Card, ...]:
