@@ -12,7 +12,8 @@ from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.adapters.ledger import DynamoLedger
 from podway.app.ledger import FOR_GOOD, Ledger
-from podway.app.ports import LONGEST_LEASE, RELEASED, HistoryEntry, Store
+from podway.app.ports import LONGEST_LEASE, RELEASED, HistoryEntry
+from podway.app.stores import Store
 from podway.domain.addressing import Prefix
 from podway_lab.stack.template import Place, Template
 

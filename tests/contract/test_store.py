@@ -13,7 +13,8 @@ import pytest
 from moto import mock_aws
 from podway.adapters.dynamodb import DynamoStore
 from podway.app.errors import Superseded
-from podway.app.ports import LONGEST_LEASE, ClaimAnswer, PendingHook, Store
+from podway.app.ports import LONGEST_LEASE, ClaimAnswer
+from podway.app.stores import Store
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, SKEW, Card, CardRoute, Claim, Standby
 from podway.domain.failover.pacing import LONGEST_DEBT, REFILL
@@ -21,7 +22,7 @@ from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, wi
 from podway.domain.inventory import Epoch, HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
-from podway.domain.signals import LifecycleHook
+from podway.domain.signals import LifecycleHook, PendingHook
 from podway_lab.stack.template import Place, Template
 
 from tests.fakes.store import FakeStore

@@ -10,11 +10,8 @@ from podway.app.errors import Superseded
 from podway.app.ports import (
     LONGEST_LEASE,
     RELEASED,
-    AgentReport,
     ClaimAnswer,
     HistoryEntry,
-    Memory,
-    PendingHook,
 )
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, has_expired
@@ -22,7 +19,8 @@ from podway.domain.failover.pacing import debit
 from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
-from podway.domain.signals import LifecycleHook
+from podway.domain.run.memory import AgentReport, Memory
+from podway.domain.signals import LifecycleHook, PendingHook
 
 OLD = Epoch(1, "table-1")
 """The epoch of a store from before there were epochs."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
 from podway.domain.members.maps import SubnetMap
+from podway.domain.run.memory import AgentReport
 from podway.domain.signals import AgentReported
 
 from tests.simulation.facts import Word

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from podway.app import failover, reconcile
+from podway.app import carry_out, failover
 from podway.domain.addressing import Prefix
 from podway.domain.failover.card_changes import HandsOff
 from podway.domain.failover.decide import Card, Decision, decide
@@ -71,8 +71,8 @@ class _Overwriting(SimStore):
 
 
 def _cards_late() -> tuple[tuple[str, Any], ...]:
-    write: Callable[..., HandsOff] = reconcile._Run._write_cards
-    apply: Callable[..., Any] = reconcile._Run._apply
+    write: Callable[..., HandsOff] = carry_out.CarryOut._write_cards
+    apply: Callable[..., Any] = carry_out.CarryOut._apply
 
     def remember(run: Any, *given: Any) -> HandsOff:
         _late[id(run)] = given
@@ -84,8 +84,8 @@ def _cards_late() -> tuple[tuple[str, Any], ...]:
         return done
 
     return (
-        ("podway.app.reconcile._Run._write_cards", remember),
-        ("podway.app.reconcile._Run._apply", apply_first),
+        ("podway.app.carry_out.CarryOut._write_cards", remember),
+        ("podway.app.carry_out.CarryOut._apply", apply_first),
     )
 
 
@@ -133,7 +133,7 @@ def _none(*_: Any) -> list[Member]:
 MUTANTS: Mapping[str, Mutant] = {
     "delete before create": Mutant(
         patches=(
-            ("podway.app.reconcile.plan", _delete_first),
+            ("podway.domain.run.decide.plan", _delete_first),
             ("podway.app.apply.verify_transition", _nothing),  # which would not believe such a plan
         )
     ),
@@ -157,7 +157,7 @@ MUTANTS: Mapping[str, Mutant] = {
         patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)
     ),
     "reconcile never freezes": Mutant(
-        patches=(("podway.app.reconcile.freeze", lambda cluster, _: Frozen(cluster, {})),)
+        patches=(("podway.domain.run.decide.freeze", lambda cluster, _: Frozen(cluster, {})),)
     ),
     "absence is an end": Mutant(patches=(("podway.app.observe.membership", _ends_when_absent),)),
     "the first NotFound is an end": Mutant(
@@ -171,9 +171,9 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a new epoch waits for nobody": Mutant(patches=(("podway.domain.members.epochs._silent", _none),)),
     "another stack's mark is nobody's": Mutant(
-        patches=(("podway.app.inheritance.table_claims", lambda *_: Claims((), {})),)
+        patches=(("podway.domain.run.seen.table_claims", lambda *_: Claims((), {})),)
     ),
-    "own tables unread": Mutant(patches=((f"{reconcile.__name__}.mark_ready", _own_tables_unread),)),
+    "own tables unread": Mutant(patches=((f"{carry_out.__name__}.mark_ready", _own_tables_unread),)),
 }
 
 

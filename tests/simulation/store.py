@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 from podway.app.errors import TryAgain, Unexpected
-from podway.app.ports import ClaimAnswer, HistoryEntry, Memory
+from podway.app.ports import ClaimAnswer, HistoryEntry
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim
 from podway.domain.health.verdict import Verdict
 from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
+from podway.domain.run.memory import Memory
 from podway.domain.signals import LifecycleHook
 from podway_lab.region.errors import code_of
 from podway_lab.region.model import Client, StrictEC2

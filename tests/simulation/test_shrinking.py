@@ -65,7 +65,7 @@ def test_what_one_subnet_gave_back_is_anothers_in_the_end(seed: int) -> None:
 
 
 def test_space_that_changes_hands_at_once_is_noticed() -> None:
-    mutant = Mutant(patches=(("podway.app.addresses.reclaim", _has_left),))
+    mutant = Mutant(patches=(("podway.domain.run.addresses.reclaim", _has_left),))
 
     with pytest.raises(Broken, match="I8"):
         act(1, mutant)

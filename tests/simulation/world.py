@@ -16,12 +16,14 @@ from podway.adapters.quotas import RouteQuota
 from podway.app.errors import PodwayError
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
-from podway.app.ports import Cloud, Store
-from podway.app.reconcile import Reconcile, Rules
+from podway.app.ports import Cloud
+from podway.app.reconcile import Reconcile
 from podway.app.report import ReconcileOutcome
+from podway.app.stores import Store
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.model import describe
+from podway.domain.run.seen import Rules
 from podway.domain.signals import (
     AlarmChanged,
     AlarmValue,

@@ -16,13 +16,14 @@ from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
-from podway.app.ports import AgentReport
-from podway.app.reconcile import Reconcile, Rules
+from podway.app.reconcile import Reconcile
 from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 from podway.domain.model import Route
 from podway.domain.routing import longest_match
+from podway.domain.run.memory import AgentReport
+from podway.domain.run.seen import Rules
 from podway.domain.signals import InstanceState, StateChanged
 from podway_lab.referee import Breach, Referee
 from podway_lab.region.model import StrictEC2

@@ -20,7 +20,7 @@ from typing import Any
 
 import boto3
 from moto import mock_aws
-from podway.app.ports import AgentReport
+from podway.app.ports import AgentReport  # type: ignore[attr-defined]  # where that release has it
 from podway.domain.addressing import Prefix
 from podway.domain.signals import AgentReported, AlarmValue, HandoverAsked, HandoverReason
 from podway.wire.agent_item import AgentItem

@@ -21,8 +21,9 @@ from podway.adapters.quotas import RouteQuota
 from podway.app.failover import Failover
 from podway.app.outcome import FailoverOutcome
 from podway.app.ports import ClaimAnswer
-from podway.app.reconcile import Reconcile, Rules
+from podway.app.reconcile import Reconcile
 from podway.domain.health.alarms import AlarmNames
+from podway.domain.run.seen import Rules
 from podway.domain.signals import AgentReported, InstanceState, StateChanged
 
 from tests.integration.control_plane.plane import HOLD_DOWN, LEASE, POD_CIDR, QUARANTINE, US, Plane

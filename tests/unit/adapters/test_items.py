@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from podway.adapters import fast_items, items
-from podway.app.ports import AgentReport, HistoryEntry
+from podway.app.ports import HistoryEntry
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse, withdraw
 from podway.domain.inventory import Epoch, HeldBlock, Member
+from podway.domain.run.memory import AgentReport
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 BLOCK = HeldBlock(Prefix.parse("100.64.0.0/26"), 3, ready=True)

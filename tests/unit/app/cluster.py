@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from podway.app.failover import Failover
 from podway.app.lifecycle import Lifecycle
-from podway.app.ports import AgentReport
-from podway.app.reconcile import Reconcile, Rules
+from podway.app.reconcile import Reconcile
 from podway.app.report import ReconcileOutcome
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Instance, Survey, VpcSubnet
 from podway.domain.model import Route, RouteOrigin, RouteTable
+from podway.domain.run.memory import AgentReport
+from podway.domain.run.seen import Rules
 from podway.domain.signals import InstanceState
 
 from tests.fakes.store import FakeStore
@@ -88,8 +89,12 @@ class Play:
             clock=self.clock,
         )
 
+    def rules(self) -> Rules:
+        """What reconcile and the operator go by."""
+        lease = timedelta(seconds=125)
+        return Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, lease, self.stack)
+
     def reconcile(self) -> ReconcileOutcome:
-        rules = Rules("demo", self.pod_cidrs, 26, QUARANTINE, HOLD_DOWN, timedelta(seconds=125), self.stack)
         reconcile = Reconcile(
             cloud=self.cloud,
             store=self.store,
@@ -97,7 +102,7 @@ class Play:
             clock=self.clock,
             alarms=self.alarms,
             hooks=self.hooks,
-            rules=rules,
+            rules=self.rules(),
         )
         self.runs += 1
         self.clock.go_on(seconds=1)

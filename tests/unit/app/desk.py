@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from podway.app.operator import ClusterSettings, Operator
+from podway.app.operator import Operator
 from podway.domain.addressing import Prefix
 from podway.domain.model import Route, RouteOrigin
 
 from tests.fakes.ledger import FakeBus, FakeIdentities, FakeLedger
-from tests.unit.app.cluster import POD_CIDR, QUARANTINE, Play
+from tests.unit.app.cluster import Play
 
 
 class Desk:
@@ -24,7 +24,7 @@ class Desk:
         self.identities = FakeIdentities()
         self.pauses: list[float] = []
         self.operator = Operator(
-            cluster=ClusterSettings("demo", (POD_CIDR,), QUARANTINE),
+            rules=self.play.rules(),
             cloud=self.play.cloud,
             store=self.play.store,
             alarms=self.play.alarms,

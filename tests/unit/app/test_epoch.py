@@ -11,14 +11,13 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from podway.app.addresses import acknowledged_by
-from podway.app.ports import AgentReport
 from podway.app.restore import Restore, Restored
 from podway.domain.addressing import Prefix
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse
 from podway.domain.inventory import Epoch
 from podway.domain.model import Route
 from podway.domain.routing import longest_match
+from podway.domain.run.memory import AgentReport, acknowledged_by
 from podway.domain.signals import InstanceState
 
 from tests.fakes.ledger import FakeLedger

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain, Unexpected
-from podway.app.ports import ClaimAnswer, Memory
+from podway.app.ports import ClaimAnswer
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, DONE_WITHIN, Card, Claim
 from podway.domain.health.verdict import Severity
 from podway.domain.model import Delete, Replace, Route, Step
 from podway.domain.routing import longest_match
+from podway.domain.run.memory import Memory
 from podway.domain.signals import InstanceState
 
 from tests.unit.app.cluster import QUARANTINE, TABLES, Play, instance

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import NeedsOperator
-from podway.app.operator import ClusterSettings, Operator
+from podway.app.operator import Operator
 from podway.domain.signals import InstanceState
 
 from tests.fakes.ledger import FakeBus, FakeIdentities, FakeLedger
 from tests.fakes.store import FakeStore
 from tests.fakes.world import FakeAlarms
-from tests.unit.app.cluster import POD_CIDR, QUARANTINE, TABLES, Play
+from tests.unit.app.cluster import TABLES, Play
 
 FIRST, SECOND = (f"arn:aws:cloudformation:us-west-2:123456789012:stack/{name}/1" for name in ("one", "two"))
 NOW = timedelta(0)
@@ -20,7 +20,7 @@ NOW = timedelta(0)
 
 def operator(play: Play) -> Operator:
     return Operator(
-        cluster=ClusterSettings("demo", (POD_CIDR,), QUARANTINE, play.stack),
+        rules=play.rules(),
         cloud=play.cloud,
         store=play.store,
         alarms=play.alarms,

@@ -8,12 +8,13 @@ from functools import partial
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, Throttled, TryAgain, Unexpected
-from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, HOOK_PATIENCE, clear_checks, keep_alarms
+from podway.app.upkeep import ALARMS_PER_RUN, CHECKS_PER_RUN, clear_checks, keep_alarms
 from podway.domain.failover.cards import forwarders
 from podway.domain.failover.pacing import BURST_CALLS, REFILL, RESERVED_CALLS
 from podway.domain.health.quorum import PEERS
 from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Create
+from podway.domain.run.hooks import HOOK_PATIENCE
 from podway.domain.signals import (
     AgentReported,
     AlarmChanged,

@@ -42,6 +42,7 @@ NOT_NEEDED = {
     "podway.domain.members": "reconcile knows who belongs",
     "podway.domain.operator": "for people",
     "podway.domain.planner": "reconcile plans",
+    "podway.domain.run": "reconcile decides",
     "podway.domain.transition": "reconcile orders",
     "podway.wire.snapshot": "agents read it",
 }

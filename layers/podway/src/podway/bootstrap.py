@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from podway.app.lifecycle import Lifecycle
     from podway.app.operator import Operator
     from podway.app.reconcile import Reconcile
+    from podway.domain.run.seen import Rules
 
 RECONCILE_TIMEOUT = LONGEST_LEASE - timedelta(seconds=5)
 """The function's timeout in template.yaml."""
@@ -167,18 +168,9 @@ def lifecycle() -> Lifecycle:
 def reconcile() -> Reconcile:
     """The reconcile use case over AWS."""
     from podway.adapters.cloudwatch import NodeAlarms  # noqa: PLC0415  (failover starts without)
-    from podway.app.reconcile import Reconcile, Rules  # noqa: PLC0415  (as above)
+    from podway.app.reconcile import Reconcile  # noqa: PLC0415  (as above)
 
     chosen = settings()
-    rules = Rules(
-        cluster=chosen.cluster,
-        pod_cidrs=chosen.pod_cidrs,
-        block_length=chosen.block_length,
-        quarantine=timedelta(seconds=chosen.quarantine_seconds),
-        hold_down=timedelta(seconds=chosen.hold_down_seconds),
-        lease=LONGEST_LEASE,
-        stack=chosen.stack_id,
-    )
     return Reconcile(
         cloud=_cloud(),
         store=_store(),
@@ -186,7 +178,22 @@ def reconcile() -> Reconcile:
         clock=_clock(),
         alarms=NodeAlarms(_later("cloudwatch"), names=alarm_names()),
         hooks=_hooks(),
-        rules=rules,
+        rules=_rules(chosen),
+    )
+
+
+def _rules(chosen: Settings) -> Rules:
+    """The settings that a run of reconcile decides by."""
+    from podway.domain.run.seen import Rules  # noqa: PLC0415  (failover starts without)
+
+    return Rules(
+        cluster=chosen.cluster,
+        pod_cidrs=chosen.pod_cidrs,
+        block_length=chosen.block_length,
+        quarantine=timedelta(seconds=chosen.quarantine_seconds),
+        hold_down=timedelta(seconds=chosen.hold_down_seconds),
+        lease=LONGEST_LEASE,
+        stack=chosen.stack_id,
     )
 
 
@@ -207,7 +214,7 @@ def operator(
     from podway.adapters.identities import NodeIdentities  # noqa: PLC0415  (as above)
     from podway.adapters.ledger import DynamoLedger  # noqa: PLC0415  (as above)
     from podway.adapters.store_clock import StoreClock  # noqa: PLC0415  (as above)
-    from podway.app.operator import ClusterSettings, Operator  # noqa: PLC0415  (as above)
+    from podway.app.operator import Operator  # noqa: PLC0415  (as above)
 
     def client(service: str) -> Any:
         factory: Any = session.client  # typed per service name only
@@ -235,9 +242,7 @@ def operator(
         hold_down=timedelta(seconds=chosen.hold_down_seconds),
     )
     return Operator(
-        cluster=ClusterSettings(
-            chosen.cluster, chosen.pod_cidrs, timedelta(seconds=chosen.quarantine_seconds), chosen.stack_id
-        ),
+        rules=_rules(chosen),
         cloud=cloud,
         store=store,
         ledger=ledger,

@@ -19,10 +19,10 @@ from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
 from podway.adapters.lease import hold_lease
 from podway.adapters.table import chunks, named, read, spelt, valued
 from podway.app.errors import Superseded
-from podway.app.ports import AgentReport, Memory
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Epoch, Member, ReleasedSpace
 from podway.domain.members.maps import SubnetMap
+from podway.domain.run.memory import AgentReport, Memory
 from podway.wire.agent_item import AGENTS, INDEX
 from podway.wire.snapshot import PackedSnapshot, SnapshotRefused, pack, unpack
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from podway.app.ports import HistoryEntry, PendingHook
+from podway.app.ports import HistoryEntry
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
 from podway.domain.health.verdict import Evidence, Severity, Verdict
-from podway.domain.signals import LifecycleHook
+from podway.domain.signals import LifecycleHook, PendingHook
 
 StoredItem = Mapping[str, Any]
 """An item in plain Python values, before `table` spells it as DynamoDB does."""

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from podway.adapters.fast_items import INVENTORY, StoredItem, key, moment_text, read_moment
-from podway.app.ports import AgentReport
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Epoch, HeldBlock, Member, ReleasedSpace
 from podway.domain.members.maps import MapMember, SubnetMap
 from podway.domain.model import NodeState
+from podway.domain.run.memory import AgentReport
 from podway.wire.agent_item import AgentItem
 from podway.wire.events import faults_of
 from podway.wire.snapshot import Snapshot, SnapshotBlock, SnapshotMember, Watch

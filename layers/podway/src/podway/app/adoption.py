@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from podway.app.observe import Seen
-from podway.app.ports import Cloud, Store
+from podway.app.ports import Cloud
+from podway.app.stores import InventoryStore
 from podway.domain.addressing import Prefix
 from podway.domain.inventory import Member
 from podway.domain.members.adoption import Adopted, NotAdopted, adopt, dead_target
+from podway.domain.run.seen import Seen
 
 
 def adopt_route(
     cloud: Cloud,
-    store: Store,
+    store: InventoryStore,
     owner: str,
     seen: Seen,
     table: str,

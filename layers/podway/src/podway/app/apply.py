@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from podway.app.errors import PodwayError, TryAgain
 from podway.app.pace import Pace
-from podway.app.ports import Clock, Cloud, Store
+from podway.app.ports import Clock, Cloud
+from podway.app.stores import RouteStore
 from podway.domain.addressing import Prefix
 from podway.domain.failover.card_changes import HandsOff
 from podway.domain.model import (
@@ -51,7 +52,7 @@ class Applier:
     """Writes routes for one run of reconcile."""
 
     def __init__(
-        self, *, cloud: Cloud, store: Store, clock: Clock, owner: str, deadline: datetime | None
+        self, *, cloud: Cloud, store: RouteStore, clock: Clock, owner: str, deadline: datetime | None
     ) -> None:
         self._cloud, self._store, self._clock = cloud, store, clock
         self._owner, self._deadline = owner, deadline

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from podway.app.errors import (
     PodwayError,
@@ -25,7 +26,7 @@ from podway.app.errors import (
     TryAgain,
 )
 from podway.app.outcome import FailoverOutcome, Unfinished, all_done, failover_history
-from podway.app.ports import ClaimAnswer, Clock, Cloud, FailoverStore, Hints, Parallel
+from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Parallel
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import CLAIM_LASTS, Card, CardRoute, Claim, Move, decide
 from podway.domain.failover.pacing import RESERVED_CALLS, starts
@@ -44,6 +45,9 @@ from podway.domain.health.verdict import (
 )
 from podway.domain.model import RouteTable, StayReason
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
+
+if TYPE_CHECKING:  # a cold start must not pay for it
+    from podway.app.stores import FailoverStore
 
 ROUNDS = 3
 """How often a move is tried when standbys turn out to be gone or failed too."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from podway.app.errors import PodwayError, TargetIsGone
 from podway.app.failover import Failover
 from podway.app.outcome import FailoverOutcome
-from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks, Store
+from podway.app.ports import ClaimAnswer, Clock, Cloud, Hints, Hooks
+from podway.app.stores import LifecycleStore
 from podway.domain.health.reassess import HANDOVER
 from podway.domain.health.verdict import Evidence, Severity
 from podway.domain.model import StayReason
@@ -39,7 +40,14 @@ class Lifecycle:
     """Reactions to planned events."""
 
     def __init__(
-        self, *, cloud: Cloud, store: Store, failover: Failover, hints: Hints, hooks: Hooks, clock: Clock
+        self,
+        *,
+        cloud: Cloud,
+        store: LifecycleStore,
+        failover: Failover,
+        hints: Hints,
+        hooks: Hooks,
+        clock: Clock,
     ) -> None:
         self._cloud, self._store, self._failover = cloud, store, failover
         self._hints, self._hooks, self._clock = hints, hooks, clock

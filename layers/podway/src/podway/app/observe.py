@@ -5,40 +5,18 @@ Called by reconcile, and by `operator` for what people are shown, so that both s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from podway.app.epochs import look_at_life, read_table_id
-from podway.app.errors import TryAgain
-from podway.app.ports import Clock, Cloud, Memory, Store
+from podway.app.errors import NeedsOperator, TryAgain
+from podway.app.ports import Clock, Cloud
+from podway.app.stores import MemoryStore
 from podway.domain.inventory import FoundById, Survey
-from podway.domain.members.epochs import StoreLife
-from podway.domain.members.membership import Membership, membership
+from podway.domain.members.membership import membership
+from podway.domain.run.memory import Memory
+from podway.domain.run.seen import Seen, look_at_life
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One look at the world; *at* is when it was complete."""
-
-    survey: Survey
-    memory: Memory
-    membership: Membership
-    at: datetime
-    warnings: tuple[str, ...]
-    """What EC2 or an agent said and we do not understand, and members that do not show as such."""
-    life: StoreLife
-    """The store's epoch, as far as this look tells."""
-    table_id: str = ""
-    """The TableId of the store's table; empty when nobody may read it."""
-
-    @property
-    def interfaces(self) -> frozenset[str]:
-        """Interfaces of members, present or quarantined: a recorded route to any of them is ours."""
-        known = (*self.membership.present, *self.membership.quarantined)
-        return frozenset(name for one in known for name in one.interfaces)
-
-
-def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) -> Seen:
+def observe(cloud: Cloud, store: MemoryStore, clock: Clock, *, quarantine: timedelta) -> Seen:
     """Read EC2 and the store. Members that EC2 does not list are asked for by id: absence is not an end.
 
     Raises PodwayError when EC2 or the store cannot be read, and TryAgain when EC2 leaves out a table that we
@@ -46,7 +24,7 @@ def observe(cloud: Cloud, store: Store, clock: Clock, *, quarantine: timedelta) 
     """
     survey, memory = cloud.survey(), store.recall()
     _miss_no_table(cloud, survey, memory)
-    table_id, unread = read_table_id(store)
+    table_id, unread = _read_table_id(store)
     listed = {one.id for one in survey.instances}
     missing = [one for one in memory.members if one.id not in listed and one.gone_at is None]
     found = cloud.find(missing, survey.subnets) if missing else FoundById()
@@ -85,3 +63,11 @@ def _miss_no_table(cloud: Cloud, survey: Survey, memory: Memory) -> None:
     if found.left_out or found.unknown:
         tables = ", ".join((*found.left_out, *found.unknown))
         raise TryAgain(f"EC2 leaves out {tables}, where we have routes {found.why}".strip())
+
+
+def _read_table_id(store: MemoryStore) -> tuple[str, tuple[str, ...]]:
+    """The table's own TableId, and a warning when nobody may read it."""
+    try:
+        return store.table_id(), ()
+    except NeedsOperator as error:
+        return "", (f"the table's TableId cannot be read: {error}",)

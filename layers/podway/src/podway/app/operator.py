@@ -13,26 +13,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from podway.app.addresses import acknowledged_by
 from podway.app.adoption import adopt_route
 from podway.app.errors import PodwayError, TryAgain
 from podway.app.failover import Failover
 from podway.app.ledger import Ledger, take_lease
-from podway.app.observe import Seen, observe
-from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry, Store
-from podway.app.reconcile import IMPROVEMENT
-from podway.app.report import conflict_text, table_warnings
+from podway.app.observe import observe
+from podway.app.ports import RELEASED, Alarms, Clock, Cloud, Hints, HistoryEntry
 from podway.app.restore import Restore
+from podway.app.stores import OperatorStore
 from podway.domain.addressing import Prefix
-from podway.domain.health.freeze import freeze
 from podway.domain.health.reassess import DRAINED
 from podway.domain.health.verdict import Evidence, Severity
 from podway.domain.members.adoption import Adopted, NotAdopted, Release, release
-from podway.domain.members.cluster import NodeFacts, make_cluster, mark_owned
 from podway.domain.members.trust import Doubt, NodeIdentity, doubts
 from podway.domain.model import Delete, describe
 from podway.domain.operator.overview import Heard, Overview, OverviewFacts, overview
-from podway.domain.planner.plan import plan
+from podway.domain.run.decide import foresee
+from podway.domain.run.memory import acknowledged_by, newest_of
+from podway.domain.run.seen import Rules, Seen
 
 PASSES = 5
 """How often a release reads the tables again: what EC2 shows may be older than our routes."""
@@ -55,17 +53,6 @@ class Identities(Protocol):
     def of_members(self) -> tuple[NodeIdentity, ...]:
         """One for every instance with the cluster's tag."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
-    """Which cluster, and the settings of reconcile that an overview needs."""
-
-    name: str
-    pod_cidrs: tuple[Prefix, ...]
-    quarantine: timedelta
-    stack: str = ""
-    """The stack's id, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +95,9 @@ class Operator:
     def __init__(
         self,
         *,
-        cluster: ClusterSettings,
+        rules: Rules,
         cloud: Cloud,
-        store: Store,
+        store: OperatorStore,
         ledger: Ledger,
         bus: Bus,
         hints: Hints,
@@ -120,7 +107,7 @@ class Operator:
         failover: Failover,
         pause: Callable[[float], None],
     ) -> None:
-        self._cluster, self._cloud, self._store, self._ledger = cluster, cloud, store, ledger
+        self._rules, self._cloud, self._store, self._ledger = rules, cloud, store, ledger
         self._bus, self._hints, self._clock = bus, hints, clock
         self._alarms, self._identities = alarms, identities
         self._failover, self._pause = failover, pause
@@ -147,60 +134,29 @@ class Operator:
 
     def _observe(self) -> Seen:
         """What a run of reconcile would see now."""
-        return observe(self._cloud, self._store, self._clock, quarantine=self._cluster.quarantine)
+        return observe(self._cloud, self._store, self._clock, quarantine=self._rules.quarantine)
 
     def _overview(self, seen: Seen) -> Overview:
-        survey, memory, membership, now = seen.survey, seen.memory, seen.membership, seen.at
-        owned = mark_owned(survey.route_tables, memory.records, seen.interfaces)
-        reports = {
-            one.instance: one
-            for member in membership.present
-            if (one := memory.reports.get(member.id)) is not None and one.subnet == member.subnet
-        }
-        acknowledged = acknowledged_by(memory, membership.present)
-        facts = {
-            member.id: NodeFacts(
-                membership.instances[member.id],
-                memory.verdicts.get(member.id),
-                acknowledged.get(member.id, 0),
-                reports[member.id].heartbeat if member.id in reports else None,
-                is_stray=member.id in membership.strays,
-            )
-            for member in membership.present
-        }
-        cluster = make_cluster(
-            self._cluster.name,
-            self._cluster.pod_cidrs,
-            survey,
-            owned.tables,
-            members=membership.present,
-            facts=facts,
-            supernets=memory.supernets,
-            released=[one.prefix for one in memory.released],
-            now=now,
-        )
-        frozen = freeze(cluster)
-        planned = plan(frozen.cluster, improve=IMPROVEMENT)
+        """What is there, and what the next run of reconcile would make of it."""
+        decided = foresee(seen, self._rules)
+        memory, members = seen.memory, decided.seen.membership.present
+        acknowledged = acknowledged_by(memory, members)
         return overview(
             OverviewFacts(
-                cluster=cluster,
-                planned=planned,
-                members=membership.present,
-                instances=tuple(membership.instances.values()),
+                cluster=decided.as_it_is(),
+                planned=decided.next_steps,
+                members=members,
+                instances=tuple(seen.membership.instances.values()),
                 verdicts=memory.verdicts,
                 heard={
-                    one: Heard(acknowledged.get(one, 0), report.heartbeat) for one, report in reports.items()
+                    member.id: Heard(acknowledged.get(member.id, 0), one.heartbeat)
+                    for member in members
+                    if (one := memory.reports.get(member.id)) is not None and one.subnet == member.subnet
                 },
-                newest={subnet: found.generation for subnet, found in memory.maps.items()},
-                conflicts=owned.conflicts,
-                frozen={subnet: str(why) for subnet, why in frozen.subnets.items()},
-                warnings=(
-                    *seen.warnings,
-                    *seen.life.warnings,
-                    *planned.warnings,
-                    *(conflict_text(one, cluster) for one in owned.conflicts),
-                    *table_warnings(survey, cluster.name),
-                ),
+                newest=newest_of(memory),
+                conflicts=decided.owned.conflicts,
+                frozen=decided.why_frozen,
+                warnings=decided.warnings,
             )
         )
 
@@ -241,7 +197,7 @@ class Operator:
         try:
             decided = adopt_route(
                 *(self._cloud, self._store, owner, self._observe(), table, destination),
-                pod_cidrs=self._cluster.pod_cidrs,
+                pod_cidrs=self._rules.pod_cidrs,
             )
             if isinstance(decided, Adopted):
                 to = f"{decided.target}, which is gone," if decided.is_dead else decided.node
@@ -304,7 +260,7 @@ class Operator:
             deletes = self.plan_release().found.deletes
         self._forget_records(done)
         whose = set(done.marks.values())
-        for stack in whose & {self._cluster.stack or one for one in whose}:
+        for stack in whose & {self._rules.stack or one for one in whose}:
             self._cloud.unmark_tables(done.marks.keys(), stack)
         try:
             self._alarms.forget(done.alarms)
@@ -324,9 +280,9 @@ class Operator:
     def restoring(self) -> Restore:
         """The beginning of a new epoch of the store."""
         return Restore(
-            cluster=self._cluster.name,
-            stack=self._cluster.stack,
-            quarantine=self._cluster.quarantine,
+            cluster=self._rules.cluster,
+            stack=self._rules.stack,
+            quarantine=self._rules.quarantine,
             cloud=self._cloud,
             store=self._store,
             ledger=self._ledger,
@@ -369,14 +325,14 @@ class Operator:
 
     def _member(self, node: str) -> None:
         if self._cloud.member(node) is None:
-            raise NoSuchNode(f"{node} is not a running member of {self._cluster.name}")
+            raise NoSuchNode(f"{node} is not a running member of {self._rules.cluster}")
 
     def _evidence(self, node: str) -> dict[str, Severity]:
         verdict = self._store.verdicts().get(node)
         return {source: one.severity for source, one in verdict.evidence.items()} if verdict else {}
 
     def _take_lease(self, owner: str, patience: timedelta) -> None:
-        name = self._cluster.name
+        name = self._rules.cluster
         take_lease(self._ledger, self._clock, owner, patience, pause=self._pause, cluster=name)
 
     def _remember(self, actor: str, *what: str) -> None:

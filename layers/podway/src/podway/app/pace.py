@@ -9,7 +9,8 @@ from collections import deque
 from datetime import datetime
 
 from podway.app.errors import PodwayError
-from podway.app.ports import Clock, FailoverStore
+from podway.app.ports import Clock
+from podway.app.stores import TokenStore
 from podway.domain.failover.pacing import RESERVED_CALLS, kind_of, starts
 from podway.domain.model import Step
 
@@ -20,7 +21,7 @@ CALLS_DEBITED_TOGETHER = 5
 class Pace:
     """Tells when the next call of a kind may be made. Each run has its own."""
 
-    def __init__(self, *, store: FailoverStore, clock: Clock) -> None:
+    def __init__(self, *, store: TokenStore, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._due: dict[str, deque[datetime]] = {}
 

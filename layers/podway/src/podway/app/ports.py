@@ -2,12 +2,13 @@
 
 Each method says whether a caller may repeat it, what a call leaves that was cut off (killed, or without an
 answer), and which errors it raises. Methods without such a sentence only read: they may be repeated and leave
-nothing. A code of AWS's that `adapters.aws_errors` does not know comes through as botocore's ClientError.
+nothing. The table's ports are in `stores`. A code of AWS's that `adapters.aws_errors` does not know comes
+through as botocore's ClientError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,21 +16,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
-    from podway.domain.addressing import Prefix
-    from podway.domain.failover.decide import Card, CardRoute, Claim
     from podway.domain.health.reassess import AlarmsSeen
-    from podway.domain.health.verdict import Verdict
-    from podway.domain.inventory import (
-        Epoch,
-        FoundById,
-        FoundTables,
-        Instance,
-        Member,
-        ReleasedSpace,
-        Survey,
-        VpcSubnet,
-    )
-    from podway.domain.members.maps import SubnetMap
+    from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, VpcSubnet
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
 
@@ -106,61 +94,6 @@ class Cloud(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AgentReport:
-    """What an agent wrote of itself."""
-
-    instance: str
-    subnet: str
-    generation: int
-    heartbeat: datetime
-    suspects: tuple[str, ...] = ()
-    blocks_wanted: int = 0
-    epoch: int = 1
-    """The epoch that *generation* counts in. Agents from before there were epochs are in the first."""
-    blocks: tuple[Prefix, ...] | None = None
-    """What its pods may use or do use; None from agents that do not say it."""
-    boot: str = ""
-    """The kernel's boot id."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingHook:
-    """A lifecycle action that waits until its node relays nothing any more."""
-
-    hook: LifecycleHook
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What reconcile needs of the store, read by several queries: another writer may come between two."""
-
-    members: tuple[Member, ...]
-    supernets: Mapping[str, tuple[Prefix, ...]]
-    records: Mapping[str, frozenset[Prefix]]
-    """Destinations recorded as ours, by table."""
-    verdicts: Mapping[str, Verdict]
-    cards: Mapping[str, Card]
-    """Read before the verdicts. A claim that came between the two is seen when the card is written."""
-    reports: Mapping[str, AgentReport]
-    maps: Mapping[str, SubnetMap]
-    hooks: Mapping[str, PendingHook] = field(default_factory=dict)
-    """Hooks that wait, by instance."""
-    released: tuple[ReleasedSpace, ...] = ()
-    given_back: datetime | None = None
-    """When subnets last gave back space. Before the first time: when the first run noted its own time."""
-    doubts: tuple[str, ...] = ()
-    """Agents' items that are refused, and whether reading them ended early. Who is not read is unheard."""
-    epoch: Epoch | None = None
-    """None in a new store, and in one from before there were epochs."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no inventory: nobody has run here yet."""
-        return not self.members and not self.supernets and self.given_back is None
-
-
 class ClaimAnswer(StrEnum):
     """Whether the caller may act on a card, and if not, why."""
 
@@ -180,185 +113,6 @@ class HistoryEntry:
     what: str
     why: str
     detail: Mapping[str, str] = field(default_factory=dict)
-
-
-class FailoverStore(Protocol):
-    """What failover needs of the table. Every method may raise TryAgain or NeedsOperator."""
-
-    def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
-        """Claim the card by one conditional write. Returns whether it is claimed now, and the card.
-
-        An open claim passes to: (1) the same event; (2) a graver reason; (3) anyone, after it expired.
-        Repeat: safe for the same event. Cut off: claimed or not; the event's retry claims it again.
-        """
-        ...
-
-    def card(self, node: str) -> Card | None:
-        """The node's card. None if the node is no member."""
-        ...
-
-    def finish_card(self, card: Card) -> bool:
-        """Mark the claim on *card* done. False if another event took it over, or routes were added since.
-
-        Repeat: safe. Cut off: the claim is done, or stays open until it expires.
-        """
-        ...
-
-    def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
-        """Add routes that *node* has just taken over to its card. A claim that is done is removed.
-
-        Repeat: adds them a second time, until reconcile rewrites the card. Cut off: they are added or not.
-        Raises Superseded when the node has no card.
-        """
-        ...
-
-    def verdicts(self) -> Mapping[str, Verdict]:
-        """The verdicts on all nodes that have evidence against them, or had some recently."""
-        ...
-
-    def change_verdict(
-        self,
-        instance: str,
-        subnet: str,
-        change: Callable[[Verdict], Verdict],
-        *,
-        seen: Verdict | None = None,
-    ) -> Verdict:
-        """Read the verdict (an empty one if there is none), apply *change*, and write it if it differs.
-
-        Pass *seen* if you have just read the verdict; it saves one read. If somebody else wrote between, all
-        begins again, so *change* may be called several times. Raises TryAgain after too many such times.
-        Repeat: safe if *change* gives the same when applied twice. Cut off: the verdict is changed or not.
-        """
-        ...
-
-    def take_tokens(self, kind: str, count: int, *, now: datetime) -> datetime:
-        """Debit *count* calls of *kind* from the account's bucket. Returns when it will be full again.
-
-        Repeat: debits again. Cut off: debited or not. Too much debited only makes later calls wait.
-        """
-        ...
-
-    def add_history(self, entries: Iterable[HistoryEntry]) -> None:
-        """Add entries to the history.
-
-        Repeat: safe, the same entries are written over themselves. Cut off: some of them are written.
-        """
-        ...
-
-
-class Store(FailoverStore, Protocol):
-    """The whole table: what reconcile, lifecycle and the operator need beside failover's part."""
-
-    def acquire_lease(self, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Make *owner* the one writer until *until*. False if somebody else is.
-
-        A lease that ends later than LONGEST_LEASE from *now* is cut to that, except RELEASED's.
-        Repeat: safe. Cut off: *owner* may hold the lease, and keeps others out until *until*.
-        """
-        ...
-
-    def release_lease(self, owner: str) -> None:
-        """Let the next writer in. Nothing happens if *owner* does not hold the lease.
-
-        Repeat: safe. Cut off: *owner* may hold the lease until it expires.
-        """
-        ...
-
-    def recall(self) -> Memory:
-        """Everything that reconcile needs."""
-        ...
-
-    def save_inventory(
-        self,
-        owner: str,
-        *,
-        members: Iterable[Member],
-        forgotten: Iterable[str],
-        supernets: Mapping[str, tuple[Prefix, ...]],
-        released: Iterable[ReleasedSpace] = (),
-        reclaimed: Iterable[Prefix] = (),
-        given_back: datetime | None = None,
-    ) -> None:
-        """Write changed members, supernets and released space; remove what is *forgotten* or *reclaimed*.
-
-        *forgotten* are members, *reclaimed* is space that was released. *given_back* is the time of the daily
-        round, if this run made it.
-        Repeat: safe. Cut off: parts of about a hundred items each are written, in the order *given_back*,
-        *reclaimed*, *released*, *supernets*, *members*, *forgotten*.
-        Raises Superseded when the lease was lost.
-        """
-        ...
-
-    def table_id(self) -> str:
-        """The table's own TableId, asked once per process; empty if it is not told.
-
-        Raises TryAgain, NeedsOperator.
-        """
-        ...
-
-    def save_epoch(self, owner: str, epoch: Epoch) -> None:
-        """Write the epoch.
-
-        Repeat: safe. Cut off: written or not. Raises Superseded when the lease was lost.
-        """
-        ...
-
-    def announce_epoch(self, subnet: str, epoch: int) -> None:
-        """Let the subnet's agents know the epoch before it has a map: they then say what they hold.
-
-        Repeat: safe. Cut off: announced or not. A subnet that knows this epoch or a later one is left alone.
-        """
-        ...
-
-    def drop_buckets(self) -> None:
-        """Forget which route calls were made. Repeat: safe. Cut off: some are forgotten."""
-        ...
-
-    def record_routes(self, owner: str, table: str, destinations: frozenset[Prefix]) -> None:
-        """Write which destinations of *table* are ours.
-
-        Repeat: safe. Cut off: recorded or not. Raises Superseded when the lease was lost.
-        """
-        ...
-
-    def put_card(self, card: Card) -> bool:
-        """Write a card without a claim, if the stored one still has *card.version* (0: if there is none).
-
-        False if not. Repeat: False after a call that took effect. Cut off: the card is written or not.
-        """
-        ...
-
-    def remove_card(self, node: str) -> None:
-        """Remove the card of a node that is gone for good. Repeat: safe. Cut off: removed or not."""
-        ...
-
-    def forget_verdict(self, verdict: Verdict) -> None:
-        """Remove a verdict that says nothing any more, unless it has changed since it was read.
-
-        Repeat: safe. Cut off: removed or not.
-        """
-        ...
-
-    def publish_map(self, subnet_map: SubnetMap, *, now: datetime) -> None:
-        """Let the agents of the subnet have this map.
-
-        Raises Superseded unless its epoch and generation are newer than the stored ones: also when it is
-        repeated. A later epoch is newer, whatever the generation.
-        Cut off: published as a whole or not at all.
-        """
-        ...
-
-    def keep_hook(self, hook: LifecycleHook, *, now: datetime) -> None:
-        """Remember that *hook* waits since *now*.
-
-        Repeat: safe, the first time stays. Cut off: kept or not.
-        """
-        ...
-
-    def drop_hook(self, instance: str) -> None:
-        """Forget the hook of *instance*, if there is one. Repeat: safe. Cut off: dropped or not."""
-        ...
 
 
 class Hints(Protocol):

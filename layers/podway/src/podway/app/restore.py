@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from podway.app.epochs import words_of
 from podway.app.errors import NeedsOperator
 from podway.app.ledger import Ledger, take_lease
 from podway.app.observe import observe
-from podway.app.ports import Clock, Cloud, Hints, HistoryEntry, Store
+from podway.app.ports import Clock, Cloud, Hints, HistoryEntry
+from podway.app.stores import OperatorStore
 from podway.domain.inventory import Epoch
 from podway.domain.members.epochs import next_epoch
+from podway.domain.run.memory import words_of
 from podway.domain.signals import InstanceState
 
 
@@ -41,7 +42,7 @@ class Restore:
         stack: str = "",
         quarantine: timedelta,
         cloud: Cloud,
-        store: Store,
+        store: OperatorStore,
         ledger: Ledger,
         hints: Hints,
         clock: Clock,

@@ -5,13 +5,14 @@ Called by reconcile only. A refused call concerns one node, so it becomes a warn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
 
 from podway.app.errors import PodwayError
-from podway.app.ports import Alarms, Cloud, Hooks, PendingHook, Store
+from podway.app.ports import Alarms, Cloud, Hooks
+from podway.app.stores import HookStore
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Instance
+from podway.domain.run.hooks import HookMove
 from podway.domain.signals import InstanceState
 
 CHECKS_PER_RUN = 50
@@ -21,8 +22,6 @@ The lifecycle function needs the rest for new nodes.
 """
 ALARMS_PER_RUN = 20
 """CloudWatch allows three PutMetricAlarm a second (its default quota)."""
-HOOK_PATIENCE = timedelta(minutes=30)
-"""How long a node's termination is put off while nobody can take over its routes."""
 
 
 def clear_checks(cloud: Cloud, instances: Iterable[Instance]) -> tuple[list[str], list[str]]:
@@ -77,32 +76,20 @@ def keep_alarms(alarms: Alarms, *, wanted: Collection[str], seen: Collection[str
     return warnings
 
 
-def keep_hooks(
-    hooks: Hooks,
-    store: Store,
-    pending: Mapping[str, PendingHook],
-    *,
-    alive: Collection[str],
-    relaying: Collection[str],
-    now: datetime,
-) -> list[str]:
-    """Complete the hooks of nodes that relay nothing any more, and extend the others'. Returns warnings.
-
-    A hook that has waited for HOOK_PATIENCE is completed in any case.
-    """
+def keep_hooks(hooks: Hooks, store: HookStore, moves: Iterable[HookMove]) -> list[str]:
+    """Complete or extend hooks as decided. Returns warnings."""
     warnings = []
-    for node, waiting in sorted(pending.items()):
-        late = now - waiting.since > HOOK_PATIENCE
+    for move in moves:
+        hook = move.hook
         try:
-            if node in alive and node in relaying and not late:
-                hooks.extend(waiting.hook)
+            if move.is_extended:
+                hooks.extend(hook)
                 continue
-            if node in alive:
-                hooks.complete(waiting.hook)
-            store.drop_hook(node)
+            if move.is_completed:
+                hooks.complete(hook)
+            store.drop_hook(hook.instance)
         except PodwayError as error:
-            warnings.append(f"the hook of {node}: {error}")
-            continue
-        if late and node in alive and node in relaying:
-            warnings.append(f"{node} goes although nobody takes over what it relays")
+            warnings.append(f"the hook of {hook.instance}: {error}")
+        else:
+            warnings += [move.warning] if move.warning else []
     return warnings

@@ -52,7 +52,8 @@ def status_command(operator: Operator, output: str) -> int:
     """Show the cluster in short.
 
     Nodes by state, forwarders, nodes with evidence against them, routes and budget of every table, blocks
-    that are not reached, and how long ago the last reconcile began.
+    that are not reached, and how long ago the last reconcile began. Steps and warnings are those of the next
+    reconcile, unless an alarm says more by then: alarms are not read here.
     """
     status = operator.status()
     found = status_document(status.overview, last_run=status.last_run, released=status.released, at=status.at)

@@ -78,6 +78,14 @@ class LifecycleHook:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingHook:
+    """A lifecycle action that waits until its node relays nothing any more."""
+
+    hook: LifecycleHook
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
     """An instance changed state."""
 

@@ -39,6 +39,15 @@ class Claims:
     others: Mapping[str, tuple[str, ...]]
     """Their tables, by stack."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the other stacks' marks mean to us."""
+        return [
+            f"{', '.join(tables)} belong to another stack of this cluster ({other}): nothing is written "
+            "until `podway release` there, or `podway restore` here takes them over"
+            for other, tables in self.others.items()
+        ]
+
 
 def table_claims(tables: Iterable[str], marks: Mapping[str, str], own: str) -> Claims:
     """Whose *tables* are, by their *marks*. A stack that does not know its *own* id compares nothing."""

@@ -1,4 +1,4 @@
-"""Which failover cards a run of reconcile writes, and what it leaves to failovers. `app.cards` acts on it.
+"""Which failover cards a run of reconcile writes, and what it leaves to failovers. `app.carry_out` asks.
 
 Cards are written before routes: a node can fail the moment after it gets a route, and a failover moves only
 what the card names.
@@ -40,6 +40,11 @@ class CardChanges:
     write: tuple[Card, ...]
     remove: tuple[str, ...]
     hands_off: HandsOff
+
+    def without(self, refused: Collection[str]) -> HandsOff:
+        """What is left to failovers when the cards of these interfaces were *refused*: claimed since."""
+        known = self.hands_off
+        return HandsOff(known.no_new_routes | {*refused}, known.being_moved | {*refused}, known.look_again)
 
 
 def touched(planned: Plan) -> set[str]:

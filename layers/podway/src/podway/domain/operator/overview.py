@@ -75,7 +75,7 @@ class TableView:
     """Managed routes, per address family."""
     budget: Mapping[int, int]
     steps: int
-    """Steps from here to the plan."""
+    """Those that the next run of reconcile would make."""
     holes: tuple[Hole, ...]
 
 

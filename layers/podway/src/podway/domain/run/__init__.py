@@ -1,0 +1,1 @@
+"""What a run of reconcile decides: from what is seen to all that it would write, with nothing written yet."""
