@@ -31,9 +31,22 @@ class Steering:
         if at is not None and since is not None and at >= since - STALE:
             return False
         found = self.region.state.tables.get(table)
-        homes = {owner.subnet for owner in self.owners.values() if owner.member}
         steered = self.region.state.subnets_of(table)
-        return found is not None and ("podway:cluster" in found.tags or not homes.isdisjoint(steered))
+        return found is not None and (
+            "podway:cluster" in found.tags or not self._homes(since).isdisjoint(steered)
+        )
+
+    def _homes(self, since: datetime | None) -> set[str]:
+        """Subnets with members that were there when a run looked that began then, and are."""
+        there = self.region.state.instances
+        return {
+            owner.subnet
+            for owner in self.owners.values()
+            if owner.member
+            and (one := there.get(owner.instance)) is not None
+            and one.state != "terminated"
+            and (since is None or one.launched < since - STALE)
+        }
 
     def is_tagged(self, table: str, since: datetime) -> bool:
         """Whether it carries the cluster's tag, or may have seemed to: else the roles may not write there."""
