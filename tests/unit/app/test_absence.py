@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podway.app.errors import TryAgain
 from podway.domain.health.verdict import EC2_STATE
+from podway.domain.inventory import FoundTables
 from podway.domain.model import Delete, Replace, RouteTable
 from podway.domain.signals import InstanceState, StateChanged
 
@@ -211,6 +212,21 @@ def test_a_table_that_ec2_leaves_out_is_asked_for_by_id_and_keeps_its_place_on_t
     assert play.store.lease is None, "the next run is let in"
     play.cloud.hidden_tables = set()
     assert play.reconcile().applied == []
+
+
+def test_a_table_of_which_ec2_says_nothing_by_its_id_either_keeps_its_place_too(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = next(iter(TABLES.values()))
+    before, cards = routes(play), dict(play.store.cards)
+    play.cloud.hidden_tables = {table}
+    monkeypatch.setattr(play.cloud, "find_tables", lambda *_: FoundTables(unknown=(table,), why="(busy)"))
+    play.cloud.writes.clear()
+
+    with pytest.raises(TryAgain, match="busy"):
+        play.reconcile()
+
+    assert (routes(play), play.store.cards, play.cloud.writes) == (before, cards, [])
 
 
 def test_a_table_that_ec2_does_not_know_any_more_ends_no_run(play: Play) -> None:

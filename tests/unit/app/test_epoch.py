@@ -11,8 +11,10 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from podway.app.errors import TryAgain
 from podway.app.restore import Restore, Restored
 from podway.domain.addressing import Prefix
+from podway.domain.failover.decide import Card
 from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse
 from podway.domain.inventory import Epoch
 from podway.domain.model import Route
@@ -283,6 +285,27 @@ def test_the_first_run_drops_what_was_thought_and_claimed_in_the_former_life() -
     assert play.store.epoch.is_taken_up
     agents.turns(5)
     assert play.uncovered() == []
+
+
+def test_an_epochs_first_run_is_over_when_its_cards_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off before that, it is done again: cards of the former life may hold claims of dead failovers."""
+    play, agents = settled()
+    restore(play)
+    agents.report()
+
+    def busy(card: Card) -> bool:
+        raise TryAgain(card.node)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(play.store, "put_card", busy)
+        with pytest.raises(TryAgain):
+            play.reconcile()
+    assert play.store.epoch is not None
+    assert not play.store.epoch.is_taken_up
+
+    play.reconcile()
+
+    assert play.store.epoch.is_taken_up
 
 
 def test_routes_made_since_the_backup_are_ours_although_their_node_has_ended_since() -> None:

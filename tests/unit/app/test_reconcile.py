@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from podway.app.errors import NeedsOperator, PodwayError, QuotaReached, TryAgain, Unexpected
@@ -24,6 +25,38 @@ def covered(play: Play, node: str, table: str) -> bool:
     route = longest_match(routes, play.block(node))
     subnet = play.store.found_members[node].subnet
     return route is not None and route.target.startswith(f"eni-{subnet[-1]}")
+
+
+def test_each_write_comes_after_those_that_it_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents must not hear of an address that is not written, nor a route come before its card and map."""
+    play = Play()
+    done: list[str] = []
+
+    def note(port: object, name: str) -> None:
+        whole = getattr(port, name)
+
+        def noted(*given: Any, **named: Any) -> Any:
+            done.append(name)
+            return whole(*given, **named)
+
+        monkeypatch.setattr(port, name, noted)
+
+    for name in ("save_inventory", "publish_map", "put_card", "record_routes"):
+        note(play.store, name)
+    note(play.cloud, "apply")
+
+    for _ in range(6):
+        done.clear()
+        play.reconcile()
+        first = [name for number, name in enumerate(done) if name not in done[:number]]
+        order = [one for one in ORDER if one in first]
+        assert [one for one in first if one in ORDER] == order
+        play.agents_acknowledge()
+    assert play.is_ready(*play.store.found_members)
+
+
+ORDER = ("save_inventory", "publish_map", "put_card", "record_routes", "apply")
+"""Where each kind of write comes first in a run."""
 
 
 def test_a_new_cluster_gets_supernets_blocks_routes_and_readiness() -> None:
