@@ -28,7 +28,7 @@ from podway_lab.region.model import StrictEC2
 from tests.fakes.store import FakeStore
 from tests.simulation.eligibility import STALE, Eligibility, Owner, is_failover
 from tests.simulation.facts import Fact, Past
-from tests.simulation.kept import Kept, shown
+from tests.simulation.kept import RUNS, Kept, shown
 from tests.simulation.space import Space
 from tests.simulation.steering import Steering
 from tests.simulation.tasks import Invocation, Scheduler
@@ -171,7 +171,7 @@ class Checker:
                     self.makers[key] = (change.caller, change.at)
 
     def _leave(self, change: InstanceStateChanged) -> None:
-        if change.state not in ("pending", "running"):
+        if change.state not in RUNS:
             self.kept.fall_silent(change.instance)
         if change.state == "terminated":
             self.kept.end(change.instance, change.at)

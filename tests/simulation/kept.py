@@ -56,6 +56,9 @@ class Kept:
             for prefix, node in self.held.items()
             if prefix in known_of.get(node, ()) or (node in self.given and prefix in held.get(node, ()))
         }
+        for node in tuple(self.robbed):
+            if self.region.state.instances[node].state not in RUNS:
+                self.fall_silent(node)
 
     def end(self, node: str, at: datetime) -> None:
         """EC2 has terminated it."""
@@ -159,6 +162,7 @@ class Kept:
         )
 
 
+RUNS = ("pending", "running")
 FAMILY = 4
 RESERVE = 3
 """Slots that are free in a table to which our plans need not take anything from: the reserve, and one."""
