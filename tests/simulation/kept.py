@@ -57,7 +57,8 @@ class Kept:
             if prefix in known_of.get(node, ()) or (node in self.given and prefix in held.get(node, ()))
         }
         for node in tuple(self.robbed):
-            if self.region.state.instances[node].state not in RUNS:
+            instance = self.region.state.instances.get(node)
+            if instance is None or instance.state not in RUNS:
                 self.fall_silent(node)
 
     def end(self, node: str, at: datetime) -> None:
