@@ -19,8 +19,10 @@ from tests.simulation.play import OLD, play, shorten
 pytestmark = limits.long
 
 SEEDS = int(os.environ.get("PODWAY_SEEDS", "16"))
-AT_MOST = 150
-"""Seeds after which every fault must have fired."""
+ALL_FAULTS = (206, 228, 244, 368, 385, 401, 542, 701, 705, 799, 814)
+"""Stories in which, when this was written, every fault fired: they save time, and no more."""
+AT_MOST = 400
+"""Fresh seeds after which every fault must have fired. Rare ones are in one story of fifty."""
 WITHIN = 200
 """Seeds within which a worse control plane must be caught."""
 KNOWN = {
@@ -38,10 +40,10 @@ KNOWN = {
 def test_no_fault_breaks_an_invariant_and_every_fault_fires() -> None:
     first, fired = SystemRandom().randrange(10**9), Counter[str]()
 
-    for number in range(AT_MOST):
-        if number >= SEEDS and not missing(fired):
+    for number, seed in enumerate((*ALL_FAULTS, *range(first, first + AT_MOST))):
+        if number >= len(ALL_FAULTS) + SEEDS and not missing(fired):
             break
-        story = play(first + number)
+        story = play(seed)
         fired += story.fired
         assert not story.broken, f"{shorten(story)}\nmake simulate SEEDS=1 FIRST={story.seed}"
 
