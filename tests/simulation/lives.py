@@ -55,10 +55,10 @@ def _swap(world: World, held: FakeStore, rng: Random, name: str) -> None:
     if rng.random() < 0.5:
         world.agents_table = copy.deepcopy(world.table)
         world.scheduler.after(rng.uniform(60, 400), lambda: point_agents(world))
-    writes = world.table.writes
+    writes, spoilt = world.table.writes, world.table.spoilt
     for one in fields(FakeStore):
         setattr(world.table, one.name, copy.deepcopy(getattr(held, one.name)))
-    world.table.writes, world.table.lease = writes, None
+    world.table.writes, world.table.spoilt, world.table.lease = writes, spoilt, None
     world.table.found_table_id = f"table-{world.lives}"
     world.checker.begin_life({node: _comes_to_hold(world, node) for node in world.agents})
     point_agents(world, soon=world.agents_table is world.table)

@@ -197,6 +197,14 @@ def test_whatever_subset_is_left_out_no_route_of_a_running_member_is_deleted(hid
     assert play.uncovered() == []
 
 
+def test_the_check_of_a_member_that_the_list_leaves_out_is_cleared_too(play: Play) -> None:
+    """Asked by its id, it shows: and it may be a next hop that receives nothing."""
+    play.cloud.change_instances(lambda one: replace(one, source_dest_check=True) if one.id == "i-a1" else one)
+    play.cloud.hidden = {"i-a1"}
+
+    assert play.reconcile().checks == ["i-a1"]
+
+
 def test_a_table_that_ec2_leaves_out_is_asked_for_by_id_and_keeps_its_place_on_the_cards(play: Play) -> None:
     """Believed absent, it was on no card any more, and a node could be ready that no route of it leads to."""
     table = next(iter(TABLES.values()))

@@ -287,6 +287,20 @@ def test_the_first_run_drops_what_was_thought_and_claimed_in_the_former_life() -
     assert play.uncovered() == []
 
 
+def test_a_run_that_waits_writes_no_card_for_steps_that_it_does_not_make() -> None:
+    """Every minute it would write again what stays as it is, for as long as an agent is silent."""
+    play, agents = settled()
+    play.cloud.enter("i-b1", InstanceState.TERMINATED)
+    restore(play)
+    agents.turns(2, "i-a1")
+    before = {node: card.version for node, card in play.store.cards.items()}
+
+    outcome = play.reconcile()
+
+    assert outcome.awaited == ["i-a1"]
+    assert {node: card.version for node, card in play.store.cards.items()} == before
+
+
 def test_an_epochs_first_run_is_over_when_its_cards_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off before that, it is done again: cards of the former life may hold claims of dead failovers."""
     play, agents = settled()

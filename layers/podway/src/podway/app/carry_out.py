@@ -106,7 +106,7 @@ class CarryOut:
 
     def _write_cards(self, decided: RunDecision) -> HandsOff:
         """An epoch's first run writes all anew. A card that was claimed since it was read is refused."""
-        stored, moved, seen = decided.seen.memory.cards, touched(decided.plan), decided.seen
+        stored, moved, seen = decided.seen.memory.cards, touched(decided.next_steps), decided.seen
         if not seen.life.epoch.is_taken_up:
             stored = {node: replace(card, claim=None) for node, card in stored.items()}
             moved |= {card.network_interface for card in decided.cards}

@@ -90,7 +90,7 @@ class _Run:
             outcome.warnings += claims.warnings
             return False
         outcome.warnings += mark_as_ours(self.world.cloud, claims.unmarked, self.rules.stack)
-        outcome.checks, refused = clear_checks(self.world.cloud, seen.survey.instances)
+        outcome.checks, refused = clear_checks(self.world.cloud, seen.membership.shown)
         outcome.warnings += refused
         if seen.life.went_back:
             note_seen(outcome, seen)

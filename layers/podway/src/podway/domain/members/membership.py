@@ -48,6 +48,11 @@ class Membership:
     """More than half of a subnet or of the cluster are strays: none of them ends by what EC2 does not say."""
 
     @property
+    def shown(self) -> tuple[Instance, ...]:
+        """Present members that show as such, whether EC2 listed them or was asked by id."""
+        return tuple(one for node, one in self.instances.items() if node not in self.strays)
+
+    @property
     def missing_in_a_mass(self) -> frozenset[str]:
         """The strays, if there are so many that others must not relieve them."""
         return frozenset(self.strays) if self.is_mass_missing else frozenset()
