@@ -116,6 +116,17 @@ def test_tables_of_other_subnets_and_other_clusters_are_none_of_ours(region: Reg
     assert [one.id for one in region.survey().route_tables] == [ours]
 
 
+def test_a_stacks_mark_is_read_off_every_table_that_is_not_another_clusters(region: Region) -> None:
+    region.launch(region.subnets[0])
+    region.launch(region.subnets[1])
+    mark = {"Key": "podway:stack", "Value": "one"}
+    bare = region.table(mark, subnet=region.subnets[0])
+    region.table({"Key": "podway:cluster", "Value": "other"}, mark, subnet=region.subnets[1])
+    tagged = region.table(OURS, mark)
+
+    assert region.survey().marks == {bare: "one", tagged: "one"}
+
+
 def test_a_table_of_a_members_subnet_without_the_clusters_tag_is_told_apart(region: Region) -> None:
     region.launch(region.subnets[0])
     bare = region.table(subnet=region.subnets[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -126,3 +127,14 @@ def test_a_table_that_cannot_be_marked_is_told_and_all_else_goes_on() -> None:
     assert play.cloud.fail_after == {}, "the refusal this test is about never happened"
     assert play.is_ready("i-a1")
     assert all(one.state is InstanceState.RUNNING for one in play.cloud.surveyed.instances)
+
+
+def test_anothers_mark_counts_where_the_table_has_lost_the_clusters_tag(first: Play, second: Play) -> None:
+    """Else the second stack would find nothing marked, and take the first one's alarms away."""
+    first.cloud.surveyed = replace(first.cloud.surveyed, untagged_tables=tuple(TABLES.values()))
+    before = dict(first.alarms.standing)
+
+    outcome = second.reconcile()
+
+    assert outcome.other_stacks == [FIRST]
+    assert first.alarms.standing == before

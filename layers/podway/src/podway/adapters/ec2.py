@@ -45,7 +45,7 @@ from podway.domain.model import (
     describe,
 )
 from podway.domain.signals import InstanceState
-from podway.domain.tables import STACK_TAG, TABLE_TAG, choose_tables, is_tagged
+from podway.domain.tables import STACK_TAG, TABLE_TAG, choose_tables, is_tagged, stack_marks
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -120,7 +120,7 @@ class Ec2Cloud:
             route_tables=managed,
             excluded_tables=chosen.excluded,
             untagged_tables=chosen.untagged,
-            marks={one.id: one.tags[STACK_TAG] for one, _ in chosen.managed if one.tags.get(STACK_TAG)},
+            marks=stack_marks((one for one, _ in chosen.managed), self._cluster),
             doubts=(
                 *doubts,
                 *unread,

@@ -50,11 +50,14 @@ class Claims:
 
 
 def table_claims(tables: Iterable[str], marks: Mapping[str, str], own: str) -> Claims:
-    """Whose *tables* are, by their *marks*. A stack that does not know its *own* id compares nothing."""
+    """Whose *tables* are, by their *marks*. A stack that does not know its *own* id compares nothing.
+
+    A mark counts also on a table that has lost the cluster's tag: the stack that wrote it is there still.
+    """
     if not own:
         return Claims((), {})
     others: dict[str, list[str]] = {}
-    for table in sorted(tables):
+    for table in sorted(marks.keys() | set(tables)):
         if marks.get(table, own) != own:
             others.setdefault(marks[table], []).append(table)
     unmarked = () if others else tuple(sorted(set(tables) - marks.keys()))
@@ -82,6 +85,12 @@ def choose_tables(
         managed.append((table, tuple(sorted(steered))))
     untagged = tuple(table.id for table, _ in managed if not is_tagged(table, cluster))
     return Chosen(tuple(managed), excluded, untagged)
+
+
+def stack_marks(tables: Iterable[TableSeen], cluster: str) -> dict[str, str]:
+    """The stack that has marked each table, but those that another cluster has."""
+    ours = (one for one in tables if one.tags.get(TABLE_TAG, cluster) == cluster)
+    return {one.id: one.tags[STACK_TAG] for one in ours if one.tags.get(STACK_TAG)}
 
 
 def leave_untagged(planned: Plan, untagged: Collection[str]) -> Plan:
