@@ -510,6 +510,19 @@ def test_a_table_that_is_neither_shown_nor_called_unknown_is_unknown(region: Reg
     assert found == FoundTables(unknown=(table,))
 
 
+@pytest.mark.parametrize("field", ["VpcId", "Tags", "Routes", "Associations", "RouteTableId"])
+def test_a_table_that_shows_with_less_is_left_out_or_unknown_and_never_anothers(
+    region: Region, field: str
+) -> None:
+    """Without its VPC and its tag it may be ours all the same."""
+    table = region.table(subnet=region.subnets[0])
+    region.model.faults.arm(Kind.THINNER, alter=omit(f"RouteTables.{field}"))
+
+    found = region.cloud().find_tables([table], region.vpc)
+
+    assert (*found.left_out, *found.unknown) == (table,)
+
+
 def test_a_table_of_ours_that_ec2_will_not_speak_of_is_unknown(region: Region) -> None:
     table = region.table(OURS, subnet=region.subnets[0])
     region.model.faults.arm(Kind.REFUSED, code="UnauthorizedOperation")

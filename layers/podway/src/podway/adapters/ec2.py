@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters.aws_errors import aws_errors
@@ -161,44 +161,55 @@ class Ec2Cloud:
 
     def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
         """Asked by id, so that an answer is complete: an id that EC2 does not know fails the call."""
-        left = sorted(tables)
-        while left:
-            try:
-                with aws_errors():
-                    answer = self._client.describe_route_tables(RouteTableIds=left)
-            except TableIsGone as error:
-                gone = set(_TABLE_ID.findall(str(error))) & set(left)
-                if not gone:
-                    return FoundTables(unknown=tuple(left), why=f"({error})")
-                left = [one for one in left if one not in gone]
-            except PodwayError as error:
-                return FoundTables(unknown=tuple(left), why=f"({error})")
-            else:
-                seen = read_each(answer["RouteTables"], "RouteTableId", lambda row: read_table(row, {}))
-                shown = {one.id for one in seen.values}
-                ours = (one for one in seen.values if one.vpc == vpc or is_tagged(one, self._cluster))
-                return FoundTables(
-                    tuple(sorted(one.id for one in ours)), tuple(one for one in left if one not in shown)
-                )
-        return FoundTables()
+        gone: set[str] = set()
+        try:
+            answer = self._ask_by_id(
+                lambda ids: self._client.describe_route_tables(RouteTableIds=ids),
+                (tables, TableIsGone, _TABLE_ID),
+                gone,
+            )
+        except PodwayError as error:
+            return FoundTables(unknown=tuple(sorted(set(tables) - gone)), why=f"({error})")
+        rows = answer["RouteTables"] if answer is not None else []
+        seen = read_each(rows, "RouteTableId", lambda row: read_table(row, {}))
+        ours = (one.id for one in seen.values if one.vpc in ("", vpc) or is_tagged(one, self._cluster))
+        shown = {one.id for one in seen.values}
+        return FoundTables(tuple(sorted(ours)), tuple(sorted(set(tables) - gone - shown)))
 
-    def _by_ids(self, wanted: Sequence[str], not_found: set[str]) -> list[dict[str, Any]]:
+    def _by_ids(self, wanted: Collection[str], not_found: set[str]) -> list[dict[str, Any]]:
         """The rows of those that exist; the others are added to *not_found*. Raises PodwayError."""
-        left = list(wanted)
+        answer = self._ask_by_id(
+            lambda ids: self._client.describe_instances(InstanceIds=ids),
+            (wanted, InstanceIsGone, _INSTANCE_ID),
+            not_found,
+        )
+        several = answer["Reservations"] if answer is not None else []
+        return [row for one in several for row in one.get("Instances", ())]
+
+    @staticmethod
+    def _ask_by_id(
+        ask: Callable[[list[str]], Any],
+        about: tuple[Collection[str], type[PodwayError], re.Pattern[str]],
+        gone: set[str],
+    ) -> Any:
+        """The answer about all ids that EC2 knows; None if it knows none. The others are added to *gone*.
+
+        *about* is the ids, the error that calls some of them unknown, and how these are spelt in it. An
+        unknown one fails the whole call, so the rest is asked again. Raises PodwayError.
+        """
+        wanted, absent, spelt = about
+        left = sorted(wanted)
         while left:
             try:
                 with aws_errors():
-                    answer = self._client.describe_instances(InstanceIds=left)
-            except InstanceIsGone as error:
-                unknown = set(_INSTANCE_ID.findall(str(error))) & set(left)
+                    return ask(left)
+            except absent as error:
+                unknown = set(spelt.findall(str(error))) & set(left)
                 if not unknown:
                     raise
-                not_found |= unknown
+                gone |= unknown
                 left = [one for one in left if one not in unknown]
-            else:
-                found: Any = answer
-                return [row for several in found["Reservations"] for row in several.get("Instances", ())]
-        return []
+        return None
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables with the cluster's tag. Service Quotas is not asked: the fast path needs no quota."""

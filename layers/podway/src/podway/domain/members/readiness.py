@@ -32,51 +32,57 @@ def mark_ready(
     The table of the block's own subnet need not carry it, since senders there use host routes. But siblings
     whose agents do not know the block yet send by that table, so the node that it leads to must know it.
     """
-    nodes = {node.id: node for node in cluster.nodes}
-    by_interface = {node.network_interface: node for node in cluster.nodes}
-    standbys = {
-        (table.table, route.destination): route.standbys[:1]
-        for table in plan.route_tables
-        for route in table.routes
-        if route.kind is RouteKind.AGGREGATED  # nobody takes over a direct route
-    }
-    tables = tuple(tables)
-
-    def way(table: RouteTable, member: Member, block: HeldBlock) -> tuple[Route, Node] | None:
-        """The route by which the table leads to the block, and its next hop; None if it may not carry it."""
-        route = longest_match(table.routes, block.prefix)
-        hop = by_interface.get(route.target) if route is not None else None
-        if route is None or hop is None or hop.subnet != member.subnet:
-            return None
-        relays = eligible(hop) and hop.network_interface not in barred
-        return (route, hop) if hop.id == member.id or relays else None
-
-    def knowing(member: Member, block: HeldBlock) -> set[str] | None:
-        """The nodes that must have acknowledged the block; None while a table does not carry it."""
-        found = {member.id}
-        for table in tables:
-            led = way(table, member, block)
-            if table.subnets == (member.subnet,):
-                found |= {led[1].id} if led else set()
-            elif led is None:
-                return None
-            else:
-                route, hop = led
-                found |= {hop.id, *standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
-        return found
+    needs = _Needs(cluster, plan, tuple(tables), barred)
+    joined = {node.id for node in cluster.nodes if node.state is not NodeState.JOINING}
 
     def is_covered(member: Member, block: HeldBlock) -> bool:
-        awaited = knowing(member, block)
+        awaited = needs.knowing(member, block)
         return awaited is not None and all(acknowledged.get(one, 0) >= block.since for one in awaited)
 
     def settled(member: Member) -> Member:
-        node = nodes.get(member.id)
-        if node is None or node.state is NodeState.JOINING:
-            return member
         blocks = tuple(
             replace(block, ready=True) if not block.ready and is_covered(member, block) else block
             for block in member.blocks
         )
         return replace(member, blocks=blocks)
 
-    return tuple(settled(member) for member in members)
+    return tuple(settled(member) if member.id in joined else member for member in members)
+
+
+class _Needs:
+    """Whom a block waits for."""
+
+    def __init__(
+        self, cluster: Cluster, plan: Plan, tables: tuple[RouteTable, ...], barred: Collection[str]
+    ) -> None:
+        self._tables, self._barred = tables, barred
+        self._nodes = {node.network_interface: node for node in cluster.nodes}
+        self._standbys = {
+            (table.table, route.destination): route.standbys[:1]
+            for table in plan.route_tables
+            for route in table.routes
+            if route.kind is RouteKind.AGGREGATED  # nobody takes over a direct route
+        }
+
+    def knowing(self, member: Member, block: HeldBlock) -> set[str] | None:
+        """The nodes that must have acknowledged the block; None while a table does not carry it."""
+        found = {member.id}
+        for table in self._tables:
+            led = self._way(table, member, block)
+            if table.subnets == (member.subnet,):
+                found |= {led[1].id} if led else set()
+            elif led is None:
+                return None
+            else:
+                route, hop = led
+                found |= {hop.id, *self._standbys.get((table.id, route.destination), ())}  # type: ignore[arg-type]  # matched routes have a Prefix
+        return found
+
+    def _way(self, table: RouteTable, member: Member, block: HeldBlock) -> tuple[Route, Node] | None:
+        """The route by which the table leads to the block, and its next hop; None if it may not carry it."""
+        route = longest_match(table.routes, block.prefix)
+        hop = self._nodes.get(route.target) if route is not None else None
+        if route is None or hop is None or hop.subnet != member.subnet:
+            return None
+        relays = eligible(hop) and hop.network_interface not in self._barred
+        return (route, hop) if hop.id == member.id or relays else None
