@@ -22,8 +22,9 @@ from podway.domain.addressing import Prefix
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.store import FakeStore
 from tests.fakes.world import FakeAlarms
-from tests.simulation.checker import STRAY, Broken
+from tests.simulation.checker import STRAY
 from tests.simulation.store import SimClient, SimStore
+from tests.simulation.views import Broken
 from tests.simulation.world import RULES, STACK, World
 
 PATIENCE = (60.0,) * 10

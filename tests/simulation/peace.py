@@ -8,9 +8,9 @@ from podway.domain.addressing import Prefix
 from podway.domain.signals import AlarmValue
 
 from tests.simulation.absence import give_tag
-from tests.simulation.checker import OURS, Broken
+from tests.simulation.checker import OURS
 from tests.simulation.lives import point_agents, restore
-from tests.simulation.views import hop
+from tests.simulation.views import Broken, hop
 from tests.simulation.world import POD_CIDR, Odds, World
 
 PEACE = 70 * 60.0

@@ -12,9 +12,9 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
-from tests.simulation.checker import Broken
 from tests.simulation.peace import PEACE, check_peace, make_peace
 from tests.simulation.script import DEEDS, LASTS, Deed, do, launch, write_script
+from tests.simulation.views import Broken
 from tests.simulation.world import POD_CIDR, Mutant, Odds, World
 
 ODDS = Odds(lost=0.1, doubled=0.1, late=0.1, crash=0.06, second_reconcile=0.1)

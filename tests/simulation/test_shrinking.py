@@ -9,10 +9,10 @@ import pytest
 from podway.domain.ipam.reclaim import Reclaim
 
 from tests import limits
-from tests.simulation.checker import Broken
 from tests.simulation.peace import PEACE, check_peace, make_peace
 from tests.simulation.play import ODDS, patched
 from tests.simulation.script import Deed, do, launch
+from tests.simulation.views import Broken
 from tests.simulation.world import POD_CIDR, Mutant, World
 
 pytestmark = limits.long

@@ -9,6 +9,10 @@ from podway.domain.addressing import Prefix
 View = dict[Prefix, str]
 
 
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
 def catches(view: Mapping[Prefix, str], block: Prefix) -> Prefix | None:
     """The longest prefix of *view* that contains *block*, found by trying every length."""
     return next((at for n in range(block.length, -1, -1) if (at := block.at(n)) in view), None)
