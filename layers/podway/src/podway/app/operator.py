@@ -196,7 +196,12 @@ class Operator:
         self._take_lease(owner, patience)
         try:
             decided = adopt_route(
-                *(self._cloud, self._store, owner, self._observe(), table, destination),
+                self._cloud,
+                self._store,
+                owner,
+                self._observe(),
+                table,
+                destination,
                 pod_cidrs=self._rules.pod_cidrs,
             )
             if isinstance(decided, Adopted):
