@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from podway.app.errors import PodwayError, TryAgain
 from podway.domain.addressing import Prefix
 from podway.domain.model import Replace
+from podway.domain.signals import StateChanged
+from podway_lab.region.changes import Change, RouteWritten
 
 from tests.integration.control_plane.plane import LEASE, KilledError, Plane, Trip
 
@@ -187,15 +191,12 @@ class Between(Trip):
         return super().make(name, call)
 
 
-def with_a_stop_between(plane: Plane, moment: int, name: str) -> None:
-    """A reconcile, in which the node *name* stops before call number *moment* and is failed over.
-
-    Its interface stays, so EC2 refuses no route to it.
-    """
+def with_a_failover_between(plane: Plane, moment: int, event: Callable[[], StateChanged]) -> None:
+    """A reconcile, in which *event* happens before call number *moment* and is handled."""
 
     def fail_over() -> None:
         plane.trip = Trip()
-        plane.failover.react(plane.stops(name))
+        plane.failover.react(event())
         plane.trip = trip
 
     trip = plane.trip = Between(moment=moment, happening=fail_over)
@@ -204,10 +205,22 @@ def with_a_stop_between(plane: Plane, moment: int, name: str) -> None:
     assert trip.happened, f"nothing came before call {moment}"
 
 
+def with_a_stop_between(plane: Plane, moment: int, name: str) -> None:
+    """The same, where the node *name* stops. Its interface stays, so EC2 refuses no route to it."""
+    with_a_failover_between(plane, moment, lambda: plane.stops(name))
+
+
 def relaying(plane: Plane, interface: str, name: str) -> set[Prefix]:
     """Routes of table a that lead to the interface for blocks of others."""
     own = {prefix for one in plane.members() if one.id == plane.ids[name] for prefix in one.prefixes}
     return {one for one, target in plane.table("a").items() if target == interface} - own
+
+
+def count_moves(moved: Counter[Prefix], change: Change) -> None:
+    """Count a route that was given another target."""
+    if isinstance(change, RouteWritten) and isinstance(change.destination, Prefix):
+        before, after = change.before, change.after
+        moved[change.destination] += bool(before and after and before.target != after.target)
 
 
 @pytest.mark.parametrize("make", [bereft, half_done], ids=["at first", "after a killed run"])
@@ -231,6 +244,38 @@ def test_a_failover_between_any_two_calls_of_a_reconcile_is_not_undone(make: Cal
         plane.clock.go_on(seconds=61)
         plane.settle()
         assert_all_is_well(plane, where)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["stopping", "terminated"])
+@pytest.mark.parametrize("quota", [4, TIGHT])
+def test_routes_of_a_dead_next_hop_move_once_whenever_its_failover_comes(quota: int, *, gone: bool) -> None:
+    """Reconcile was on its way, and finds it dead too. Both choose, and not by the same order."""
+
+    def dead_hop() -> tuple[Plane, StateChanged, set[Prefix], str]:
+        plane = Plane(quota=quota)
+        plane.settle()
+        name = plane.busiest("b")
+        interface = plane.interface(name)
+        relayed = relaying(plane, interface, name)
+        plane.trip = Trip()
+        return plane, plane.dies(name) if gone else plane.stops(name), relayed, interface
+
+    plane, *_ = dead_hop()
+    plane.reconcile()
+    calls = plane.trip.calls
+    assert "apply" in calls
+
+    for moment, call in enumerate(calls):
+        plane, event, relayed, interface = dead_hop()
+        moved = Counter[Prefix]()
+        plane.region.subscribe(partial(count_moves, moved))
+        with_a_failover_between(plane, moment, lambda: event)  # noqa: B023  (called at once)
+        plane.settle()
+
+        where = f"before call {moment}, {call}"
+        assert relayed
+        assert {one: moved[one] for one in relayed} == dict.fromkeys(relayed, 1), where
+        assert interface not in plane.table("a").values(), where
 
 
 def test_a_killed_reconcile_keeps_nobody_out_for_longer_than_its_lease() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from podway.domain.addressing import Prefix
-from podway.domain.failover.cards import forwarders, make_cards
-from podway.domain.failover.decide import Card, CardRoute, Standby
+from podway.domain.failover.cards import ended_cards, forwarders, make_cards
+from podway.domain.failover.decide import Card, CardRoute, Claim, Standby
+from podway.domain.health.verdict import Severity
 from podway.domain.model import (
     Cluster,
     Node,
@@ -38,12 +40,18 @@ CLUSTER = Cluster(
 )
 
 
+def planned(*routes: PlannedRoute) -> Plan:
+    return Plan("demo", (TablePlan("rtb-b", {4: 9}, routes, (), 0.0, 6.0, 0.0),))
+
+
+def holding(cluster: Cluster, *routes: Route) -> Cluster:
+    return replace(cluster, route_tables=(replace(cluster.route_tables[0], routes=routes),))
+
+
 def cards(
-    *planned: PlannedRoute, present: tuple[Route, ...] = (), cluster: Cluster = CLUSTER
+    *wanted: PlannedRoute, present: tuple[Route, ...] = (), cluster: Cluster = CLUSTER
 ) -> dict[str, Card]:
-    tables = (replace(cluster.route_tables[0], routes=present),)
-    plan = Plan("demo", (TablePlan("rtb-b", {4: 9}, planned, (), 0.0, 6.0, 0.0),))
-    return {card.node: card for card in make_cards(plan, replace(cluster, route_tables=tables))}
+    return {card.node: card for card in make_cards(planned(*wanted), holding(cluster, *present))}
 
 
 def standby(*nodes: str) -> tuple[Standby, ...]:
@@ -108,3 +116,18 @@ def test_foreign_routes_are_on_no_card() -> None:
     made = cards(ANCHOR, present=(Route(HALF, "eni-1"),))
 
     assert made["i-1"].routes == ()
+
+
+def test_the_card_of_an_ended_node_names_what_still_leads_to_it_and_who_the_plan_gives_it_to() -> None:
+    """Its failover may come late: then both give the route to the same node."""
+    claim = Claim("event", Severity.DEFINITIVE, datetime(2026, 11, 22, tzinfo=UTC))
+    old = Card("i-9", "subnet-a", "eni-9", 4, (), version=7, claim=claim, cluster_size=5, watchers=("i-1",))
+    stored = (replace(old, node="i-0", network_interface="eni-0"), old)
+    mine, others = Route(SUPERNET, "eni-9", owned=True), Route(NODES[2].blocks[0], "eni-2", owned=True)
+
+    led = ended_cards(planned(ANCHOR), holding(CLUSTER, mine, others), stored)
+    left = ended_cards(planned(ANCHOR), holding(CLUSTER, others), stored)
+
+    route = CardRoute("rtb-b", SUPERNET, standby("i-0", "i-1", "i-2"), 6.0)
+    assert led == (replace(old, routes=(route,), version=0, claim=None),)
+    assert left == (replace(old, version=0, claim=None),), "and nothing else of it changes"

@@ -111,7 +111,7 @@ class CarryOut:
             stored = {node: replace(card, claim=None) for node, card in stored.items()}
             moved |= {card.network_interface for card in decided.cards}
         changes = card_changes(
-            decided.cards,
+            (*decided.cards, *decided.ended_cards),
             stored,
             members={member.id for member in (*seen.membership.present, *seen.membership.quarantined)},
             touched=moved,

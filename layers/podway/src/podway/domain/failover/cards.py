@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from podway.domain.addressing import WIDTH, Prefix
@@ -38,10 +38,9 @@ def make_cards(
             if weight or route.kind is RouteKind.AGGREGATED or weigh.is_anchor(route.destination):
                 standbys = _standbys(route.standbys, nodes)
                 routes[route.next_hop].append(CardRoute(table.table, route.destination, standbys, weight))
-    for present, hop in _moving_away(plan, cluster):
-        weight = weigh.relayed(present.destination, hop)
-        if weight or weigh.is_anchor(present.destination):
-            routes[hop].append(replace(present, weight=weight))
+    here = {node.network_interface: (node.id, node.subnet) for node in cluster.nodes}
+    for hop, leaving in _moving_away(plan, cluster, here, weigh).items():
+        routes[hop] += leaving
     standing_by = {one.standbys[0].node for held in routes.values() for one in held if one.standbys}
     relaying = {node for node, held in routes.items() if _relays(held)}
     watchers = assign_watchers(cluster, relaying.union(watched))
@@ -60,6 +59,22 @@ def make_cards(
     )
 
 
+def ended_cards(plan: Plan, cluster: Cluster, stored: Iterable[Card]) -> tuple[Card, ...]:
+    """The *stored* cards of nodes that the cluster has no more: they name what still leads to them.
+
+    The failover of such a node may be at work just now, or come late. Nothing else of the card changes.
+    """
+    nodes = {node.id for node in cluster.nodes}
+    ended = [card for card in stored if card.node not in nodes]
+    if not ended:
+        return ()
+    gone = {card.network_interface: (card.node, card.subnet) for card in ended}
+    leaving = _moving_away(plan, cluster, gone, _Weights(cluster))
+    return tuple(
+        replace(one, routes=tuple(leaving.get(one.node, ())), version=0, claim=None) for one in ended
+    )
+
+
 def forwarders(cards: Iterable[Card]) -> frozenset[str]:
     """The nodes that relay: those with a route that carries blocks of others."""
     return frozenset(card.node for card in cards if _relays(card.routes))
@@ -73,29 +88,38 @@ def _standbys(ranked: Iterable[str], nodes: Mapping[str, Node]) -> tuple[Standby
     return tuple(Standby(one, nodes[one].network_interface) for one in ranked)
 
 
-def _moving_away(plan: Plan, cluster: Cluster) -> Iterator[tuple[CardRoute, str]]:
-    """Present routes that the plan moves or removes, and the node that each still leads to.
+def _moving_away(
+    plan: Plan, cluster: Cluster, hops: Mapping[str, tuple[str, str]], weigh: _Weights
+) -> dict[str, list[CardRoute]]:
+    """Anchors and relaying routes that the plan moves or removes, by the node that each leads to now.
 
-    Their standbys are the new next hop and its standbys, or those of the wider route that takes over.
+    *hops* are the nodes in question: node and subnet by interface. The routes' standbys are the new next hop
+    and its standbys, or those of the wider route that takes over.
     """
     nodes = {node.id: node for node in cluster.nodes}
-    by_interface = {node.network_interface: node for node in cluster.nodes}
     planned = {
         table.table: {route.destination: route for route in table.routes} for table in plan.route_tables
     }
+    found: dict[str, list[CardRoute]] = {}
     for table in cluster.route_tables:
         wanted = planned.get(table.id, {})
         for present in table.routes:
-            hop, destination = by_interface.get(present.target), present.destination
-            if not present.owned or hop is None or not isinstance(destination, Prefix):
+            destination = present.destination
+            if not present.owned or present.target not in hops or not isinstance(destination, Prefix):
                 continue
+            hop, subnet = hops[present.target]
             after = wanted.get(destination)
-            if after is not None and after.next_hop == hop.id:
+            if after is not None and after.next_hop == hop:
+                continue
+            weight = weigh.relayed(destination, hop)
+            if not weight and not weigh.is_anchor(destination):
                 continue
             after = after or _widening(wanted, destination)
             ranked = (after.next_hop, *after.standbys) if after is not None else ()
-            others = [one for one in ranked if one != hop.id and nodes[one].subnet == hop.subnet]
-            yield CardRoute(table.id, destination, _standbys(others, nodes)), hop.id
+            others = [one for one in ranked if one != hop and nodes[one].subnet == subnet]
+            route = CardRoute(table.id, destination, _standbys(others, nodes), weight)
+            found.setdefault(hop, []).append(route)
+    return found
 
 
 def _widening(wanted: Mapping[Prefix, PlannedRoute], destination: Prefix) -> PlannedRoute | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
-from podway.domain.failover.cards import forwarders, make_cards
+from podway.domain.failover.cards import ended_cards, forwarders, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import wanted_alarms
 from podway.domain.health.freeze import Frozen, freeze, keep_routes
@@ -52,6 +52,8 @@ class RunDecision:
     plan: Plan
     cards: tuple[Card, ...]
     """One for every node, before it is known which are claimed."""
+    ended_cards: tuple[Card, ...]
+    """Those of nodes that have ended, and that are not forgotten yet."""
     maps: Mapping[str, SubnetMap]
     """Those to publish before routes."""
     alarms: frozenset[str]
@@ -140,6 +142,7 @@ def decide_run(taken: TakenUp) -> RunDecision:
         frozen=frozen,
         plan=planned,
         cards=cards,
+        ended_cards=ended_cards(planned, frozen.cluster, memory.cards.values()),
         maps=maps,
         alarms=wanted_alarms(rules.cluster, forwarders(cards), present, memory.verdicts),
         pressures=near,
