@@ -20,7 +20,7 @@ from podway.app.errors import (
 from podway.domain.addressing import Prefix
 from podway.domain.health.alarms import alarm_name
 from podway.domain.health.reassess import AlarmSeen, AlarmsSeen
-from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, VpcSubnet
+from podway.domain.inventory import FoundById, Instance, Member, NotListed, Survey, VpcSubnet
 from podway.domain.model import Create, Delete, Route, RouteOrigin, RouteState, RouteTable, Step
 from podway.domain.signals import AlarmValue, InstanceState, LifecycleHook
 
@@ -152,14 +152,18 @@ class FakeCloud:
     """Interfaces of which EC2 says NotFound; of others that nobody has it says nothing."""
     hidden_tables: set[str] = field(default_factory=set)
     """Tables that lists leave out; by id they are found."""
+    hidden_subnets: set[str] = field(default_factory=set)
+    """Subnets that lists leave out; by id they are found."""
     is_disrupted: bool = False
     """Lists fail, and ids are answered."""
 
-    def survey(self) -> Survey:
+    def survey(self, homes: Collection[str] = ()) -> Survey:
+        del homes
         unlisted = self.hidden | self.mute | self.forgotten
         listed = tuple(one for one in self.surveyed.instances if one.tagged and one.id not in unlisted)
         shown = tuple(one for one in self.route_tables() if one.id not in self.hidden_tables)
-        survey = replace(self.surveyed, route_tables=shown, instances=listed)
+        subnets = tuple(one for one in self.surveyed.subnets if one.id not in self.hidden_subnets)
+        survey = replace(self.surveyed, route_tables=shown, subnets=subnets, instances=listed)
         return replace(survey, instances=(), is_listed=False) if self.is_disrupted else survey
 
     def find(self, members: Iterable[Member], subnets: Iterable[VpcSubnet]) -> FoundById:
@@ -171,9 +175,12 @@ class FakeCloud:
             frozenset(asked) - known.keys(),
         )
 
-    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+        return NotListed(tuple(sorted({one.id for one in self.surveyed.subnets} & set(subnets))))
+
+    def find_tables(self, tables: Collection[str], vpc: str) -> NotListed:
         del vpc
-        return FoundTables(tuple(sorted({one.id for one in self.surveyed.route_tables} & set(tables))))
+        return NotListed(tuple(sorted({one.id for one in self.surveyed.route_tables} & set(tables))))
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         return tuple(self._shown(table) for table in self.surveyed.route_tables)

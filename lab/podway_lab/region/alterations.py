@@ -59,6 +59,20 @@ def omit(path: str, *, share: float = 1.0) -> Alteration:
     return _edited(path, share, lambda place, field: place.__delitem__(field))
 
 
+def shorten(path: str, *, share: float = 1.0) -> Alteration:
+    """Leaves that *share* of the rows out of every list to which *path* leads."""
+
+    def alter(answer: dict[str, Any], rng: Random) -> dict[str, Any]:
+        *way, last = path.split(".")
+        changed = deepcopy(answer)
+        for place in _places(changed, way):
+            if isinstance(place.get(last), list):
+                place[last] = [one for one in place[last] if rng.random() >= share]
+        return changed
+
+    return alter
+
+
 def _edited(path: str, share: float, edit: Callable[[dict[str, Any], str], None]) -> Alteration:
     *way, last = path.split(".")
 

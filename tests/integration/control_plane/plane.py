@@ -5,7 +5,7 @@ Every call of a use case goes through a `Trip`, which can end it, or the whole f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -95,6 +95,8 @@ class Plane:
     nodes: tuple[str, ...] = ("a1", "a2", "a3", "b1", "b2", "b3")
     quota: int = 500
     pod_cidrs: tuple[Prefix, ...] = (POD_CIDR,)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """The instance types of nodes that are none of the usual one."""
     dynamodb: Any = None
     """A client of a real table named ``podway``; without one the store is in memory."""
     clock: FakeClock = field(default_factory=FakeClock)
@@ -120,9 +122,13 @@ class Plane:
         if not memory:
             _REFEREES.add(self.referee)
         self._build()
+        self.alarms = FakeAlarms(self.clock.now)
+        self.start_cold()
+
+    def start_cold(self) -> None:
+        """The functions in processes of their own that remember nothing."""
         client: Any = self.region.client(US)
         cloud = Ec2Cloud(client, cluster="demo", quota=RouteQuota(fixed=self.quota))
-        self.alarms = FakeAlarms(self.clock.now)
         ports = {
             "cloud": cloud,
             "store": self.store,
@@ -156,6 +162,7 @@ class Plane:
     def launch(self, name: str) -> None:
         made = self.ec2.run_instances(
             ImageId="ami-1",
+            InstanceType=self.kinds.get(name, "m5.large"),
             MinCount=1,
             MaxCount=1,
             SubnetId=self.subnets[name[0]],

@@ -95,7 +95,7 @@ def test_a_steady_state_writes_nothing_to_the_table_but_its_lease(dynamodb: Any)
     for _ in range(3):
         plane.reconcile()
 
-    assert seen.keys() <= {"Query", "GetItem", "UpdateItem"}
+    assert seen.keys() <= {"Query", "GetItem", "UpdateItem", "DescribeTable"}
     assert seen["UpdateItem"] == 2 * 3, "the lease is taken and given back"
 
 

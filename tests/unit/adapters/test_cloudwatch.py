@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 from podway.adapters.cloudwatch import NodeAlarms
+from podway.app.errors import TryAgain
 from podway.domain.health.alarms import AlarmNames, alarm_name, fleet_alarm
 from podway.domain.signals import AlarmValue
 
@@ -115,3 +116,36 @@ def test_all_pages_are_seen_and_any_number_is_removed(client: Any) -> None:
 
     assert seen.ours.keys() == nodes
     assert alarms.seen().ours == {}
+
+
+@pytest.mark.parametrize("field", ["StateValue", "StateUpdatedTimestamp"])
+def test_an_alarm_that_leaves_out_its_state_is_there_and_says_nothing(client: Any, field: str) -> None:
+    alarms = NodeAlarms(client, names=AlarmNames("demo"))
+    alarms.watch("i-1")
+    alarms.watch("i-2")
+    leave_out(client, lambda one: one.pop(field))
+
+    seen = alarms.seen(asked=[alarm_name("demo", "i-1")])
+
+    assert seen.ours.keys() == {"i-1", "i-2"}
+    assert not any(one.value.is_known for one in seen.ours.values())
+    assert seen.gone == frozenset()
+
+
+def test_no_alarm_is_taken_for_gone_where_an_answer_cannot_be_read(client: Any) -> None:
+    alarms = NodeAlarms(client, names=AlarmNames("demo"))
+    alarms.watch("i-1")
+    leave_out(client, lambda one: one.pop("AlarmName"))
+
+    with pytest.raises(TryAgain):
+        alarms.seen(asked=[alarm_name("demo", "i-1")])
+
+
+def leave_out(client: Any, change: Callable[[dict[str, Any]], object]) -> None:
+    """Every alarm that CloudWatch shows from now on is changed."""
+
+    def alter(parsed: dict[str, Any], **_: object) -> None:
+        for one in parsed["MetricAlarms"]:
+            change(one)
+
+    client.meta.events.register("after-call.cloudwatch.DescribeAlarms", alter)

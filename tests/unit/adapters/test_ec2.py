@@ -11,7 +11,7 @@ from podway.adapters.ec2 import Ec2Cloud
 from podway.adapters.quotas import RouteQuota
 from podway.app.errors import NeedsOperator, TryAgain
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import FoundTables, Member, Survey
+from podway.domain.inventory import Member, NotListed, Survey
 from podway.domain.model import Create, ForwarderPreference, Route
 from podway_lab.region.alterations import leave_out, leave_out_if, omit, say
 from podway_lab.region.errors import refusal
@@ -179,11 +179,11 @@ def test_the_operators_wish_is_read_from_a_tag(
 
 def test_a_bigger_machine_forwards_more(region: Region) -> None:
     (small,) = region.launch(region.subnets[0], kind="m5.large")
-    (big,) = region.launch(region.subnets[0], kind="m5.4xlarge")
+    (big,) = region.launch(region.subnets[0], kind="m6i.4xlarge")
 
     capacities = {one.id: one.capacity for one in region.survey().instances}
 
-    assert capacities[big] > capacities[small] > 0
+    assert (capacities[small], capacities[big]) == (0.75, 6.25)
 
 
 def test_routes_of_both_families_are_written_by_their_own_names(region: Region) -> None:
@@ -443,6 +443,9 @@ def test_whatever_is_missing_or_new_in_an_answer_the_rest_of_it_is_read(
     region.model.faults.arm(Kind.UNHEARD_OF, alter=alter, action="ec2:Describe*")
     try:
         thin = region.cloud(vpc=region.vpc).survey()
+    except TryAgain:
+        assert path.startswith("Vpcs."), "only without the VPC's own ranges nothing can be told"
+        return
     finally:
         region.model.faults.disarm()
 
@@ -498,7 +501,7 @@ def test_tables_that_a_list_left_out_are_told_from_those_that_are_gone(region: R
 
     assert survey.not_shown([there, gone]) == tuple(sorted((there, gone)))
     region.model.faults.disarm()
-    assert cloud.find_tables([there, gone], survey.vpc) == FoundTables(left_out=(there,))
+    assert cloud.find_tables([there, gone], survey.vpc) == NotListed(left_out=(there,))
 
 
 def test_a_table_that_is_neither_shown_nor_called_unknown_is_unknown(region: Region) -> None:
@@ -507,7 +510,7 @@ def test_a_table_that_is_neither_shown_nor_called_unknown_is_unknown(region: Reg
 
     found = region.cloud().find_tables([table], region.vpc)
 
-    assert found == FoundTables(unknown=(table,))
+    assert found == NotListed(unknown=(table,))
 
 
 @pytest.mark.parametrize("field", ["VpcId", "Tags", "Routes", "Associations", "RouteTableId"])

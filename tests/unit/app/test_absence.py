@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podway.app.errors import TryAgain
 from podway.domain.health.verdict import EC2_STATE
-from podway.domain.inventory import FoundTables
+from podway.domain.inventory import NotListed
 from podway.domain.model import Delete, Replace, RouteTable
-from podway.domain.signals import InstanceState, StateChanged
+from podway.domain.signals import AlarmValue, InstanceState, StateChanged
 
 from tests.unit.app.cluster import TABLES, Play
 
@@ -228,7 +228,7 @@ def test_a_table_of_which_ec2_says_nothing_by_its_id_either_keeps_its_place_too(
     table = next(iter(TABLES.values()))
     before, cards = routes(play), dict(play.store.cards)
     play.cloud.hidden_tables = {table}
-    monkeypatch.setattr(play.cloud, "find_tables", lambda *_: FoundTables(unknown=(table,), why="(busy)"))
+    monkeypatch.setattr(play.cloud, "find_tables", lambda *_: NotListed(unknown=(table,), why="(busy)"))
     play.cloud.writes.clear()
 
     with pytest.raises(TryAgain, match="busy"):
@@ -247,3 +247,49 @@ def test_a_table_that_ec2_does_not_know_any_more_ends_no_run(play: Play) -> None
 
     assert (outcome.failed, outcome.busy) == ([], False)
     assert all(route.table in others for card in play.store.cards.values() for route in card.routes)
+
+
+def test_a_subnet_that_is_left_out_ends_the_run(play: Play) -> None:
+    """Its supernets would be nobody's, and the routes to them too many."""
+    before, whole = routes(play), play.cloud.surveyed
+    play.cloud.hidden_subnets = {"subnet-a"}
+    play.cloud.writes.clear()
+
+    with pytest.raises(TryAgain, match="subnet-a"):
+        play.reconcile()
+
+    assert (routes(play), play.cloud.writes) == (before, [])
+    play.cloud.hidden_subnets = set()
+    play.reconcile()
+    assert (play.cloud.surveyed, play.cloud.writes) == (whole, [])
+
+
+def test_a_stray_of_whom_nothing_is_said_keeps_what_it_relays_until_something_speaks_against_it(
+    play: Play,
+) -> None:
+    relays = play.forwarder_of("subnet-a", "rtb-a")
+    before = routes(play)
+    play.cloud.hidden, play.cloud.mute = {relays}, {relays}
+
+    for _ in range(3):
+        play.agents_acknowledge()
+        outcome = play.reconcile()
+
+    assert routes(play) == before
+    assert outcome.missing == [relays]
+    play.alarms.turn(relays, AlarmValue.ALARM)
+    play.settle_all_but(relays)
+    assert play.forwarder_of("subnet-a", "rtb-a") != relays
+
+
+def test_a_node_that_is_not_shown_stays_a_standby(play: Play) -> None:
+    """All but the forwarder are left out: if it dies now, its routes have somewhere to go."""
+    relays = play.forwarder_of("subnet-a", "rtb-b")
+    standbys = {one.node for route in play.store.cards[relays].routes for one in route.standbys}
+    play.cloud.hidden = play.cloud.mute = {one.id for one in play.cloud.surveyed.instances} - {relays}
+
+    play.reconcile()
+
+    kept = {one.node for route in play.store.cards[relays].routes for one in route.standbys}
+    assert standbys
+    assert kept == standbys

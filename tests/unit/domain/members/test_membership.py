@@ -43,6 +43,35 @@ def test_a_known_instance_stays_as_it_is() -> None:
     assert decided() == Membership((KNOWN,), (), (), {"i-1": HERE})
 
 
+def test_what_a_member_can_forward_is_remembered_where_ec2_does_not_say_it() -> None:
+    big, unsaid = replace(HERE, capacity=6.25), replace(HERE, capacity=None)
+
+    (seen,) = decided(here=(big,)).present
+
+    assert seen.capacity == 6.25
+    assert decided(known=(seen,), here=(unsaid,)).present == (seen,)
+    assert decided(known=(seen,), here=()).present == (seen,), "nor by a list that leaves it out"
+
+
+@pytest.mark.parametrize(
+    ("found", "is_said"),
+    [
+        (FoundById(), False),
+        (FoundById((replace(HERE, tagged=False),)), True),
+        (FoundById((replace(HERE, tagged=False, address=""),)), False),
+        (FoundById((replace(HERE, state=InstanceState.read("sleepwalking")),)), False),
+        (FoundById(not_found=frozenset({"i-1"})), False),
+    ],
+)
+def test_of_a_stray_ec2_says_something_only_where_it_shows_it_without_the_tag(
+    found: FoundById, is_said: bool
+) -> None:
+    seen = decided(here=(), found=found)
+
+    assert seen.strays.keys() == {"i-1"}
+    assert seen.unsaid == (frozenset() if is_said else {"i-1"})
+
+
 @pytest.mark.parametrize("state", sorted(set(InstanceState) - {InstanceState.TERMINATED}))
 def test_an_instance_that_exists_keeps_its_block_whatever_its_state(state: InstanceState) -> None:
     assert decided(here=(replace(HERE, state=state),)).present == (KNOWN,)

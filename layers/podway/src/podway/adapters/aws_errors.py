@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -24,6 +25,7 @@ from podway.app.errors import (
     QuotaReached,
     RouteIsGone,
     RouteIsThere,
+    SubnetIsGone,
     Superseded,
     TableIsGone,
     TargetIsGone,
@@ -42,6 +44,8 @@ _BY_CODE: dict[str, type[PodwayError]] = {
     "InvalidInstanceID.Malformed": InstanceIsGone,
     "InvalidRouteTableID.NotFound": TableIsGone,
     "InvalidRouteTableId.NotFound": TableIsGone,
+    "InvalidSubnetID.NotFound": SubnetIsGone,
+    "InvalidSubnetId.NotFound": SubnetIsGone,
     "ConditionalCheckFailedException": Superseded,
     **dict.fromkeys(
         (
@@ -93,6 +97,14 @@ def _meaning(error: ClientError) -> type[PodwayError]:
         return Throttled
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return TryAgain if status >= _SERVER_ERROR else Unexpected
+
+
+def part(answer: Mapping[str, Any], name: str) -> Any:
+    """What *answer* says under *name*. Raises TryAgain where it says nothing: that is no empty list."""
+    try:
+        return answer[name]
+    except KeyError:
+        raise TryAgain(f"AWS's answer says nothing of its {name}") from None
 
 
 @contextmanager

@@ -6,15 +6,18 @@ It also reads what the operator's alarms say: those whose names begin with the o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.domain.health.alarms import AlarmNames, alarm_name, prefix_of
 from podway.domain.health.reassess import AlarmSeen, AlarmsSeen
 from podway.domain.signals import AlarmValue
 
 NAMES_PER_CALL = 100
 """The most alarms that one DeleteAlarms or DescribeAlarms takes."""
+_UNSAID = AlarmValue.read("not shown")
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 class NodeAlarms:
@@ -40,14 +43,16 @@ class NodeAlarms:
         )
 
     def _described(self, **which: Any) -> Iterator[tuple[str, AlarmSeen]]:
-        """The metric alarms by name. Composite ones name no instance."""
+        """The metric alarms by name. Composite ones name no instance.
+
+        Raises TryAgain where an alarm has no name: then no other may be taken for gone either.
+        """
         pages = self._client.get_paginator("describe_alarms").paginate(**which)
         with aws_errors():
             for page in pages:
-                for one in page.get("MetricAlarms", ()):
-                    value = AlarmValue.read(one["StateValue"])
-                    at = one["StateUpdatedTimestamp"]
-                    yield one["AlarmName"], AlarmSeen(one["AlarmName"], value, at, _instances(one))
+                for one in part(page, "MetricAlarms"):
+                    name = part(one, "AlarmName")
+                    yield name, _seen(name, one)
 
     def watch(self, instance: str) -> None:
         """Make an alarm on EC2's own status checks, which are free and come every minute.
@@ -77,8 +82,18 @@ class NodeAlarms:
                 self._client.delete_alarms(AlarmNames=names[start : start + NAMES_PER_CALL])
 
 
+def _seen(name: str, alarm: Mapping[str, Any]) -> AlarmSeen:
+    """The alarm as it stands. One that does not show its state, or since when, is there and says nothing."""
+    at = alarm.get("StateUpdatedTimestamp")
+    if at is None:
+        return AlarmSeen(name, _UNSAID, _BEFORE_ALL, _instances(alarm))
+    return AlarmSeen(name, AlarmValue.read(alarm.get("StateValue", str(_UNSAID))), at, _instances(alarm))
+
+
 def _instances(alarm: Mapping[str, Any]) -> tuple[str, ...]:
     """The instances whose metrics *alarm* looks at, by its one metric or those of its expression."""
     metrics = [alarm, *(query.get("MetricStat", {}).get("Metric", {}) for query in alarm.get("Metrics", ()))]
     dimensions = (one for metric in metrics for one in metric.get("Dimensions", ()))
-    return tuple(sorted({one["Value"] for one in dimensions if one["Name"] == "InstanceId"}))
+    return tuple(
+        sorted({one.get("Value", "") for one in dimensions if one.get("Name") == "InstanceId"} - {""})
+    )

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items, items
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.adapters.fast_store import TRANSACTION_ITEMS, FastStore
 from podway.adapters.lease import hold_lease
 from podway.adapters.table import chunks, named, read, spelt, valued
@@ -44,7 +44,6 @@ class DynamoStore(FastStore):
     def __init__(self, client: DynamoDBClient, *, table: str, cluster: str) -> None:
         super().__init__(client, table=table)
         self._cluster = cluster
-        self._table_id: str | None = None
 
     # The one writer
 
@@ -108,7 +107,7 @@ class DynamoStore(FastStore):
         page, read_so_far = self._speakers(""), 0
         reports: dict[str, AgentReport] = {}
         refused: dict[str, str] = {}
-        while page["Items"] and read_so_far < MOST_PAGES:
+        while part(page, "Items") and read_so_far < MOST_PAGES:
             read_so_far += 1
             for item in map(read, page["Items"]):
                 try:
@@ -183,12 +182,10 @@ class DynamoStore(FastStore):
     # The store's epoch
 
     def table_id(self) -> str:
-        """The table's TableId, by one DescribeTable in the life of the process."""
-        if self._table_id is None:
-            with aws_errors():
-                answer = self._client.describe_table(TableName=self._table)
-            self._table_id = str(answer["Table"].get("TableId", ""))
-        return self._table_id
+        """The table's TableId, by DescribeTable: a table may be restored while the process lives."""
+        with aws_errors():
+            answer = self._client.describe_table(TableName=self._table)
+            return str(part(answer, "Table").get("TableId", ""))
 
     def save_epoch(self, owner: str, epoch: Epoch) -> None:
         """Write the epoch, beside the inventory."""

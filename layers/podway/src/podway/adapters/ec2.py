@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.adapters.correlation import cause
 from podway.adapters.ec2_reading import (
     Read,
+    odd_words,
     prefix_lists,
     read_capacity,
     read_each,
@@ -22,18 +24,21 @@ from podway.adapters.ec2_reading import (
     read_subnet,
     read_table,
     read_vpc_cidrs,
+    unsaid_of,
 )
 from podway.app.errors import (
     InstanceIsGone,
     NeedsOperator,
     PodwayError,
     RouteIsGone,
+    SubnetIsGone,
     TableIsGone,
     TargetIsGone,
     Throttled,
+    TryAgain,
 )
 from podway.domain.addressing import Prefix
-from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, TableSeen, VpcSubnet
+from podway.domain.inventory import FoundById, Instance, Member, NotListed, Survey, TableSeen, VpcSubnet
 from podway.domain.model import (
     DEFAULT_QUOTA,
     DEFAULT_RESERVE,
@@ -63,6 +68,7 @@ _IDS = 200
 """Ids that one DescribeInstances is asked for: it takes 1,000, but one unknown id fails them all."""
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 _TABLE_ID = re.compile(r"rtb-[0-9a-f]{8,17}")
+_SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
 _FILTER_VALUES = 200
 """Values that one filter may have."""
 
@@ -82,13 +88,14 @@ class Ec2Cloud:
     ) -> None:
         self._client, self._quota, self._vpc = client, quota, vpc
         self._cluster, self._node_tag, self._reserve = cluster, node_tag, reserve
-        self._capacities: dict[str, float] = {}
+        self._capacities: dict[str, float | None] = {}
 
-    def survey(self) -> Survey:
+    def survey(self, homes: Collection[str] = ()) -> Survey:
         """Everything about the cluster that EC2 knows, by five calls at most and their pages.
 
         Where EC2 lists no members (it does not during a zone's disruption), everything else is in the answer.
-        Raises PodwayError when subnets, tables or ranges cannot be read, or the list is throttled.
+        Raises PodwayError when subnets, tables or ranges cannot be read, or the list is throttled; TryAgain
+        when the answer leaves out the VPC that was asked for.
         """
         rows, doubts = self._listed()
         with aws_errors():
@@ -98,19 +105,21 @@ class Ec2Cloud:
             in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
             subnet_rows = self._pages("describe_subnets", "Subnets", in_vpc)
             table_rows = self._pages("describe_route_tables", "RouteTables", in_vpc)
-            vpc_rows = self._client.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+            vpc_rows = part(self._client.describe_vpcs(VpcIds=[vpc]), "Vpcs")
         doubts += self._learn_capacities(rows or ())
         entries, unread = self._prefix_list_entries(prefix_lists(table_rows))
         subnets = read_each(subnet_rows, "SubnetId", read_subnet)
         tables = read_each(table_rows, "RouteTableId", lambda row: read_table(row, entries))
         ranges = read_each(vpc_rows, "VpcId", read_vpc_cidrs)
+        if not ranges.values:
+            raise TryAgain(f"EC2 does not show the ranges of {vpc} {'; '.join(ranges.doubts)}".strip())
         members, strangers = self._members(rows or (), vpc)
         chosen = choose_tables(
             tables.values,
             cluster=self._cluster,
             vpc=vpc,
             subnets={one.id for one in subnets.values},
-            homes={one.subnet for one in members.values} - {""},
+            homes={*homes, *(one.subnet for one in members.values)} - {""},
         )
         managed, unknown = self._with_quota(chosen.managed)
         return Survey(
@@ -127,7 +136,13 @@ class Ec2Cloud:
                 *members.doubts,
                 *strangers,
                 *subnets.doubts,
+                *(
+                    f"{one.id}: EC2 does not show its zone"
+                    for one in subnets.values
+                    if not one.availability_zone
+                ),
                 *tables.doubts,
+                *(doubt for one in tables.values for doubt in odd_words(one)),
                 *ranges.doubts,
                 *unknown,
             ),
@@ -159,40 +174,62 @@ class Ec2Cloud:
         read = self._read_instances(rows)
         return FoundById(read.values, frozenset(not_found), (*read.doubts, *doubts))
 
-    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+    def find_tables(self, tables: Collection[str], vpc: str) -> NotListed:
         """Asked by id, so that an answer is complete: an id that EC2 does not know fails the call."""
-        gone: set[str] = set()
+
+        def theirs(row: Mapping[str, Any]) -> bool:
+            """Whether the table is rightly not listed."""
+            one = read_table(row, {})
+            return one.vpc not in ("", vpc) and not is_tagged(one, self._cluster)
+
+        return self._not_listed(
+            lambda ids: part(self._client.describe_route_tables(RouteTableIds=ids), "RouteTables"),
+            (tables, TableIsGone, _TABLE_ID),
+            ("RouteTableId", theirs),
+        )
+
+    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+        """Asked by id, as tables are."""
+        return self._not_listed(
+            lambda ids: part(self._client.describe_subnets(SubnetIds=ids), "Subnets"),
+            (subnets, SubnetIsGone, _SUBNET_ID),
+            ("SubnetId", lambda _: False),
+        )
+
+    def _not_listed(
+        self,
+        ask: Callable[[list[str]], list[dict[str, Any]]],
+        about: tuple[Collection[str], type[PodwayError], re.Pattern[str]],
+        row: tuple[str, Callable[[Mapping[str, Any]], bool]],
+    ) -> NotListed:
+        """What EC2 says by id of what a list did not show. *row*: a row's id, and whether it is not ours."""
+        wanted, gone = set(about[0]), set[str]()
+        name, is_theirs = row
         try:
-            answer = self._ask_by_id(
-                lambda ids: self._client.describe_route_tables(RouteTableIds=ids),
-                (tables, TableIsGone, _TABLE_ID),
-                gone,
-            )
+            rows = self._ask_by_id(ask, about, gone)
         except PodwayError as error:
-            return FoundTables(unknown=tuple(sorted(set(tables) - gone)), why=f"({error})")
-        rows = answer["RouteTables"] if answer is not None else []
-        seen = read_each(rows, "RouteTableId", lambda row: read_table(row, {}))
-        ours = (one.id for one in seen.values if one.vpc in ("", vpc) or is_tagged(one, self._cluster))
-        shown = {one.id for one in seen.values}
-        return FoundTables(tuple(sorted(ours)), tuple(sorted(set(tables) - gone - shown)))
+            return NotListed(unknown=tuple(sorted(wanted - gone)), why=f"({error})")
+        seen = read_each(rows, name, lambda one: (str(one[name]), is_theirs(one)))
+        shown = {found for found, _ in seen.values}
+        ours = {found for found, theirs in seen.values if not theirs}
+        return NotListed(tuple(sorted(ours & wanted)), tuple(sorted(wanted - gone - shown)))
 
     def _by_ids(self, wanted: Collection[str], not_found: set[str]) -> list[dict[str, Any]]:
         """The rows of those that exist; the others are added to *not_found*. Raises PodwayError."""
-        answer = self._ask_by_id(
-            lambda ids: self._client.describe_instances(InstanceIds=ids),
+        several = self._ask_by_id(
+            lambda ids: part(self._client.describe_instances(InstanceIds=ids), "Reservations"),
             (wanted, InstanceIsGone, _INSTANCE_ID),
             not_found,
         )
-        several = answer["Reservations"] if answer is not None else []
         return [row for one in several for row in one.get("Instances", ())]
 
     @staticmethod
     def _ask_by_id(
-        ask: Callable[[list[str]], Any],
+        ask: Callable[[list[str]], list[dict[str, Any]]],
         about: tuple[Collection[str], type[PodwayError], re.Pattern[str]],
         gone: set[str],
-    ) -> Any:
-        """The answer about all ids that EC2 knows; None if it knows none. The others are added to *gone*.
+    ) -> list[dict[str, Any]]:
+        """The rows of all ids that EC2 knows. The others are added to *gone*.
 
         *about* is the ids, the error that calls some of them unknown, and how these are spelt in it. An
         unknown one fails the whole call, so the rest is asked again. Raises PodwayError.
@@ -209,7 +246,7 @@ class Ec2Cloud:
                     raise
                 gone |= unknown
                 left = [one for one in left if one not in unknown]
-        return None
+        return []
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables with the cluster's tag. Service Quotas is not asked: the fast path needs no quota."""
@@ -296,7 +333,7 @@ class Ec2Cloud:
         client: Any = self._client
         size = {"PageSize": _PAGE.get(operation, _ROWS)}
         pages = client.get_paginator(operation).paginate(Filters=list(filters), PaginationConfig=size)
-        return [item for page in pages for item in page[key]]
+        return [item for page in pages for item in part(page, key)]
 
     def _describe_members(self, filters: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
         chosen = [*(filters or self._tagged(self._node_tag))]
@@ -336,23 +373,34 @@ class Ec2Cloud:
             return (f"capacities of {', '.join(unknown)} are unknown: {error}",)
         read = read_each(rows, "InstanceType", read_capacity)
         self._capacities |= dict(read.values)
-        return read.doubts
+        untold = [one for one in unknown if self._capacities.get(one) is None]
+        return (*read.doubts, *([f"capacities of {', '.join(untold)} are unknown"] if untold else []))
 
     def _members(self, rows: Iterable[Mapping[str, Any]], vpc: str) -> tuple[Read[Instance], tuple[str, ...]]:
-        """The tagged instances of the cluster's VPC, and a sentence on those of another."""
+        """The tagged instances of the cluster's VPC, and a sentence on those of another.
+
+        That they carry the tag says the filter which lists them, whatever their rows show of it.
+        """
         read = self._read_instances(rows)
-        here = tuple(one for one in read.values if one.vpc in ("", vpc))  # a terminated one shows no VPC
+        here = tuple(  # a terminated one shows no VPC
+            replace(one, tagged=True) for one in read.values if one.vpc in ("", vpc)
+        )
         strangers = tuple(
             f"{one.id} carries the cluster's tag in another VPC ({one.vpc}): left alone"
             for one in read.values
-            if one not in here
+            if one.vpc not in ("", vpc)
         )
         return Read(here, read.doubts), strangers
 
     def _read_instances(self, rows: Iterable[Mapping[str, Any]]) -> Read[Instance]:
         tag = self._node_tag, self._cluster
+        rows = tuple(rows)
         read = read_each(rows, "InstanceId", lambda row: read_instance(row, self._capacities, tag=tag))
-        return Read(tuple(sorted(read.values, key=lambda one: one.id)), read.doubts)
+        unsaid = read_each(rows, "InstanceId", unsaid_of)
+        return Read(
+            tuple(sorted(read.values, key=lambda one: one.id)),
+            (*read.doubts, *(doubt for several in unsaid.values for doubt in several)),
+        )
 
     def _prefix_list_entries(self, lists: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
         """MaxEntries of those that customers manage (AWS's own show none), and doubts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any, Generic, TypeVar
 
 from podway.domain.addressing import Prefix
@@ -32,6 +33,7 @@ _TARGETS = (
     "OdbNetworkArn",
     "InstanceId",
 )
+_ODD_TARGET = "a kind of target that is unknown"
 _GONE = frozenset({"disassociating", "disassociated", "failing", "failed"})
 """States of an association that steers or holds nothing any more; any other may."""
 
@@ -56,7 +58,7 @@ def read_each(rows: Iterable[_Row], name: str, read: Callable[[_Row], _Value]) -
     return Read(tuple(values), tuple(doubts))
 
 
-def read_instance(row: _Row, capacities: Mapping[str, float], *, tag: tuple[str, str]) -> Instance:
+def read_instance(row: _Row, capacities: Mapping[str, float | None], *, tag: tuple[str, str]) -> Instance:
     """An instance with its primary interface: that of device 0 on network card 0. Raises KeyError.
 
     *tag* is the key and value by which it shows as a member.
@@ -70,17 +72,48 @@ def read_instance(row: _Row, capacities: Mapping[str, float], *, tag: tuple[str,
         state=InstanceState.read(row["State"]["Name"]),
         subnet=row.get("SubnetId", ""),
         network_interface=primary.get("NetworkInterfaceId", ""),
-        address=primary.get("PrivateIpAddress", ""),
+        address=_address(primary.get("PrivateIpAddress", "")),
         source_dest_check=primary.get("SourceDestCheck", True),
         forwarder=ForwarderPreference(wish)
         if wish in list(ForwarderPreference)
         else ForwarderPreference.ALLOW,
         spot=row.get("InstanceLifecycle") == "spot",
-        capacity=capacities.get(row.get("InstanceType", ""), 1.0),
+        capacity=capacities.get(row.get("InstanceType", "")),
         launched=row.get("LaunchTime"),
         vpc=row.get("VpcId", ""),
         tagged=tags.get(tag[0]) == tag[1],
     )
+
+
+def unsaid_of(row: _Row) -> list[str]:
+    """A sentence on what an instance must have and does not show; what is decided without it is safe."""
+    state = row.get("State", {}).get("Name")
+    if InstanceState.read(str(state)) is InstanceState.TERMINATED:
+        return []
+    primary: _Row = next((one for one in row.get("NetworkInterfaces", ()) if _is_primary(one)), {})
+    missing = [name for name in ("InstanceType", "LaunchTime", "VpcId") if not row.get(name)]
+    missing += [name for name in ("SourceDestCheck",) if primary and name not in primary]
+    return [f"{row.get('InstanceId')}: EC2 does not show its {', '.join(missing)}"] if missing else []
+
+
+def odd_words(table: TableSeen) -> list[str]:
+    """A sentence on each word of a table's routes that is unknown: such a route is left alone, and counts."""
+    odd = {
+        f"the {what} {word!r}"
+        for route in table.routes
+        for what, word, is_odd in (
+            ("state", str(route.state), not route.state.is_known),
+            ("origin", str(route.origin), not route.origin.is_known),
+            ("destination", str(route.destination), _is_odd(route.destination)),
+            ("target", route.target, route.target == _ODD_TARGET),
+        )
+        if is_odd
+    }
+    return [f"{table.id}: routes show {', '.join(sorted(odd))}, which is unknown"] if odd else []
+
+
+def _is_odd(destination: Prefix | str) -> bool:
+    return isinstance(destination, str) and not destination.startswith("pl-")
 
 
 def _is_primary(interface: _Row) -> bool:
@@ -89,10 +122,22 @@ def _is_primary(interface: _Row) -> bool:
     return bool(attachment.get("DeviceIndex") == 0 and attachment.get("NetworkCardIndex", 0) == 0)
 
 
-def read_capacity(row: _Row) -> tuple[str, float]:
-    """An instance type, and the baseline bandwidth of its first network card in Gbit/s. Raises KeyError."""
+def _address(text: str) -> str:
+    """An IPv4 address; empty where there is none: it would go to every agent."""
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        return ""
+
+
+def read_capacity(row: _Row) -> tuple[str, float | None]:
+    """An instance type, and the baseline bandwidth of its first network card in Gbit/s, if it shows one.
+
+    Raises KeyError, TypeError, ValueError.
+    """
     cards = row.get("NetworkInfo", {}).get("NetworkCards") or [{}]
-    return row["InstanceType"], float(cards[0].get("BaselineBandwidthInGbps") or 1.0)
+    bandwidth = cards[0].get("BaselineBandwidthInGbps")
+    return row["InstanceType"], float(bandwidth) if bandwidth else None
 
 
 def read_subnet(row: _Row) -> VpcSubnet:
@@ -105,18 +150,28 @@ def read_subnet(row: _Row) -> VpcSubnet:
 
 def read_vpc_cidrs(row: _Row) -> tuple[Prefix, ...]:
     """Every range of a VPC, in both families. Raises KeyError, ValueError."""
-    blocks = _associated(row, "CidrBlockAssociationSet", "CidrBlock")
+    blocks = _associated(row, "CidrBlockAssociationSet", "CidrBlock", is_needed=True)
     blocks += _associated(row, "Ipv6CidrBlockAssociationSet", "Ipv6CidrBlock")
-    return tuple(Prefix.parse(block) for block in blocks or [row["CidrBlock"]])
+    if not blocks:
+        raise ValueError("no range is shown")
+    return tuple(Prefix.parse(block) for block in blocks)
 
 
-def _associated(row: _Row, key: str, block: str) -> list[str]:
-    states = ((one.get(block), one.get(f"{block}State", {}).get("State")) for one in row.get(key, ()))
+def _associated(row: _Row, key: str, block: str, *, is_needed: bool = False) -> list[str]:
+    rows = row[key] if is_needed else row.get(key, ())
+    states = ((one.get(block), one.get(f"{block}State", {}).get("State")) for one in rows)
     return [text for text, state in states if text and state not in _GONE]
 
 
 def read_table(row: _Row, entries: Mapping[str, int]) -> TableSeen:
-    """A route table with all its routes; *entries* says what prefix lists count as. Raises KeyError."""
+    """A route table with all its routes; *entries* says what prefix lists count as.
+
+    Raises KeyError, and ValueError where the VPC's own route is missing: no table is without it.
+    """
+    if not any(
+        one.get("GatewayId") == "local" or one.get("Origin") == "CreateRouteTable" for one in row["Routes"]
+    ):
+        raise ValueError("the local route is left out")
     associations = [
         one
         for one in row.get("Associations", ())
@@ -134,13 +189,13 @@ def read_table(row: _Row, entries: Mapping[str, int]) -> TableSeen:
 
 
 def _read_route(row: _Row, entries: Mapping[str, int]) -> Route:
-    target = next((row[key] for key in _TARGETS if row.get(key)), "a kind of target that is unknown")
+    target = next((row[key] for key in _TARGETS if row.get(key)), _ODD_TARGET)
     destination = _destination(row)
     return Route(
         destination=destination,
         target=target,
         state=RouteState.read(row.get("State", "active")),
-        origin=RouteOrigin.read(row.get("Origin", "CreateRoute")),
+        origin=RouteOrigin.read(row.get("Origin", "")),
         entries=entries.get(destination, 1) if isinstance(destination, str) else 1,
     )
 

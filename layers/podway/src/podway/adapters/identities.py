@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.app.errors import NeedsOperator, Unexpected
 from podway.domain.members.trust import NodeIdentity
 
@@ -24,7 +24,9 @@ class NodeIdentities:
         """One for each instance with the cluster's tag. Each role is read once."""
         pages = self._ec2.get_paginator("describe_instances").paginate(Filters=self._filters)
         with aws_errors():
-            found = [one for page in pages for r in page["Reservations"] for one in r["Instances"]]
+            found = [
+                one for page in pages for r in part(page, "Reservations") for one in part(r, "Instances")
+            ]
         profiles = {_profile(one) for one in found} - {""}
         roles = {profile: self._role(profile) for profile in sorted(profiles)}
         return tuple(

@@ -54,6 +54,7 @@ def member_item(member: Member) -> StoredItem:
         "former_interfaces": list(member.former_interfaces),
         "missing_since": moment_text(member.missing_since),
         "is_given_up": member.is_given_up,
+        "capacity": Decimal(str(member.capacity)),
     }
 
 
@@ -71,6 +72,7 @@ def read_member(item: StoredItem) -> Member:
         former_interfaces=tuple(item["former_interfaces"]),
         missing_since=read_moment(item.get("missing_since", "")),
         is_given_up=item.get("is_given_up", False),
+        capacity=float(item.get("capacity", 1.0)),
     )
 
 

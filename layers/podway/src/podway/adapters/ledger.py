@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from podway.adapters import fast_items
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.adapters.lease import hold_lease
 from podway.app.ledger import Lease
 from podway.app.ports import HistoryEntry
@@ -58,7 +58,7 @@ class DynamoLedger:
         )
         with aws_errors():
             for page in pages:
-                for item in page["Items"]:
+                for item in part(page, "Items"):
                     yield plain_item(item)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from podway.adapters.aws_errors import aws_errors
+from podway.adapters.aws_errors import aws_errors, part
 from podway.wire.attributes import plain_item, spelt_item
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Table:
     def _pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         with aws_errors():
             for page in self._client.get_paginator(operation).paginate(TableName=self._table, **arguments):
-                yield from (read(item) for item in page["Items"])
+                yield from (read(item) for item in part(page, "Items"))
 
     def _update(
         self,

@@ -48,5 +48,9 @@ class TableIsGone(PodwayError):
     """The route table does not exist any more."""
 
 
+class SubnetIsGone(PodwayError):
+    """EC2 knows no subnet of some id that was asked for; the text names it."""
+
+
 class Superseded(PodwayError):
     """Another writer holds the lease, or wrote first. What the caller has read is stale."""

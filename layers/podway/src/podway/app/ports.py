@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a failover that starts cold needs hardly any of it
     from podway.domain.health.reassess import AlarmsSeen
-    from podway.domain.inventory import FoundById, FoundTables, Instance, Member, Survey, VpcSubnet
+    from podway.domain.inventory import FoundById, Instance, Member, NotListed, Survey, VpcSubnet
     from podway.domain.model import RouteTable, Step
     from podway.domain.signals import LifecycleHook
 
@@ -32,9 +32,10 @@ RELEASED = "released"
 class Cloud(Protocol):
     """EC2, as far as routes and nodes go. Every method may raise TryAgain or NeedsOperator."""
 
-    def survey(self) -> Survey:
+    def survey(self, homes: Collection[str] = ()) -> Survey:
         """The cluster's instances, subnets, VPC and the tables to manage, complete (all pages).
 
+        *homes* are subnets of members that EC2 may not list: the tables that steer these are managed too.
         Raises NeedsOperator when the cluster is in more than one VPC.
         """
         ...
@@ -46,7 +47,14 @@ class Cloud(Protocol):
         """
         ...
 
-    def find_tables(self, tables: Collection[str], vpc: str) -> FoundTables:
+    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+        """What EC2 says of these subnets, asked by id. Those that it calls unknown are nowhere in the answer.
+
+        Safe to repeat. Never raises a PodwayError.
+        """
+        ...
+
+    def find_tables(self, tables: Collection[str], vpc: str) -> NotListed:
         """What EC2 says of these tables, asked by id. Those that it calls unknown are nowhere in the answer.
 
         A table of another VPC than *vpc* that is not tagged for the cluster is rightly not listed.

@@ -48,7 +48,7 @@ class MemoryStore(Protocol):
         ...
 
     def table_id(self) -> str:
-        """The table's own TableId, asked once per process; empty if it is not told.
+        """The table's own TableId, asked each time; empty if it is not told.
 
         Raises TryAgain, NeedsOperator.
         """

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
-WIDTH = {4: 32, 6: 128}
+IPV4 = 4
+WIDTH = {IPV4: 32, 6: 128}
 """Bits of an address, by family."""
 
 

@@ -26,7 +26,8 @@ class Instance:
     source_dest_check: bool = True
     forwarder: ForwarderPreference = ForwarderPreference.ALLOW
     spot: bool = False
-    capacity: float = 1.0
+    capacity: float | None = None
+    """What it can forward, in Gbit/s; None where EC2 does not say."""
     launched: datetime | None = None
     """When it was started last."""
     vpc: str = ""
@@ -97,8 +98,8 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundTables:
-    """What EC2 says of recorded tables that its list did not show, asked by their ids."""
+class NotListed:
+    """What EC2 says of recorded tables, or of members' subnets, that its list did not show, asked by id."""
 
     left_out: tuple[str, ...] = ()
     """They exist, and should have been in the list."""
@@ -139,6 +140,8 @@ class Member:
     """Since when EC2 says NotFound of it; None while it does not."""
     is_given_up: bool = False
     """Whether an operator has said that it has ended, although EC2 does not."""
+    capacity: float = 1.0
+    """What it can forward, in Gbit/s, as EC2 said last."""
 
     @property
     def interfaces(self) -> tuple[str, ...]:

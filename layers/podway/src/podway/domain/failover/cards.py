@@ -75,6 +75,35 @@ def ended_cards(plan: Plan, cluster: Cluster, stored: Iterable[Card]) -> tuple[C
     )
 
 
+def keep_unseen(
+    cards: Iterable[Card], stored: Mapping[str, Card], *, nodes: Collection[str], tables: Collection[str]
+) -> tuple[Card, ...]:
+    """The cards with what the *stored* ones say of *nodes* and *tables* that EC2 does not show.
+
+    Such a node stays a standby, ranked last: that it is not shown is no reason to leave a route without one.
+    The routes of such a table stay on their cards.
+    """
+    if not (nodes or tables):
+        return tuple(cards)
+    before = {
+        (card.node, route.table, route.destination): [one for one in route.standbys if one.node in nodes]
+        for card in stored.values()
+        for route in card.routes
+    }
+
+    def kept(card: Card, route: CardRoute) -> CardRoute:
+        former = before.get((card.node, route.table, route.destination), [])
+        return replace(route, standbys=tuple(dict.fromkeys((*route.standbys, *former))))
+
+    def unseen(card: Card) -> tuple[CardRoute, ...]:
+        routes = stored[card.node].routes if card.node in stored else ()
+        return tuple(one for one in routes if one.table in tables)
+
+    return tuple(
+        replace(card, routes=(*(kept(card, one) for one in card.routes), *unseen(card))) for card in cards
+    )
+
+
 def forwarders(cards: Iterable[Card]) -> frozenset[str]:
     """The nodes that relay: those with a route that carries blocks of others."""
     return frozenset(card.node for card in cards if _relays(card.routes))

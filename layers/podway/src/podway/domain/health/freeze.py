@@ -9,7 +9,18 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Cluster, Health, Node, NodeState, Plan, Replace, RouteTable, StayReason, Step
+from podway.domain.model import (
+    Cluster,
+    Delete,
+    Health,
+    Node,
+    NodeState,
+    Plan,
+    Replace,
+    RouteTable,
+    StayReason,
+    Step,
+)
 from podway.domain.routing import eligible, is_in_service
 
 
@@ -20,10 +31,12 @@ class Frozen:
     cluster: Cluster
     subnets: Mapping[str, StayReason]
     spared: frozenset[str] = frozenset()
-    """Interfaces of which no route is taken: suspects that count as eligible there, and missing members."""
+    """Interfaces of which no route is taken: suspects that count as eligible there, and strays."""
+    strays: frozenset[str] = frozenset()
+    """The nodes among them that EC2 does not show as members."""
 
 
-def freeze(cluster: Cluster, missing: Container[str] = ()) -> Frozen:
+def freeze(cluster: Cluster, missing: Container[str] = (), unsaid: Container[str] = ()) -> Frozen:
     """The cluster in which the present forwarders of frozen subnets count as eligible.
 
     Frozen if any holds, of the nodes that have not failed: (1) more than half of the subnet's are suspect;
@@ -34,7 +47,8 @@ def freeze(cluster: Cluster, missing: Container[str] = ()) -> Frozen:
     node is eligible, all nodes in service count: any of them is better than none.
 
     *missing* are nodes that EC2 does not show, as it does not show a mass of them. They get nothing new, and
-    unless they have failed they lose nothing.
+    unless they have failed they lose nothing. *unsaid* are those of whom it says nothing: these lose nothing
+    while there is no evidence against them.
     """
     everywhere = _is_mass(cluster.nodes)
     frozen = {
@@ -43,13 +57,15 @@ def freeze(cluster: Cluster, missing: Container[str] = ()) -> Frozen:
         if (why := _why_frozen([node for node in cluster.nodes if node.subnet == subnet.id], everywhere))
         is not None
     }
-    kept = frozenset(
-        node.network_interface
+    strays = [
+        node
         for node in cluster.nodes
-        if node.id in missing and node.health is not Health.FAILED
-    )
+        if (node.id in missing and node.health is not Health.FAILED)
+        or (node.id in unsaid and node.health is Health.HEALTHY)
+    ]
+    names, kept = frozenset(one.id for one in strays), frozenset(one.network_interface for one in strays)
     if not frozen:
-        return Frozen(cluster, {}, kept)
+        return Frozen(cluster, {}, kept, names)
     busy = relaying(cluster.nodes, cluster.route_tables)
     spared = {
         node.id
@@ -65,7 +81,7 @@ def freeze(cluster: Cluster, missing: Container[str] = ()) -> Frozen:
         for node in cluster.nodes
         if node.id in spared and node.health is Health.SUSPECT and node.state is NodeState.READY
     )
-    return Frozen(replace(cluster, nodes=nodes), frozen, trusted | kept)
+    return Frozen(replace(cluster, nodes=nodes), frozen, trusted | kept, names)
 
 
 def keep_routes(planned: Plan, frozen: Frozen) -> Plan:
@@ -81,12 +97,28 @@ def keep_routes(planned: Plan, frozen: Frozen) -> Plan:
     return replace(planned, route_tables=tuple(tables))
 
 
+def keep_where_none_is_steered(planned: Plan, cluster: Cluster) -> Plan:
+    """The plan without steps that take a route from a living node in a table that steers no subnet.
+
+    No packet goes by such a table. Or an answer leaves out what it steers: then each of its routes is needed.
+    """
+    idle = {table.id for table in cluster.route_tables if not table.subnets}
+    if not idle:
+        return planned
+    living = {node.network_interface for node in cluster.nodes if node.health is not Health.FAILED}
+    tables = (
+        replace(one, steps=_without(one.steps, living)) if one.table in idle else one
+        for one in planned.route_tables
+    )
+    return replace(planned, route_tables=tuple(tables))
+
+
 def _without(steps: Iterable[Step], spared: Container[str]) -> tuple[Step, ...]:
-    """Without the steps that relieve a *spared* interface, and what follows on the same route."""
+    """Without the steps that take a route from a *spared* interface, and what follows on the same route."""
     left: list[Step] = []
     held: set[Prefix] = set()
     for step in steps:
-        if step.destination in held or (isinstance(step, Replace) and step.was in spared):
+        if step.destination in held or (isinstance(step, Replace | Delete) and step.was in spared):
             held.add(step.destination)
         else:
             left.append(step)

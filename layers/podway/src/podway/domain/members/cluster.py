@@ -125,7 +125,7 @@ def make_node(member: Member, facts: NodeFacts, ready: Iterable[HeldBlock], *, n
         blocks=member.prefixes,
         state=node_state(member, facts),
         health=node_health(facts, now=now),
-        capacity=instance.capacity,
+        capacity=member.capacity,
         forwarder=instance.forwarder,
         spot=instance.spot,
         behind=frozenset(behind.difference(member.prefixes)),

@@ -12,8 +12,9 @@ read leaves out keeps what it has until EC2 says that it has ended.
     NotFound by its id                   a stray; ended once EC2 has said so for GONE_AFTER and its agent is
                                          silent, unless so many are missing that EC2 is the likelier fault
 
-A *stray* is present: its routes, blocks, card and place in the map stay. It gets nothing new, and others
-relieve it of what it relays, unless a mass is missing (`domain.health.freeze.keep_routes`).
+A *stray* is present: its routes, blocks, card and place in the map stay, and it gets nothing new. Others
+relieve one that has lost its tag of what it relays, unless a mass is missing. One of whom EC2 says nothing is
+relieved only on evidence against it (`domain.health.freeze.keep_routes`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Membership:
     def shown(self) -> tuple[Instance, ...]:
         """Present members that show as such, whether EC2 listed them or was asked by id."""
         return tuple(one for node, one in self.instances.items() if node not in self.strays)
+
+    unsaid: frozenset[str] = frozenset()
+    """The strays of whom EC2 says nothing, or nothing that is understood."""
 
     @property
     def missing_in_a_mass(self) -> frozenset[str]:
@@ -119,11 +123,17 @@ def membership(
         instances={node: _facts(member, shown.get(node)) for node, member in present.items()},
         strays=strays,
         is_mass_missing=is_mass,
+        unsaid=frozenset(node for node in strays if not _is_untagged(shown.get(node))),
     )
 
 
 def _is_terminated(instance: Instance) -> bool:
     return instance.state is InstanceState.TERMINATED
+
+
+def _is_untagged(instance: Instance | None) -> bool:
+    """Whether the one thing that is odd about an instance is that it does not carry the tag."""
+    return instance is not None and not instance.tagged and not _oddity(replace(instance, tagged=True))
 
 
 def _missing(member: Member, instance: Instance | None, found: FoundById, *, now: datetime) -> Member:
@@ -155,7 +165,8 @@ def _why_stray(identity: str, instance: Instance | None, found: FoundById) -> st
 
 def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[str]) -> Member:
     if member is None or member.subnet != instance.subnet:
-        return Member(instance.id, instance.subnet, instance.network_interface, instance.address)
+        anew = Member(instance.id, instance.subnet, instance.network_interface, instance.address)
+        return anew if instance.capacity is None else replace(anew, capacity=instance.capacity)
     former = still_targeted.intersection(member.interfaces) - {instance.network_interface}
     return replace(
         member,
@@ -165,6 +176,7 @@ def _seen(member: Member | None, instance: Instance, still_targeted: frozenset[s
         missing_since=None,
         is_given_up=False,
         former_interfaces=tuple(sorted(former)),
+        capacity=member.capacity if instance.capacity is None else instance.capacity,
     )
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
-from podway.domain.failover.cards import ended_cards, forwarders, make_cards
+from podway.domain.failover.cards import ended_cards, forwarders, keep_unseen, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import wanted_alarms
-from podway.domain.health.freeze import Frozen, freeze, keep_routes
+from podway.domain.health.freeze import Frozen, freeze, keep_routes, keep_where_none_is_steered
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Member, ReleasedSpace
@@ -120,9 +120,9 @@ def decide_run(taken: TakenUp) -> RunDecision:
         supernets=allocation.supernets,
         released=allocation.released,
     )
-    frozen = freeze(judged, seen.membership.missing_in_a_mass)
+    frozen = freeze(judged, seen.membership.missing_in_a_mass, seen.membership.unsaid)
     planned = _plan(frozen, seen)
-    cards = _cards(taken, allocation.members, frozen.cluster, planned)
+    cards = _cards(taken, allocation.members, frozen, planned)
     claims = seen.claims(rules.stack)
     is_waiting = bool(seen.life.awaited or seen.life.went_back or claims.others)
     maps = (
@@ -154,7 +154,7 @@ def decide_run(taken: TakenUp) -> RunDecision:
             *(f"{subnet} is frozen: {why}" for subnet, why in frozen.subnets.items()),
             *(f"{one.want.node}: {one.reason}" for one in allocation.refused),
             *(conflict_text(one, judged) for one in owned.conflicts),
-            *table_warnings(seen.survey, judged.name),
+            *table_warnings(seen.survey, owned.tables, judged.name),
         ),
     )
 
@@ -195,13 +195,15 @@ def _cluster(
 
 
 def _plan(frozen: Frozen, seen: Seen) -> Plan:
-    """The best steps from here, without those that a freeze or a table without our tag forbids."""
+    """The best steps from here, without those that a freeze or a table that we cannot trust forbids."""
     kept = keep_routes(plan(frozen.cluster, improve=IMPROVEMENT), frozen)
-    return leave_untagged(kept, seen.survey.untagged_tables)
+    return leave_untagged(keep_where_none_is_steered(kept, frozen.cluster), seen.survey.untagged_tables)
 
 
-def _cards(taken: TakenUp, members: Iterable[Member], cluster: Cluster, planned: Plan) -> tuple[Card, ...]:
-    verdicts = taken.seen.memory.verdicts
+def _cards(taken: TakenUp, members: Iterable[Member], frozen: Frozen, planned: Plan) -> tuple[Card, ...]:
+    seen = taken.seen
+    verdicts = seen.memory.verdicts
     watched = {node for node, verdict in verdicts.items() if is_watched(verdict)}
     joining = {one.id for one in members if not all(block.ready for block in one.blocks)}
-    return tuple(make_cards(planned, cluster, watched=watched, joining=joining))
+    cards = make_cards(planned, frozen.cluster, watched=watched, joining=joining)
+    return keep_unseen(cards, seen.memory.cards, nodes=frozen.strays, tables=seen.unread_tables)

@@ -52,6 +52,13 @@ class Seen:
         known = (*self.membership.present, *self.membership.quarantined)
         return frozenset(name for one in known for name in one.interfaces)
 
+    @property
+    def unread_tables(self) -> frozenset[str]:
+        """Tables that we have routes in, and that EC2 shows in a way that is not understood."""
+        ours = {table for table, destinations in self.memory.records.items() if destinations}
+        read = {table.id for table in self.survey.route_tables} | self.survey.excluded_tables.keys()
+        return frozenset((ours & self.survey.shown_tables) - read)
+
     def claims(self, stack: str) -> Claims:
         """Whose the tables are that carry the cluster's tag, for *stack*."""
         tagged = {table.id for table in self.survey.route_tables} - set(self.survey.untagged_tables)

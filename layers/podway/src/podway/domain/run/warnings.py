@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from podway.domain.inventory import Survey
 from podway.domain.members.cluster import Conflict
-from podway.domain.model import Cluster
+from podway.domain.model import Cluster, RouteTable
 
 
-def table_warnings(survey: Survey, cluster: str) -> list[str]:
-    """Warnings of tables that cannot be managed, and of tables without our tag: no role may write there."""
+def table_warnings(survey: Survey, tables: Iterable[RouteTable], cluster: str) -> list[str]:
+    """Warnings of tables that cannot be managed, of those without our tag, and of those that steer nothing.
+
+    *tables* are the managed ones, with our routes marked.
+    """
     excluded = [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
     untagged = f"no tag podway:cluster={cluster}: no role may write there, and no failover looks there"
-    return [*excluded, *(f"{table}: {untagged}" for table in survey.untagged_tables)]
+    idle = "it steers no subnet, or EC2 leaves out which: what leads to running nodes is left there"
+    return [
+        *excluded,
+        *(f"{table}: {untagged}" for table in survey.untagged_tables),
+        *(
+            f"{one.id}: {idle}"
+            for one in tables
+            if not one.subnets and any(route.owned for route in one.routes)
+        ),
+    ]
 
 
 def conflict_text(conflict: Conflict, cluster: Cluster) -> str:
