@@ -106,18 +106,7 @@ def _program(world: World, agent: Agent) -> None:
         epoch=heard,
         blocks=tuple(sorted(agent.held)),
     )
-    if agent.suspects != before:
-        _tell(world, agent, suspects, tuple(sorted(before - agent.suspects)))
-    if news:
-        report = AgentReported(
-            world.event_id(),
-            now,
-            agent.node,
-            subnet=agent.subnet,
-            generation=agent.generation,
-            cause="acknowledged",
-        )
-        world.deliver(report, "lifecycle")
+    _tell(world, agent, before=before, is_acknowledging=news)
 
 
 def _probe(world: World, agent: Agent) -> frozenset[str]:
@@ -133,20 +122,23 @@ def _relays(world: World, node: str) -> bool:
     return runs and (node not in world.agents or world.agents[node].relays)
 
 
-def _tell(world: World, agent: Agent, suspects: tuple[str, ...], cleared: tuple[str, ...]) -> None:
-    world.say(f"{agent.node} suspects {', '.join(suspects) or 'nobody'}")
-    world.fired["peers suspect"] += bool(suspects)
-    world.deliver(
-        AgentReported(
-            world.event_id(),
-            world.scheduler.now().replace(microsecond=0),
-            agent.node,
-            suspects,
-            cleared,
-            agent.subnet,
-            agent.generation,
-            "suspicion",
-        ),
-        "failover",
-        "lifecycle",
+def _tell(world: World, agent: Agent, *, before: frozenset[str], is_acknowledging: bool) -> None:
+    """One item says it all: the stream gives it to failover and to lifecycle."""
+    suspects = tuple(sorted(agent.suspects))
+    is_news = agent.suspects != before
+    report = AgentReported(
+        world.event_id(),
+        world.scheduler.now().replace(microsecond=0),
+        agent.node,
+        suspects,
+        tuple(sorted(before - agent.suspects)),
+        agent.subnet,
+        agent.generation,
+        (*(["suspicion"] if is_news else []), *(["acknowledged"] if is_acknowledging else [])),
     )
+    if is_news:
+        world.say(f"{agent.node} suspects {', '.join(suspects) or 'nobody'}")
+        world.fired["peers suspect"] += bool(suspects)
+        world.deliver(report, "failover")
+    if is_acknowledging:
+        world.deliver(report, "lifecycle")

@@ -258,14 +258,34 @@ def test_only_awaited_acknowledgements_wake_reconcile() -> None:
     awaited = [node for node, card in play.store.cards.items() if card.is_awaited]
 
     for node in (*idle, *awaited):
-        play.lifecycle.react(AgentReported(f"ack {node}", play.clock.now(), node, cause="acknowledged"))
+        play.lifecycle.react(AgentReported(f"ack {node}", play.clock.now(), node, causes=("acknowledged",)))
     acknowledged = list(play.hints.reasons)
-    play.lifecycle.react(AgentReported("wish", play.clock.now(), idle[0], cause="addresses"))
-    play.lifecycle.react(AgentReported("word", play.clock.now(), idle[0], cause="suspicion"))
+    play.lifecycle.react(AgentReported("wish", play.clock.now(), idle[0], causes=("addresses",)))
+    play.lifecycle.react(AgentReported("word", play.clock.now(), idle[0], causes=("suspicion",)))
 
     assert idle
     assert [reason.split()[0] for reason in acknowledged] == awaited
     assert play.hints.reasons[len(acknowledged) :] == [f"{idle[0]} reported: addresses"]
+
+
+def test_an_acknowledgement_is_heard_also_when_a_suspicion_changes_with_it() -> None:
+    play = settled()
+    play.hints.reasons.clear()
+    awaited = next(node for node, card in play.store.cards.items() if card.is_awaited)
+    both = ("suspicion", "acknowledged")
+
+    play.lifecycle.react(AgentReported("both", play.clock.now(), awaited, ("i-b1",), causes=both))
+
+    assert play.hints.reasons == [f"{awaited} reported: acknowledged"]
+
+
+def test_news_in_a_word_that_is_unknown_wakes_reconcile() -> None:
+    play = settled()
+    play.hints.reasons.clear()
+
+    play.lifecycle.react(AgentReported("new", play.clock.now(), "i-a1", causes=("weather",)))
+
+    assert play.hints.reasons == ["i-a1 reported: weather"]
 
 
 # peers

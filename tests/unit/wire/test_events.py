@@ -203,7 +203,7 @@ def test_an_agent_is_heard_with_what_it_says_now_and_says_no_longer(
         cleared=cleared,
         subnet="subnet-0123456789abcdef0",
         generation=generation,
-        cause=cause,
+        causes=(cause,),
     )
 
 

@@ -167,6 +167,7 @@ def _attributes(item: AgentItem) -> dict[str, Any]:
             "blocks_wanted": {"N": str(item.blocks_wanted)},
             "suspecting": {"BOOL": item.suspecting},
             "suspects": {"L": [{"S": suspect} for suspect in item.suspects]},
+            "causes": {"L": [{"S": one} for one in item.causes]},
         }
     )
 

@@ -269,20 +269,15 @@ class StoreSync:
 
     def _report(self) -> None:
         held, suspects, epoch, blocks = self.acknowledged, self.suspects, self.epoch, self._blocks
-        cause: Cause = "heartbeat" if held == self._told else "acknowledged"
-        if suspects != self._told_suspects:
-            cause = "suspicion"
-        elif self._told is None and not held:
-            cause = "joined"
-        elif cause == "heartbeat" and self.usage.wanted > self.usage.blocks:
-            cause = "addresses"  # again with each heartbeat: the hint may have been lost
+        causes = self._causes(held, suspects)
         item = AgentItem(
             pk=self.identity.userid,
             instance=self.identity.instance,
             subnet=self.identity.subnet,
             generation=held,
             heartbeat=datetime.now(UTC),
-            cause=cause,
+            cause=causes[0],
+            causes=causes,
             blocks_wanted=self.usage.wanted,
             suspecting=bool(suspects),
             suspects=tuple(sorted(suspects))[:MOST_SUSPECTS],
@@ -297,6 +292,19 @@ class StoreSync:
         self._told_epoch, self._told_blocks = epoch, blocks
         self._answer()
         self._next_report = self.clock() + self._around(self.settings.heartbeat_seconds)
+
+    def _causes(self, held: int, suspects: frozenset[str]) -> tuple[Cause, ...]:
+        """What is new since the last report, the gravest first."""
+        found: list[Cause] = []
+        if suspects != self._told_suspects:
+            found.append("suspicion")
+        if self._told is None and not held:
+            found.append("joined")
+        elif held != self._told:
+            found.append("acknowledged")
+        if self.usage.wanted > self.usage.blocks:
+            found.append("addresses")  # again with each heartbeat: the hint may have been lost
+        return tuple(found) or ("heartbeat",)
 
 
 def _spoken(found: tuple[int, int]) -> str:

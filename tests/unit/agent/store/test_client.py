@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 from podway.wire.agent_item import AgentItem
+from podway.wire.attributes import plain_item
 from podway.wire.snapshot import pack
 from podway_agent.store.client import (
     Cloud,
@@ -30,6 +31,7 @@ ITEM = AgentItem(
     generation=3,
     heartbeat=NOON,
     cause="heartbeat",
+    causes=("heartbeat",),
     version="1.2",
 )
 
@@ -100,8 +102,7 @@ def test_the_report_is_the_item_that_the_control_plane_reads(client: Any, store:
 
     stored = client.get_item(TableName=TABLE, Key={"pk": {"S": ITEM.pk}, "sk": {"S": "agent"}})["Item"]
     assert stored["suspecting"] == {"BOOL": False}
-    plain = {name: next(iter(value.values())) for name, value in stored.items()}
-    assert AgentItem.model_validate(plain) == ITEM
+    assert AgentItem.model_validate(plain_item(stored)) == ITEM
 
 
 def test_a_table_that_is_not_there_is_a_store_that_is_away(client: Any) -> None:

@@ -395,6 +395,18 @@ def test_what_the_last_process_suspected_is_repeated_and_no_news(world: World) -
     assert "suspicion" not in {item.cause for item in world.store.reports}
 
 
+def test_what_coincides_with_a_suspicion_is_said_too(world: World) -> None:
+    """A stack that reads one cause alone hears the gravest."""
+    settled(world)
+    world.sync.kernel_holds(2)
+    world.sync.suspect(frozenset({F}))
+
+    world.sync.step()
+
+    (item,) = world.store.reports
+    assert (item.cause, item.causes, item.generation) == ("suspicion", ("suspicion", "acknowledged"), 2)
+
+
 # the store's epochs
 
 

@@ -84,13 +84,13 @@ class Lifecycle:
         Suspicions give no hint: the failover function handles them. Acknowledgements give one only if the
         node's card says that somebody waits: a large subnet acknowledges each new map a thousand times.
         """
-        if report.cause == "suspicion":
-            return
-        if report.cause == "acknowledged":
+        news = set(report.causes) - {"suspicion"}
+        if news == {"acknowledged"}:
             card = self._store.card(report.instance)
             if card is not None and not card.is_awaited:
                 return
-        self._hints.hint(f"{report.instance} reported: {report.cause}")
+        if news:
+            self._hints.hint(f"{report.instance} reported: {', '.join(sorted(news))}")
 
     def launched(self, launch: Launched) -> Welcome:
         """Welcome an instance that a launch hook holds, then complete the hook."""

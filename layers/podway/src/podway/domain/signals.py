@@ -152,7 +152,8 @@ class AgentReported:
     """Instances that it suspected before this change and suspects no longer."""
     subnet: str = ""
     generation: int = 0
-    cause: str = ""
+    causes: tuple[str, ...] = ()
+    """What is new in it."""
 
 
 @dataclass(frozen=True, slots=True)

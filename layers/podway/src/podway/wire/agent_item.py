@@ -25,6 +25,9 @@ MOST_SUSPECTS = 64
 MOST_NAMED_BLOCKS = 512
 """Blocks and single addresses that one item may name."""
 
+MOST_CAUSES = 8
+"""Causes that one item may name."""
+
 AGENT_SORT_KEY = "agent"
 
 Cause = Literal["joined", "acknowledged", "addresses", "suspicion", "heartbeat"]
@@ -49,6 +52,9 @@ class AgentItem(BaseModel):
     """Newest generation of the subnet's snapshot that the kernel holds completely; 0 before the first."""
     heartbeat: AwareDatetime
     cause: Cause
+    """The gravest of *causes*, for stacks that read no more than one."""
+    causes: tuple[ShortText, ...] = Field(default=(), max_length=MOST_CAUSES)
+    """All that is news since the last item; a word that is unknown is news too. Absent: *cause* alone."""
     suspecting: bool = False
     suspects: tuple[ShortText, ...] = Field(default=(), max_length=MOST_SUSPECTS)
     blocks_wanted: int = Field(default=0, ge=0, le=1000)
@@ -60,6 +66,11 @@ class AgentItem(BaseModel):
     """The blocks that its pods may use, and the addresses that they use outside those; absent: not said."""
     boot: str = Field(default="", max_length=64)
     """The kernel's boot id: what was seen of the node before another one is over."""
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """What the item says that is new."""
+        return self.causes or (self.cause,)
 
     @property
     def speaker(self) -> str:

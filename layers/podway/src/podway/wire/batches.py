@@ -135,7 +135,7 @@ def _agent_report(record: object) -> AgentReported | Dropped:
         cleared=tuple(sorted(before - set(item.suspects))),
         subnet=item.subnet,
         generation=item.generation,
-        cause=item.cause,
+        causes=item.news,
     )
 
 
