@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podway.domain.inventory import TableSeen
-from podway.domain.model import Plan
+from podway.domain.model import Plan, RouteTable
 
 TABLE_TAG = "podway:cluster"
 STACK_TAG = "podway:stack"
@@ -91,6 +91,18 @@ def stack_marks(tables: Iterable[TableSeen], cluster: str) -> dict[str, str]:
     """The stack that has marked each table, but those that another cluster has."""
     ours = (one for one in tables if one.tags.get(TABLE_TAG, cluster) == cluster)
     return {one.id: one.tags[STACK_TAG] for one in ours if one.tags.get(STACK_TAG)}
+
+
+def in_doubt(
+    tables: Iterable[RouteTable], untagged: Collection[str], homes: Collection[str]
+) -> frozenset[str]:
+    """Tagged *tables* that steer no subnet, while no tagged one steers some subnet that is members' home.
+
+    An answer that leaves out a table's subnets looks like that: the main table, or none, seems to steer them.
+    """
+    tagged = [one for one in tables if one.id not in untagged]
+    steered = {subnet for one in tagged for subnet in one.subnets}
+    return frozenset(one.id for one in tagged if not one.subnets) if set(homes) - steered else frozenset()
 
 
 def leave_untagged(planned: Plan, untagged: Collection[str]) -> Plan:

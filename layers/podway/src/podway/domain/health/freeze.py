@@ -97,20 +97,26 @@ def keep_routes(planned: Plan, frozen: Frozen) -> Plan:
     return replace(planned, route_tables=tuple(tables))
 
 
-def keep_where_none_is_steered(planned: Plan, cluster: Cluster) -> Plan:
-    """The plan without steps that take a route from a living node in a table that steers no subnet.
+def keep_in_doubt(planned: Plan, tables: Iterable[str], cluster: Cluster) -> Plan:
+    """The plan in which these *tables* lose no more than what leads to nodes that have failed or are gone.
 
-    No packet goes by such a table. Or an answer leaves out what it steers: then each of its routes is needed.
+    It is not known whom they steer (`domain.tables.in_doubt`): each of their routes may be needed.
     """
-    idle = {table.id for table in cluster.route_tables if not table.subnets}
-    if not idle:
+    doubted = frozenset(tables)
+    if not doubted:
         return planned
     living = {node.network_interface for node in cluster.nodes if node.health is not Health.FAILED}
-    tables = (
-        replace(one, steps=_without(one.steps, living)) if one.table in idle else one
+    kept = (
+        replace(one, steps=tuple(step for step in one.steps if _relieves_the_dead(step, living)))
+        if one.table in doubted
+        else one
         for one in planned.route_tables
     )
-    return replace(planned, route_tables=tuple(tables))
+    return replace(planned, route_tables=tuple(kept))
+
+
+def _relieves_the_dead(step: Step, living: Container[str]) -> bool:
+    return isinstance(step, Replace | Delete) and step.was not in living
 
 
 def _without(steps: Iterable[Step], spared: Container[str]) -> tuple[Step, ...]:

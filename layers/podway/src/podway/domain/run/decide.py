@@ -13,7 +13,7 @@ from podway.domain.addressing import Prefix
 from podway.domain.failover.cards import ended_cards, forwarders, keep_unseen, make_cards
 from podway.domain.failover.decide import Card
 from podway.domain.health.alarms import wanted_alarms
-from podway.domain.health.freeze import Frozen, freeze, keep_routes, keep_where_none_is_steered
+from podway.domain.health.freeze import Frozen, freeze, keep_in_doubt, keep_routes
 from podway.domain.health.quorum import is_watched
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Member, ReleasedSpace
@@ -154,7 +154,7 @@ def decide_run(taken: TakenUp) -> RunDecision:
             *(f"{subnet} is frozen: {why}" for subnet, why in frozen.subnets.items()),
             *(f"{one.want.node}: {one.reason}" for one in allocation.refused),
             *(conflict_text(one, judged) for one in owned.conflicts),
-            *table_warnings(seen.survey, owned.tables, judged.name),
+            *table_warnings(seen.survey, seen.tables_in_doubt, judged.name),
         ),
     )
 
@@ -197,7 +197,8 @@ def _cluster(
 def _plan(frozen: Frozen, seen: Seen) -> Plan:
     """The best steps from here, without those that a freeze or a table that we cannot trust forbids."""
     kept = keep_routes(plan(frozen.cluster, improve=IMPROVEMENT), frozen)
-    return leave_untagged(keep_where_none_is_steered(kept, frozen.cluster), seen.survey.untagged_tables)
+    kept = keep_in_doubt(kept, seen.tables_in_doubt, frozen.cluster)
+    return leave_untagged(kept, seen.survey.untagged_tables)
 
 
 def _cards(taken: TakenUp, members: Iterable[Member], frozen: Frozen, planned: Plan) -> tuple[Card, ...]:

@@ -13,7 +13,7 @@ from podway.domain.inventory import Survey
 from podway.domain.members.epochs import StoreLife, present_epoch, store_life
 from podway.domain.members.membership import Membership
 from podway.domain.run.memory import Memory, newest_of, words_of
-from podway.domain.tables import Claims, table_claims
+from podway.domain.tables import Claims, in_doubt, table_claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,13 @@ class Seen:
         ours = {table for table, destinations in self.memory.records.items() if destinations}
         read = {table.id for table in self.survey.route_tables} | self.survey.excluded_tables.keys()
         return frozenset((ours & self.survey.shown_tables) - read)
+
+    @property
+    def tables_in_doubt(self) -> frozenset[str]:
+        """Tables with our routes of which it is not known whom they steer."""
+        ours = {table for table, destinations in self.memory.records.items() if destinations}
+        homes = {member.subnet for member in self.membership.present}
+        return in_doubt(self.survey.route_tables, self.survey.untagged_tables, homes) & ours
 
     def claims(self, stack: str) -> Claims:
         """Whose the tables are that carry the cluster's tag, for *stack*."""

@@ -6,25 +6,18 @@ from collections.abc import Iterable
 
 from podway.domain.inventory import Survey
 from podway.domain.members.cluster import Conflict
-from podway.domain.model import Cluster, RouteTable
+from podway.domain.model import Cluster
 
 
-def table_warnings(survey: Survey, tables: Iterable[RouteTable], cluster: str) -> list[str]:
-    """Warnings of tables that cannot be managed, of those without our tag, and of those that steer nothing.
-
-    *tables* are the managed ones, with our routes marked.
-    """
+def table_warnings(survey: Survey, in_doubt: Iterable[str], cluster: str) -> list[str]:
+    """Warnings of tables that cannot be managed, of those without our tag, and of those *in doubt*."""
     excluded = [f"{table}: not managed: {why}" for table, why in survey.excluded_tables.items()]
     untagged = f"no tag podway:cluster={cluster}: no role may write there, and no failover looks there"
-    idle = "it steers no subnet, or EC2 leaves out which: what leads to running nodes is left there"
+    doubted = "EC2 shows no subnet that it steers, and one that no tagged table steers: its routes are kept"
     return [
         *excluded,
         *(f"{table}: {untagged}" for table in survey.untagged_tables),
-        *(
-            f"{one.id}: {idle}"
-            for one in tables
-            if not one.subnets and any(route.owned for route in one.routes)
-        ),
+        *(f"{table}: {doubted}" for table in sorted(in_doubt)),
     ]
 
 
