@@ -157,7 +157,7 @@ MUTANTS: Mapping[str, Mutant] = {
         patches=(("podway.domain.failover.decide._why_frozen", lambda *_: None),)
     ),
     "reconcile never freezes": Mutant(
-        patches=(("podway.domain.run.decide.freeze", lambda cluster, _: Frozen(cluster, {})),)
+        patches=(("podway.domain.run.decide.freeze", lambda cluster, *_: Frozen(cluster, {})),)
     ),
     "absence is an end": Mutant(patches=(("podway.app.observe.membership", _ends_when_absent),)),
     "the first NotFound is an end": Mutant(

@@ -27,6 +27,8 @@ from tests.fakes.store import FakeStore
 from tests.fakes.world import START
 from tests.unit.app.cluster import QUARANTINE, TABLES, Play, instance
 
+FULL = ("a1", "a2", "a3", "a4", "b1", "b2", "b3")
+"""Seven of the eight blocks of a /23: the next node of subnet-a has to borrow."""
 NINE = ("a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4")
 
 
@@ -362,6 +364,34 @@ def test_a_lost_store_gives_nobody_anothers_block(quota: int) -> None:
     agents.assert_nobody_has_anothers()
     assert play.is_ready("i-a9", *held)
     assert play.uncovered() == []
+
+
+@pytest.mark.parametrize("quota", [500, 6])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["restored", "lost"])
+def test_what_a_subnet_borrows_stays_its_own_when_the_store_goes_back(quota: int, *, is_lost: bool) -> None:
+    """Its node's block lies in another subnet's supernet."""
+    play = Play(nodes=FULL, quota=quota, pod_cidrs=(Prefix.parse("100.64.0.0/23"),))
+    agents = Agents(play)
+    agents.turns(8)
+    backup = FakeStore(epoch=None) if is_lost else copy.deepcopy(play.store)
+    play.join("a5")
+    agents.turns(6)
+    (borrowed,) = agents.held["i-a5"]
+    lender = next(one for one in play.store.found_supernets["subnet-b"] if one.contains(borrowed))
+    gone_back(play, backup)
+    play.cloud.writes.clear()
+    held = {node: set(blocks) for node, blocks in agents.held.items()}
+    play.join("b4")
+
+    agents.turns(1)
+    restore(play)
+    agents.turns(8)
+
+    assert is_lost or lender in play.store.found_supernets["subnet-b"]
+    assert {node: set(play.store.found_members[node].prefixes) for node in held} == held
+    assert play.uncovered() == []
+    agents.assert_nobody_has_anothers()
+    agents.assert_pods_are_reached()
 
 
 def test_a_new_cluster_gets_its_blocks_once_its_agents_have_spoken() -> None:

@@ -291,6 +291,21 @@ def test_news_in_a_word_that_is_unknown_wakes_reconcile() -> None:
 # peers
 
 
+def test_the_items_of_watchers_whose_clocks_were_hours_ahead_accuse_nobody() -> None:
+    """Whoever wrote them may have died long ago."""
+    play = settled()
+    busy = play.forwarder_of("subnet-b", "rtb-a")
+    for watcher in play.store.cards[busy].watchers:
+        play.store.reports[watcher] = replace(
+            play.store.reports[watcher], suspects=(busy,), heartbeat=play.clock.now() + timedelta(hours=6)
+        )
+
+    play.reconcile()
+
+    assert play.forwarder_of("subnet-b", "rtb-a") == busy
+    assert busy not in play.store.found_verdicts
+
+
 def test_suspicions_that_the_stream_lost_are_found_in_the_agents_items() -> None:
     play = settled()
     busy = play.forwarder_of("subnet-b", "rtb-a")

@@ -120,6 +120,14 @@ def test_the_hold_down_doubles_with_each_flap_up_to_half_an_hour() -> None:
     assert pauses[5:] == [LONGEST_HOLD_DOWN] * 3
 
 
+@pytest.mark.parametrize("flaps", [44, 1_000_000])
+def test_no_number_of_flaps_is_too_many(flaps: int) -> None:
+    taken = taken_back(accuse(replace(CLEAN, flaps=flaps), said()))
+
+    assert taken.held_until is not None
+    assert taken.held_until - NOW == LONGEST_HOLD_DOWN
+
+
 def test_a_second_accusation_while_it_fails_is_no_second_flap() -> None:
     verdict = accuse(accuse(CLEAN, said("alarm:x")), said("ec2-state", Severity.DEFINITIVE))
 

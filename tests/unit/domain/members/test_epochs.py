@@ -79,6 +79,16 @@ def test_a_word_keeps_eight_blocks_at_most_from_others() -> None:
 
     assert found.present[0].prefixes == every[:8]
     assert found.kept_free == ()
+    assert any("no node has more than 8" in one for one in found.warnings)
+
+
+def test_nor_does_it_gain_eight_more_in_every_run() -> None:
+    every = tuple(Prefix(4, HOME.value + 64 * n, 26) for n in range(64))
+    once = claimed({"1": every}, member("1")).present[0]
+
+    again = claimed({"1": every[8:]}, once)
+
+    assert again.present == (once,)
 
 
 def test_a_route_of_another_origin_or_outside_the_pod_cidr_is_not_taken_over() -> None:
@@ -101,8 +111,9 @@ def test_a_route_of_another_origin_or_outside_the_pod_cidr_is_not_taken_over() -
     assert found.supernets == {"subnet-a": (HOME,)}
 
 
-def test_what_leads_to_two_subnets_or_into_anothers_space_is_nobodys_supernet() -> None:
-    here, there = member("1"), Member("i-2", "subnet-b", "eni-2", "")
+def test_what_leads_to_two_subnets_or_to_anothers_blocks_is_nobodys_supernet() -> None:
+    held = HeldBlock(Prefix.parse("100.64.32.0/26"), 1)
+    here, there = member("1"), Member("i-2", "subnet-b", "eni-2", "", (held,))
     wide, theirs = Prefix.parse("100.64.16.0/20"), Prefix.parse("100.64.32.0/20")
     tables = [
         RouteTable("rtb-1", (Route(wide, "eni-1"), Route(theirs, "eni-1")), ("subnet-a",), 500),
@@ -118,6 +129,22 @@ def test_what_leads_to_two_subnets_or_into_anothers_space_is_nobodys_supernet() 
     )
 
     assert found.supernets == {}
+
+
+def test_what_leads_into_anothers_supernet_is_borrowed_there() -> None:
+    here, lender = member("1"), Prefix.parse("100.64.32.0/20")
+    lent = Prefix.parse("100.64.47.0/24")
+    table = RouteTable("rtb-1", (Route(lent, "eni-1"), Route(lent.at(26), "eni-1")), ("subnet-a",), 500)
+
+    found = found_in_tables(
+        [table],
+        pod_cidrs=[Prefix.parse("100.64.0.0/16")],
+        members=[here],
+        recorded={},
+        supernets={"subnet-b": (lender,)},
+    )
+
+    assert found.supernets == {"subnet-a": (lent,)}
 
 
 @pytest.mark.parametrize(

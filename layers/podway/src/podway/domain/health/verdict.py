@@ -19,6 +19,8 @@ EC2_STATE = "ec2-state"
 """Source of the evidence that an instance's state gives. Reconcile withdraws it when EC2 says otherwise."""
 
 LONGEST_HOLD_DOWN = timedelta(minutes=30)
+MOST_DOUBLINGS = 11
+"""Of a hold-down: a second is longer than the longest by then, and no number of flaps overflows."""
 
 
 class Severity(IntEnum):
@@ -125,7 +127,8 @@ def drop(verdict: Verdict, source: str, *, now: datetime, hold_down: timedelta) 
     left = {name: item for name, item in verdict.evidence.items() if name != source}
     after = replace(verdict, evidence=left)
     if is_failing(verdict) and not is_failing(after):
-        pause = min(hold_down * 2 ** max(verdict.flaps - 1, 0), LONGEST_HOLD_DOWN)
+        doublings = min(max(verdict.flaps - 1, 0), MOST_DOUBLINGS)
+        pause = min(hold_down * 2**doublings, LONGEST_HOLD_DOWN)
         return replace(after, held_until=now + pause)
     return after
 

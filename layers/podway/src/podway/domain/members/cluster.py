@@ -26,6 +26,18 @@ SILENCE = timedelta(minutes=12)
 """An agent writes at least every five minutes. After so long without a report its node is suspect."""
 
 
+AHEAD = timedelta(seconds=60)
+"""How far ahead an agent's clock may be."""
+
+
+def is_heard(heartbeat: datetime, *, now: datetime) -> bool:
+    """Whether an agent that wrote at *heartbeat*, by its own clock, may be taken to live.
+
+    One whose clock is further ahead may have died long ago: what its item says is not taken for its word.
+    """
+    return now - SILENCE <= heartbeat <= now + AHEAD
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """A destination recorded as ours whose target is no member's interface: we leave it alone."""

@@ -17,7 +17,7 @@ from podway.domain.model import RouteOrigin, RouteTable
 from podway.domain.signals import InstanceState
 
 MOST_CLAIMED = 8
-"""Blocks of a family that a node's word can keep from others."""
+"""Blocks of a family that a node may come to have by its word: as many as it is ever given."""
 WITNESSES = 2
 """Nodes of a subnet that must say that the store has gone back: one alone may be mistaken, or lie."""
 
@@ -175,8 +175,10 @@ def found_in_tables(
     """Routes inside the pod CIDR that lead to a member's primary interface, whoever made them.
 
     A supernet's own prefix is always in the tables (the anchor), so the widest of them are supernets of the
-    subnets that they lead to. What is recorded, or leads to several subnets, is left as it is.
+    subnets that they lead to. Inside another subnet's supernet it is borrowed, if no member of another subnet
+    is recorded with a block there. What is recorded, or leads to several subnets, is left as it is.
     """
+    members = tuple(members)
     homes = {member.network_interface: member.subnet for member in members}
     records: dict[str, frozenset[Prefix]] = {}
     led: dict[Prefix, set[str]] = {}
@@ -194,23 +196,29 @@ def found_in_tables(
         known = recorded.get(table.id, frozenset())
         if not known.issuperset(ours):
             records[table.id] = known | ours.keys()
-    return Inheritance(records, _widened(supernets, led))
+    blocks = [(prefix, member.subnet) for member in members for prefix in member.prefixes]
+    return Inheritance(records, _widened(supernets, led, blocks))
 
 
 def _widened(
-    supernets: Mapping[str, tuple[Prefix, ...]], led: Mapping[Prefix, Collection[str]]
+    supernets: Mapping[str, tuple[Prefix, ...]],
+    led: Mapping[Prefix, Collection[str]],
+    blocks: Collection[tuple[Prefix, str]],
 ) -> dict[str, tuple[Prefix, ...]]:
-    """The supernets of subnets to which wider prefixes are led than they have."""
+    """The supernets of subnets to which other prefixes are led than they have; *blocks* and their subnets."""
     owned = {prefix: subnet for subnet, several in supernets.items() for prefix in several}
     changed: set[str] = set()
     for prefix in sorted(led, key=lambda one: (one.length, one)):
-        overlapping = [one for one in owned if one.overlaps(prefix)]
-        if len(led[prefix]) != 1 or any(one.contains(prefix) for one in overlapping):
+        if len(led[prefix]) != 1:
             continue
         (subnet,) = led[prefix]
-        if any(owned[one] != subnet for one in overlapping):
+        around = [one for one in owned if one.contains(prefix)]
+        inside = [one for one in owned if prefix.contains(one) and one != prefix]
+        if any(owned[one] == subnet for one in around) or any(owned[one] != subnet for one in inside):
             continue
-        for one in overlapping:
+        if around and any(block.overlaps(prefix) and home != subnet for block, home in blocks):
+            continue
+        for one in inside:
             del owned[one]
         owned[prefix] = subnet
         changed.add(subnet)
@@ -243,11 +251,12 @@ def claim_held(
 ) -> Claimed:
     """Give to each member what its agent says it holds and the store does not know.
 
-    It must lie inside the supernets of the member's own subnet, be nobody's who is present, and be no more
-    than eight blocks. A block that is recorded with an ended member goes to the living one that holds it.
+    It must lie inside the supernets of the member's own subnet, be nobody's who is present, and make no more
+    than eight blocks with those that it has. A block that is recorded with an ended member goes to the living
+    one that holds it.
     """
     present, quarantined = tuple(present), tuple(quarantined)
-    claims = {
+    unknown = {
         member.id: _unknown(member, words[member.id].blocks or (), host_bits)
         for member in present
         if life.epoch.began is not None
@@ -255,9 +264,15 @@ def claim_held(
         and member.id not in life.distrusted
         and words[member.id].epoch == life.epoch.number
     }
+    claims = {node: known for node, (known, _) in unknown.items()}
     taken: dict[str, list[Prefix]] = {}
     kept_free: list[Prefix] = []
-    warnings: list[str] = []
+    warnings = [
+        f"{node} says that it holds {', '.join(map(str, beyond[:MOST_CLAIMED]))}: no node has more than "
+        f"{MOST_CLAIMED} blocks of a family"
+        for node, (_, beyond) in unknown.items()
+        if beyond
+    ]
     for member in present:
         for block in claims.get(member.id, ()):
             why = _refusal(member, block, present, claims, supernets)
@@ -275,17 +290,29 @@ def claim_held(
     )
 
 
-def _unknown(member: Member, said: Iterable[Prefix], host_bits: int) -> tuple[Prefix, ...]:
-    """The blocks that the member is not recorded with; single addresses stand for the block around them."""
+def _unknown(
+    member: Member, said: Iterable[Prefix], host_bits: int
+) -> tuple[tuple[Prefix, ...], tuple[Prefix, ...]]:
+    """The blocks that the member is not recorded with, and those that are too many to be believed.
+
+    Single addresses stand for the block around them. What it is recorded with counts: else each run would
+    believe as many again.
+    """
     blocks = (one.at(WIDTH[one.version] - host_bits) if one.size == 1 else one for one in said)
     found: list[Prefix] = []
+    beyond: list[Prefix] = []
     room = Counter(dict.fromkeys(WIDTH, MOST_CLAIMED << host_bits))
+    for block in member.prefixes:
+        room[block.version] -= block.size
     for block in sorted(set(blocks)):
-        if any(own.contains(block) for own in (*member.prefixes, *found)) or block.size > room[block.version]:
+        if any(own.contains(block) for own in (*member.prefixes, *found)):
+            continue
+        if block.size > room[block.version]:
+            beyond.append(block)
             continue
         room[block.version] -= block.size
         found.append(block)
-    return tuple(found)
+    return tuple(found), tuple(beyond)
 
 
 def _refusal(

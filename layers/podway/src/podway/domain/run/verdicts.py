@@ -11,7 +11,7 @@ from functools import partial
 
 from podway.domain.health.reassess import AlarmsSeen, Observed, reassess, votes_about
 from podway.domain.health.verdict import Verdict, is_spent
-from podway.domain.members.cluster import SILENCE
+from podway.domain.members.cluster import is_heard
 from podway.domain.run.inheritance import TakenUp
 from podway.domain.run.seen import Seen
 
@@ -68,7 +68,7 @@ def _observations(seen: Seen, alarms: AlarmsSeen) -> dict[str, Observed]:
     said = {
         node: (min(report.heartbeat, now), report.suspects)  # by the agent's own clock
         for node, report in memory.reports.items()
-        if now - report.heartbeat <= SILENCE
+        if is_heard(report.heartbeat, now=now)
     }
     watched = {node: card.watchers for node, card in memory.cards.items() if card.watchers}
     return {
