@@ -1,4 +1,4 @@
-"""The invariants, checked after every write by what its caller could have known (DESIGN, section 3).
+"""The invariants, checked after every write by what its caller could have known (docs/faults.md).
 
 Shares no code with the planner: who is covered is decided by trying every prefix.
 """

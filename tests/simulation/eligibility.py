@@ -1,4 +1,4 @@
-"""Who may relay for others, by what a run could have known of them (DESIGN.md, sections 2 to 4).
+"""Who may relay for others, by what a run could have known of them.
 
 The checker's own reading of *eligible*, *frozen* and *nobody is left*: it shares no code with the planner.
 """
@@ -20,7 +20,7 @@ from tests.simulation.tasks import Invocation
 STALE = timedelta(seconds=10)
 """How old a view of EC2 may be that a caller is shown. What the store says is never old."""
 SILENCE = timedelta(minutes=12)
-"""After so long without a word of its agent a node is suspect (DESIGN.md, section 8)."""
+"""After so long without a word of its agent a node is suspect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class NextHops:
         run: Invocation,
         now: datetime,
     ) -> bool:
-        """Whether all that the route must carry is its next hop's own, and there is some (DESIGN, section 2).
+        """Whether all that the route must carry is its next hop's own, and there is some.
 
         Blocks of the dead, and of who has not joined yet, need not be reachable: a route for the rest of a
         prefix may lead to a suspect's own, and may be made while a narrower one, which goes next, still

@@ -24,7 +24,7 @@ STATE = "/var/lib/cni/networks"
 
 
 Result: TypeAlias = dict[str, Any]
-"""A plugin's answer to ADD (section 5): interfaces, ips, routes."""
+"""A plugin's answer to ADD: interfaces, ips, routes."""
 
 
 class CniFailed(Exception):
@@ -110,7 +110,7 @@ class Attachment:
 
 
 def complaint(output: str) -> str:
-    """The message in a plugin's error document (section 5), or whatever it printed."""
+    """The message in a plugin's error document, or whatever it printed."""
     try:
         error = json.loads(output)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A store that is restored or lost gives nobody another's block (DESIGN.md, "The store can go back")."""
+"""A store that is restored or lost gives nobody another's block (docs/when-something-is-wrong.md)."""
 
 from __future__ import annotations
 
