@@ -13,9 +13,10 @@ from rich.console import Console
 
 from podway_lab.deployed.sam import CommandFailed, NotEquipped, build, checkout, find_tools
 from podway_lab.fabric.entry import NoNamespaces, enter
+from podway_lab.holding import hold
 from podway_lab.lab import Lab
 from podway_lab.machines import AGENT_LOG, Fleet
-from podway_lab.scenario.language import BadScenario, parse
+from podway_lab.scenario.language import BadScenario, Scenario, parse
 from podway_lab.scenario.player import Player, check
 from podway_lab.scenario.report import Report
 from podway_lab.scenario.stage import Stage
@@ -46,7 +47,10 @@ def main() -> None:
 @_deployed
 @_logs
 def run(scenario: Path, *, no_packets: bool, deployed: bool, logs: Path | None) -> None:
-    """Play SCENARIO; exit code 0 only if everything that it expects came true."""
+    """Play SCENARIO, and see whether all that it expects comes true.
+
+    Exit code 0 if it does, 1 if not, 2 if the file is no scenario or cannot be played here.
+    """
     sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed, logs=logs))
 
 
@@ -55,8 +59,21 @@ def run(scenario: Path, *, no_packets: bool, deployed: bool, logs: Path | None) 
 @_deployed
 @_logs
 def demo(*, no_packets: bool, deployed: bool, logs: Path | None) -> None:
-    """Three zones, aggregated routes, two dead forwarders and a newcomer."""
+    """Play the demo: three zones, two dead forwarders, a newcomer."""
     sys.exit(play_file(DEMO, no_packets=no_packets, deployed=deployed, logs=logs))
+
+
+@main.command("hold")
+@click.argument("scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO)
+def hold_command(*, scenario: Path) -> None:
+    """Bring up the cluster of SCENARIO (the demo's if none is named), and keep its region served.
+
+    Prints what `podway` needs to find it, and waits for Ctrl-C. The control plane runs alone, without
+    packets, and what SCENARIO does to the cluster is not played.
+    """
+    console = Console(file=sys.stdout)
+    told = _read(scenario, console)
+    sys.exit(2 if told is None else 0 if hold(told, console) else 1)
 
 
 def play_file(
@@ -64,11 +81,8 @@ def play_file(
 ) -> int:
     """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario or cannot be played."""
     console = Console(file=sys.stdout)
-    try:
-        scenario = parse(path.read_text())
-        check(scenario)
-    except BadScenario as error:
-        console.print(f"{path.name}: {error}", style="red")
+    scenario = _read(path, console)
+    if scenario is None:
         return 2
     try:
         built = build(checkout(), find_tools(checkout())) if deployed else None  # while there is a network
@@ -84,6 +98,17 @@ def play_file(
             keep_logs(lab, folder)
             console.print(f"  what functions and agents logged: {folder}")
     return 0 if good else 1
+
+
+def _read(path: Path, console: Console) -> Scenario | None:
+    """The scenario in the file at *path*; None, having said why, if it is none."""
+    try:
+        scenario = parse(path.read_text())
+        check(scenario)
+    except BadScenario as error:
+        console.print(f"{path.name}: {error}", style="red")
+        return None
+    return scenario
 
 
 def keep_logs(lab: Lab, folder: Path) -> None:

@@ -52,6 +52,7 @@ class Report:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._left_out = 0
 
     def heading(self, text: str) -> None:
         """A new part of the story."""
@@ -68,7 +69,8 @@ class Report:
         self._console.print(f"  [green]✓[/green] {escape(text)}{tail}", highlight=False)
 
     def left_out(self, text: str, why: str) -> None:
-        """A sentence that this machine cannot play."""
+        """A sentence that this lab cannot play; the summary counts them."""
+        self._left_out += 1
         self._console.print(f"  [yellow]-[/yellow] {escape(text)}  [dim]left out: {escape(why)}[/dim]")
 
     def failed(self, text: str, why: str) -> None:
@@ -143,8 +145,10 @@ class Report:
         if losses:
             sent, lost = sum(one.sent for one in losses), sum(one.lost for one in losses)
             longest = max(one.gap_ms for one in losses)
-            text = f"{sent} packets in {len(losses)} flows between zones, {lost} lost"
+            text = f"{sent} packets in {len(losses)} flows between pods, {lost} lost"
             self.line(f"traffic: {text}, longest gap {longest:.0f} ms")
+        if self._left_out:
+            self.line(f"left out: {self._left_out} sentences that need packets; this lab sent none")
         verdict = "no breach of I1 to I4" if not breaches else f"{len(breaches)} breaches"
         self.line(f"referee: {writes} writes to route tables judged, {verdict}")
         for breach in breaches:
