@@ -1,4 +1,4 @@
-"""The invariants, checked after every write by what its caller could have known (docs/faults.md).
+"""The invariants I1 to I8, checked after every write by what its caller could have known.
 
 Shares no code with the planner: who is covered is decided by trying every prefix.
 """

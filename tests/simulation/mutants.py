@@ -1,4 +1,4 @@
-"""Worse control planes: each leaves out one of the rules that routes, blocks or nodes rely on.
+"""Worse control planes: each leaves out one of the rules that must not be left out.
 
 The checker has to catch every one of them, or it proves nothing about the real one.
 """

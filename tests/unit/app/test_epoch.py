@@ -1,4 +1,4 @@
-"""A store that is restored or lost gives nobody another's block (docs/when-something-is-wrong.md)."""
+"""A store that is restored or lost gives nobody another's block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from podway.app.errors import TryAgain
+from podway.app.errors import NeedsOperator, TryAgain
 from podway.app.restore import Restore, Restored
 from podway.domain.addressing import Prefix
 from podway.domain.failover.decide import Card
@@ -577,3 +577,16 @@ def test_whatever_happened_since_the_backup_nobody_gets_anothers_block(story: st
         assert set(play.store.found_members[node].prefixes) >= blocks
     assert play.is_ready("i-a8", *held)
     assert play.uncovered() == []
+
+
+def test_a_restore_that_cannot_read_the_tables_id_begins_nothing() -> None:
+    """The functions could not tell this table from another one by what it would record."""
+    play, _ = settled()
+    gone_back(play, copy.deepcopy(play.store))
+    play.store.found_table_id = ""
+    before = play.store.epoch
+
+    with pytest.raises(NeedsOperator, match="TableId"):
+        restore(play)
+
+    assert play.store.epoch == before

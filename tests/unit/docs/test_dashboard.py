@@ -37,10 +37,20 @@ def test_the_functions_write_metrics() -> None:
 
 
 def test_every_metric_on_the_dashboard_is_written_by_some_function(widgets: list[dict[str, Any]]) -> None:
-    assert len(widgets) == 9
+    assert len(widgets) == 11
     for widget in widgets:
         assert shown(widget)
         assert shown(widget) <= WRITTEN
+
+
+def test_every_metric_is_on_the_dashboard(widgets: list[dict[str, Any]]) -> None:
+    assert set().union(*map(shown, widgets)) == WRITTEN
+
+
+def test_every_alarm_of_the_stack_is_on_the_page_with_what_to_do_first(template: Template) -> None:
+    alarms = template.names("AWS::CloudWatch::Alarm")
+
+    assert sorted(re.findall(r"^\| `(\w+Alarm)` \|", PAGE, re.MULTILINE)) == sorted(alarms)
 
 
 def test_widgets_do_not_overlap(widgets: list[dict[str, Any]]) -> None:

@@ -74,13 +74,16 @@ class Restore:
         """Begin the next epoch: nobody gets a block before every running member has said what it holds.
 
         Repeat: begins one more epoch, in which the agents say it again. Cut off: begun or not. Raises
-        TryAgain when a run of reconcile holds the lease for *patience*, and NeedsOperator.
+        TryAgain when a run of reconcile holds the lease for *patience*, and NeedsOperator, also where the
+        table's TableId cannot be read.
         """
         now = self._clock.now()
         owner = f"operator at {now.isoformat()}"
         take_lease(self._ledger, self._clock, owner, patience, pause=self._pause, cluster=self._cluster)
         try:
             done = self.plan()
+            if not done.after.table_id:
+                raise NeedsOperator("the table's TableId cannot be read: dynamodb:DescribeTable is needed")
             if done.takes_over and not self._stack:
                 raise NeedsOperator(
                     f"{', '.join(done.takes_over)} belong to a stack: say by --stack to which"

@@ -1,4 +1,4 @@
-"""The lives of the store, which can go back: by a restored backup, or by a table that was lost.
+"""The lives of the store: it can go back, by a backup or because it was lost.
 
 Whether it has gone back, which agents are still to say what they hold, and what a new life takes over from
 the one before. Observe asks first, reconcile before it allocates, restore before it begins an epoch.
