@@ -68,8 +68,8 @@ def demo(*, no_packets: bool, deployed: bool, logs: Path | None) -> None:
 def hold_command(*, scenario: Path) -> None:
     """Bring up the cluster of SCENARIO (the demo's if none is named), and keep its region served.
 
-    Prints what `podway` needs to find it, and waits for Ctrl-C. The control plane runs alone, without
-    packets, and what SCENARIO does to the cluster is not played.
+    Prints what the command podway needs to find it, and waits for Ctrl-C. The control plane runs
+    alone, without packets, and what SCENARIO does to the cluster is not played.
     """
     console = Console(file=sys.stdout)
     told = _read(scenario, console)

@@ -47,7 +47,9 @@ def test_without_packets_the_control_plane_plays_alone_and_says_so() -> None:
     played = play(Path("tests/scenarios/demo.scenario"), "--no-packets")
 
     assert played.returncode == 0, told(played)
-    assert "left out" in played.stdout
+    assert "pods reach pods  left out: it needs packets" in played.stdout
+    assert re.search(r"not played for want of packets: \d+ sentences", played.stdout), played.stdout
+    assert "namespaces" not in played.stdout, "nobody asked whether the kernel has any"
     assert "no breach of I1 to I4" in played.stdout
 
 

@@ -9,6 +9,8 @@ import re
 import time
 from datetime import timedelta
 
+from podway.domain.model import counted
+
 from podway_lab.scenario.stage import NotSo, Stage
 from podway_lab.scenario.verbs import Verbs
 
@@ -24,7 +26,9 @@ def _say(stage: Stage, match: re.Match[str]) -> str:
 @CLUSTER.says(r"start")
 def _start(stage: Stage, _: re.Match[str]) -> str:
     stage.lab.launch_all()
-    return f"{len(stage.lab.nodes())} instances in {len(stage.lab.plan.subnets)} subnets"
+    return (
+        f"{counted(len(stage.lab.nodes()), 'instance')} in {counted(len(stage.lab.plan.subnets), 'subnet')}"
+    )
 
 
 @CLUSTER.says(r"node (?P<node>\S+) joins (?P<subnet>\S+)")
@@ -78,7 +82,7 @@ def _no_breach(stage: Stage, _: re.Match[str]) -> str:
         raise NotSo("\n".join(f"{one.invariant} {one.what}" for one in breaches))
     if stage.lab.mirror.faults:
         raise NotSo("\n".join(stage.lab.mirror.faults))
-    return f"{stage.lab.referee.writes} writes judged"
+    return f"{counted(stage.lab.referee.writes, 'write')} judged"
 
 
 # ---- what operators ask of it -----------------------------------------------------------------------
@@ -109,7 +113,7 @@ def _release(stage: Stage, _: re.Match[str]) -> str:
     done = stage.lab.podway.release(patience=timedelta(seconds=30))
     if not done.is_complete:
         raise NotSo(f"left: {done}")
-    return f"{len(done.deleted)} routes deleted"
+    return f"{counted(len(done.deleted), 'route')} deleted"
 
 
 @CLUSTER.says(r"no managed route is left")

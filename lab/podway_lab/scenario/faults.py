@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from podway.domain.model import counted
 from podway_agent.kernel.routing import PROTOCOL
 
 from podway_lab.fabric.host import Host
@@ -80,7 +81,7 @@ def _all_agents_restart(stage: Stage, _: re.Match[str]) -> str:
     fleet = _fleet(stage)
     for instance in list(fleet.machines):
         fleet.restart_agent(instance)
-    return f"{len(fleet.machines)} agents"
+    return counted(len(fleet.machines), "agent")
 
 
 @FAULTS.says(r"the store goes away")
@@ -105,7 +106,7 @@ def _patience(stage: Stage, match: re.Match[str]) -> str:
         raise NotSo("no agent asked at all")
     if impatient := [f"{node}: {count}" for node, count in asked.items() if count > int(match["most"])]:
         raise NotSo(", ".join(impatient))
-    return f"{asked.total()} requests of {len(asked)} agents"
+    return f"{counted(asked.total(), 'request')} of {counted(len(asked), 'agent')}"
 
 
 @FAULTS.says(r"the queue of hints goes away")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from podway.domain.addressing import Prefix
+from podway.domain.model import counted
 
 from podway_lab.fabric.fabric import Fabric
 from podway_lab.fabric.probes import exchange
@@ -200,7 +201,7 @@ def _acl_refused(stage: Stage, match: re.Match[str]) -> str:
     count = _fabric(stage).refused_by_acl(stage.lab.ids[match["subnet"]])
     if bool(count) is not (match["what"] == "packets"):
         raise NotSo(f"it has refused {count}")
-    return f"{count} packets"
+    return counted(count, "packet")
 
 
 @GUARDS.says(r"groups of (?P<who>.+) track (?P<what>half TCP flows|no TCP flow)")
@@ -215,7 +216,7 @@ def _tracked(stage: Stage, match: re.Match[str]) -> str:
     ]
     halves = [flow for flow in flows if flow.half]
     if not halves if match["what"] == "half TCP flows" else flows:
-        raise NotSo(f"{len(flows)} flows, {len(halves)} of them half")
+        raise NotSo(f"{counted(len(flows), 'flow')}, {len(halves)} of them half")
     return f"{len(halves)}"
 
 

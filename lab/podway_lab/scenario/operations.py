@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
+from podway.domain.model import counted
+
 from podway_lab.region.events import (
     Event,
     Stamp,
@@ -96,7 +98,7 @@ def _let_go(stage: Stage, match: re.Match[str]) -> str:
     if node not in stage.noted.relayed_at_completion:
         raise NotSo(f"the group still waits with {node}")
     if relayed := stage.noted.relayed_at_completion[node]:
-        raise NotSo(f"{node} still relayed {relayed} blocks when the group was told to go on")
+        raise NotSo(f"{node} still relayed {counted(relayed, 'block')} when the group was told to go on")
     return f"{node}: the hook was completed when it relayed nothing"
 
 

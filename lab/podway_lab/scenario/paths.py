@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from itertools import product
 
+from podway.domain.model import counted
+
 from podway_lab.fabric.sweep import matrix, sweep
 from podway_lab.scenario.stage import NotSo, Stage
 from podway_lab.scenario.verbs import Verbs
@@ -42,7 +44,7 @@ def _all_reach(stage: Stage, _: re.Match[str]) -> str:
     relayed = sum(one.relays > 0 for one in found.values() if one)
     if any(one.relays > 1 for one in found.values() if one):
         raise NotSo(f"more than one relay\n{matrix(found)}")
-    return f"{len(found) - relayed} pairs directly, {relayed} through a forwarder"
+    return f"{counted(len(found) - relayed, 'pair')} directly, {relayed} through a forwarder"
 
 
 @PATHS.says(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podway.domain.addressing import Prefix
+from podway.domain.model import counted
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -145,12 +146,12 @@ class Report:
         if losses:
             sent, lost = sum(one.sent for one in losses), sum(one.lost for one in losses)
             longest = max(one.gap_ms for one in losses)
-            text = f"{sent} packets in {len(losses)} flows between pods, {lost} lost"
+            text = f"{counted(sent, 'packet')} in {counted(len(losses), 'flow')} between pods, {lost} lost"
             self.line(f"traffic: {text}, longest gap {longest:.0f} ms")
         if self._left_out:
-            self.line(f"left out: {self._left_out} sentences that need packets; this lab sent none")
-        verdict = "no breach of I1 to I4" if not breaches else f"{len(breaches)} breaches"
-        self.line(f"referee: {writes} writes to route tables judged, {verdict}")
+            self.line(f"not played for want of packets: {counted(self._left_out, 'sentence')}")
+        verdict = "no breach of I1 to I4" if not breaches else f"breaches: {len(breaches)}"
+        self.line(f"referee: {counted(writes, 'write')} to route tables judged, {verdict}")
         for breach in breaches:
             self.line(f"  {breach.invariant} {breach.what}")
         self.line(f"took {seconds:.0f} s; everything ran on this machine, nothing on AWS")

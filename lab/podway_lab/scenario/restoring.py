@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from podway.adapters.fast_items import LEASE
+from podway.domain.model import counted
 from podway.domain.tables import TABLE_TAG
 
 from podway_lab import sources
@@ -33,7 +34,7 @@ def _untagged(stage: Stage, _: re.Match[str]) -> str:
     stage.lab.operator.delete_tags(
         Resources=[stage.lab.ids[node] for node in nodes], Tags=[{"Key": TABLE_TAG}]
     )
-    return f"{len(nodes)} nodes"
+    return counted(len(nodes), "node")
 
 
 @RESTORING.says(r"every node has the tag again")
@@ -43,7 +44,7 @@ def _tagged(stage: Stage, _: re.Match[str]) -> str:
         Resources=[stage.lab.ids[node] for node in nodes],
         Tags=[{"Key": TABLE_TAG, "Value": stage.lab.plan.cluster}],
     )
-    return f"{len(nodes)} nodes"
+    return counted(len(nodes), "node")
 
 
 # ---- the table --------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ def _functions_pointed(stage: Stage, _: re.Match[str]) -> str:
 @RESTORING.says(r"the agents are pointed at the restored table")
 def _agents_pointed(stage: Stage, _: re.Match[str]) -> str:
     stage.lab.fleet.use_table(stage.restored)
-    return f"{len(stage.lab.nodes())} agents"
+    return counted(len(stage.lab.nodes()), "agent")
 
 
 @RESTORING.says(r"nobody may read the table's id")
@@ -103,13 +104,14 @@ def _anew(stage: Stage, _: re.Match[str]) -> str:
     functions = stage.lab.delivery.stack.functions()
     for function in functions:
         stage.lab.delivery.chill(function)
-    return f"{len(functions)} functions"
+    return counted(len(functions), "function")
 
 
 @RESTORING.says(r"podway restore begins a new epoch")
 def _begins(stage: Stage, _: re.Match[str]) -> str:
     done = stage.lab.podway.restoring().begin(patience=_PATIENCE)
-    return f"epoch {done.after.number} waits for {len(done.waits_for)} nodes; {done.why or 'all was well'}"
+    waits = f"epoch {done.after.number} waits for {counted(len(done.waits_for), 'node')}"
+    return f"{waits}; {done.why or 'all was well'}"
 
 
 @RESTORING.says(r"the store's epoch has passed those of the agents")
@@ -129,7 +131,7 @@ def _passed(stage: Stage, _: re.Match[str]) -> str:
 @RESTORING.says(r"note which blocks the nodes hold")
 def _note_held(stage: Stage, _: re.Match[str]) -> str:
     stage.held = stage.lab.blocks()
-    return f"{len(stage.held)} blocks"
+    return counted(len(stage.held), "block")
 
 
 @RESTORING.says(r"every node holds the blocks that it held")
@@ -143,7 +145,7 @@ def _holds(stage: Stage, _: re.Match[str]) -> str:
     ]
     if changed or not stage.held:
         raise NotSo("; ".join(changed) or "nothing was noted")
-    return f"{len(stage.held)} blocks"
+    return counted(len(stage.held), "block")
 
 
 @RESTORING.says(r"(?P<node>\S+) has no block")
@@ -165,7 +167,7 @@ def _current(stage: Stage, _: re.Match[str]) -> str:
             behind.append(f"{node} holds {held[1]} of epoch {held[0]}, {made and made.generation} is newest")
     if behind:
         raise NotSo("; ".join(behind))
-    return f"{len(lab.nodes())} agents"
+    return counted(len(lab.nodes()), "agent")
 
 
 @RESTORING.says(r"the alarm (?P<name>\S+) is (?P<quiet>not )?raised")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 
 from podway.domain.addressing import Prefix
+from podway.domain.model import counted
 
+from podway_lab.scenario.report import Handled
 from podway_lab.scenario.stage import NotSo, Stage
 from podway_lab.scenario.verbs import Verbs
 
@@ -64,7 +66,7 @@ def _nothing_through(stage: Stage, match: re.Match[str]) -> str:
 def _relays_nothing(stage: Stage, match: re.Match[str]) -> str:
     node = stage.chosen(match["node"])
     if relayed := stage.relayed(node):
-        raise NotSo(f"{node} relays {relayed} blocks of others")
+        raise NotSo(f"{node} relays {counted(relayed, 'block')} of others")
     return node
 
 
@@ -83,7 +85,7 @@ def _moved_once(stage: Stage, _: re.Match[str]) -> str:
     ]
     if wrong or not noted.routes:
         raise NotSo(f"{noted.node}: {', '.join(wrong) or 'no route carried blocks of others'}")
-    return f"{len(noted.routes)} routes of {noted.node}"
+    return f"{counted(len(noted.routes), 'route')} of {noted.node}"
 
 
 @ROUTES.says(r"failovers took at most (?P<waves>\d+) waves, and (?P<calls>\d+) calls beyond their routes")
@@ -93,5 +95,9 @@ def _frugal(stage: Stage, match: re.Match[str]) -> str:
         raise NotSo("no failover function moved a route")
     for one in stage.handled:
         if one.waves > int(match["waves"]) or one.calls > one.carrying + int(match["calls"]):
-            raise NotSo(f"{one.what}: {one.waves} waves, {one.calls} calls for {one.carrying} routes")
-    return ", ".join(f"{one.waves} waves, {one.calls} calls for {one.carrying}" for one in stage.handled)
+            raise NotSo(f"{one.what}: {_economy(one)} {'route' if one.carrying == 1 else 'routes'}")
+    return ", ".join(map(_economy, stage.handled))
+
+
+def _economy(one: Handled) -> str:
+    return f"{counted(one.waves, 'wave')}, {counted(one.calls, 'call')} for {one.carrying}"

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from podway.domain.addressing import Prefix
+from podway.domain.model import counted
 
 from podway_lab.fabric.probes import Trace, ping, trace
 from podway_lab.lab import FUNCTIONS, Lab
@@ -190,7 +191,7 @@ class Stage:
         if self.background.flows:
             measured = replace(measured, lost=self.background.lost() - lost)
         self.handled.append(measured)
-        return f"{measured.routes} routes moved in {measured.milliseconds:.0f} ms"
+        return f"{counted(measured.routes, 'route')} moved in {measured.milliseconds:.0f} ms"
 
     def _failovers(self) -> tuple[Invocation, ...]:
         return self.lab.delivery.invocations("FailoverFunction")

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from itertools import permutations
 
+from podway.domain.model import counted
+
 from podway_lab.scenario.stage import NotSo, Stage
 from podway_lab.scenario.verbs import Verbs
 
@@ -33,7 +35,7 @@ def _start(stage: Stage, match: re.Match[str]) -> str:
     ends = [_far_end(stage, subnet) for subnet in stage.lab.subnets]
     for source, target in permutations(ends, 2):
         stage.background.start((source, stage.lab.pod(source)), (target, stage.lab.pod(target)), rate)
-    return f"{len(stage.background.flows)} flows of {rate:.0f} packets a second"
+    return f"{counted(len(stage.background.flows), 'flow')} of {rate:.0f} packets a second"
 
 
 @TRAFFIC.says(r"start traffic between all pods(?: at (?P<rate>\d+) a second)?")
@@ -42,14 +44,14 @@ def _start_all(stage: Stage, match: re.Match[str]) -> str:
     rate = float(match["rate"] or _RATE)
     for source, target in permutations(stage.lab.nodes(), 2):
         stage.background.start((source, stage.lab.pod(source)), (target, stage.lab.pod(target)), rate)
-    return f"{len(stage.background.flows)} flows of {rate:.0f} packets a second"
+    return f"{counted(len(stage.background.flows), 'flow')} of {rate:.0f} packets a second"
 
 
 @TRAFFIC.says(r"stop traffic")
 def _stop(stage: Stage, _: re.Match[str]) -> str:
     stage.need_packets()
     stage.losses += stage.background.stop()
-    return f"{sum(one.lost for one in stage.losses)} packets lost"
+    return f"{counted(sum(one.lost for one in stage.losses), 'packet')} lost"
 
 
 @TRAFFIC.says(r"show losses")
@@ -68,7 +70,7 @@ def _nothing_lost(stage: Stage, _: re.Match[str]) -> str:
         raise NotSo("no packet has been counted yet")
     if lost := stage.background.lost():
         raise NotSo("\n".join([f"{lost} of {sent} packets lost", *stage.background.outages()]))
-    return f"{sent} packets"
+    return counted(sent, "packet")
 
 
 @TRAFFIC.says(r"no flow was cut for (?P<ms>\d+) ms")

@@ -19,7 +19,7 @@ BAD_SETTINGS = 64
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; its exit status."""
-    parser = argparse.ArgumentParser(prog="podway-agent", description=__doc__)
+    parser = argparse.ArgumentParser(prog="podway-agent", description="The agent of a Podway node.")
     parser.add_argument("--settings", type=Path, help="settings file (TOML, or JSON if it ends so)")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("run", help="keep this node's kernel as the cluster's routes need it")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
+from podway.domain.model import counted
+
 from tests.soak.job import Case, Job
 
 SCENARIOS = sorted(Path("tests/scenarios").glob("*.scenario"))
@@ -23,7 +25,7 @@ def one(seed: int) -> Case:
     began = monotonic()
     played = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     said = played.stdout
-    writes = re.search(r"(\d+) writes to route tables judged", said)
+    writes = re.search(r"(\d+) writes? to route tables judged", said)
     failovers = re.findall(r" (\d+) +\d+ ms +(\d+) +(\d+) ", said)
     return {
         "scenario": scenario.stem,
@@ -31,7 +33,10 @@ def one(seed: int) -> Case:
         "expectations": said.count("✓"),
         "left_out": said.count("left out"),
         "writes": int(writes[1]) if writes else 0,
-        "failovers": [f"{routes} routes, {calls} calls, {waves} waves" for routes, calls, waves in failovers],
+        "failovers": [
+            f"{counted(int(routes), 'route')}, {counted(int(calls), 'call')}, {counted(int(waves), 'wave')}"
+            for routes, calls, waves in failovers
+        ],
         "broken": "" if played.returncode == 0 else (said + played.stderr)[-3000:],
     }
 

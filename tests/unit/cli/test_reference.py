@@ -6,7 +6,11 @@ import re
 import runpy
 from pathlib import Path
 
+import click
 import pytest
+from podway.cli.main import podway
+from podway.domain.model import counted
+from podway_lab.__main__ import main as lab
 
 from tests.unit.cli import reference
 
@@ -28,3 +32,17 @@ def test_the_example_of_the_python_api_runs_and_prints_what_the_page_says(
     runpy.run_path(str(script))
 
     assert capsys.readouterr().out == said
+
+
+COMMANDS = [podway, *podway.commands.values(), lab, *lab.commands.values()]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda one: str(one.name))
+def test_no_help_has_marks_that_a_terminal_does_not_draw(command: click.Command) -> None:
+    said = command.get_help(click.Context(command))
+
+    assert not re.search(r"`|\*\*", said), said
+
+
+def test_one_of_a_thing_is_not_told_as_many() -> None:
+    assert [counted(count, "route") for count in (0, 1, 2)] == ["0 routes", "1 route", "2 routes"]

@@ -14,7 +14,7 @@ from podway.app.errors import PodwayError, Throttled, TryAgain
 from podway.app.ports import ClaimAnswer, HistoryEntry
 from podway.domain.failover.decide import Card, Move
 from podway.domain.health.verdict import Evidence
-from podway.domain.model import StayReason
+from podway.domain.model import StayReason, counted
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def failover_history(
         for move in outcome.moved
     )
     stayed = tuple(
-        HistoryEntry(at, "failover", event, f"{count} routes of {card.node} stay", str(why))
+        HistoryEntry(at, "failover", event, f"{counted(count, 'route')} of {card.node} stayed", str(why))
         for why, count in sorted(outcome.stayed.items())
         if count
     )

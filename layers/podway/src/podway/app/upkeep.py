@@ -12,6 +12,7 @@ from podway.app.ports import Alarms, Cloud, Hooks
 from podway.app.stores import HookStore
 from podway.domain.health.reassess import AlarmsSeen
 from podway.domain.inventory import Instance
+from podway.domain.model import counted
 from podway.domain.run.hooks import HookMove
 from podway.domain.signals import InstanceState
 
@@ -72,7 +73,7 @@ def keep_alarms(alarms: Alarms, *, wanted: Collection[str], seen: Collection[str
         try:
             alarms.forget(spare)
         except PodwayError as error:
-            warnings.append(f"{len(spare)} alarms are left: {error}")
+            warnings.append(f"not removed: {counted(len(spare), 'alarm')}: {error}")
     return warnings
 
 

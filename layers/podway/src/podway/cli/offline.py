@@ -14,7 +14,7 @@ from rich.table import Table
 from podway.cli.documents import RefusedError, read_cluster
 from podway.cli.screen import console
 from podway.domain.addressing import Prefix
-from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan
+from podway.domain.model import Create, Delete, Plan, Replace, Step, TablePlan, counted
 from podway.domain.planner.explain import Path, PathVerdict, explain
 from podway.domain.planner.plan import plan
 from podway.wire.plan import plan_document
@@ -46,8 +46,9 @@ def validate_command(name: str) -> int:
     """Check a cluster document: exit code 0 if it is usable, 2 and a line per fault if not."""
     cluster = read_cluster(name)
     click.echo(
-        f"{cluster.name}: {len(cluster.nodes)} nodes in {len(cluster.subnets)} subnets, "
-        f"{len(cluster.route_tables)} route tables"
+        f"{cluster.name}: {counted(len(cluster.nodes), 'node')} "
+        f"in {counted(len(cluster.subnets), 'subnet')}, "
+        f"{counted(len(cluster.route_tables), 'route table')}"
     )
     return 0
 
@@ -105,9 +106,10 @@ def _routes(table: TablePlan) -> Table:
     budget = ", ".join(f"IPv{family} {count}" for family, count in sorted(table.budget.items()))
     share = table.direct_weight / table.total_weight if table.total_weight else 1.0
     grid = Table(
-        title=f"{table.table}: {len(table.routes)} routes (budget {budget}), {len(table.steps)} steps",
+        title=f"{table.table}: {counted(len(table.routes), 'route')} (budget {budget}), "
+        f"{counted(len(table.steps), 'step')}",
         caption=f"{share:.0%} of the weight direct, busiest forwarder relays {table.max_relayed_load:g}, "
-        f"{len(table.holes)} holes",
+        f"{counted(len(table.holes), 'hole')}",
         title_justify="left",
         caption_justify="left",
     )

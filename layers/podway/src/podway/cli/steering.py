@@ -15,6 +15,7 @@ from podway.cli.connection import BusyError, DeniedError, over_aws
 from podway.cli.documents import RefusedError
 from podway.domain.addressing import Prefix
 from podway.domain.members.adoption import NotAdopted
+from podway.domain.model import counted
 
 if TYPE_CHECKING:
     from podway.app.operator import Operator, Released
@@ -44,7 +45,7 @@ _PATIENCE = click.option(
 def drain_command(operator: Operator, node: str, here: bool, wait: int) -> int:
     """Move what NODE relays for others away from it, before maintenance.
 
-    Its own pods stay reachable. The node relays nothing again until `podway undrain`.
+    Its own pods stay reachable. The node relays nothing again until "podway undrain".
     """
     operator.drain(node, here=here)
     end = time.monotonic() + wait
@@ -115,7 +116,7 @@ def forget_command(
         operator.forget(found.keys(), patience=timedelta(seconds=patience))
     for node, why in found.items():
         click.echo(f"{'given up' if yes else 'would give up'}: {node}, which {why}")
-    click.echo(f"{len(found)} nodes {'given up' if yes else 'would be given up; --yes does it'}")
+    click.echo(f"{counted(len(found), 'node')} {'given up' if yes else 'would be given up; --yes does it'}")
     return 0
 
 
@@ -127,9 +128,9 @@ def restore_command(operator: Operator, yes: bool, patience: int) -> int:
     """Begin a new epoch of the store, after its table was restored from a backup, or lost and made anew.
 
     The store does not know then which blocks running nodes use. In the new epoch nobody gets a block, a map
-    or a route before the agent of every node that runs has said what it holds; then all goes on. `podway
-    status` names those that are awaited. Terminate one that is dead, or take its tag away and give it up by
-    `podway forget`.
+    or a route before the agent of every node that runs has said what it holds; then all goes on. "podway
+    status" names those that are awaited. Terminate one that is dead, or take its tag away and give it up by
+    "podway forget".
     """
     restoring = operator.restoring()
     told = restoring.begin(patience=timedelta(seconds=patience)) if yes else restoring.plan()
@@ -153,7 +154,7 @@ def restore_command(operator: Operator, yes: bool, patience: int) -> int:
 def release_command(operator: Operator, yes: bool, undo: bool, patience: int) -> int:
     """Remove every managed route and the alarms on nodes, and keep reconcile from making them anew.
 
-    Run it before `sam delete`, which would leave the routes behind. Pods of different subnets no longer
+    Run it before "sam delete", which would leave the routes behind. Pods of different subnets no longer
     reach each other afterwards. Whoever interrupts it runs it again, and it goes on where it stopped.
     """
     if undo:
@@ -163,7 +164,7 @@ def release_command(operator: Operator, yes: bool, undo: bool, patience: int) ->
     _print_release(released, done=yes)
     if released.failed:
         _, _, error = released.failed[0]
-        raise DeniedError(f"{len(released.failed)} routes were not removed: {error}")
+        raise DeniedError(f"not removed: {counted(len(released.failed), 'route')}: {error}")
     if released.alarms_left:
         raise DeniedError(f"alarms were not removed: {released.alarms_left}")
     return 0
@@ -176,6 +177,6 @@ def _print_release(released: Released, *, done: bool) -> None:
     for table, destination, target in released.found.left:
         click.echo(f"left: {destination} in {table} leads to {target}, which is not ours", err=True)
     for table, count in released.found.lost.items():
-        click.echo(f"left: {table} with {count} recorded routes is not to be seen", err=True)
-    what = f"{len(steps)} routes and {len(released.alarms)} alarms"
+        click.echo(f"left: {table} with {counted(count, 'recorded route')} is not to be seen", err=True)
+    what = f"{counted(len(steps), 'route')} and {counted(len(released.alarms), 'alarm')}"
     click.echo(f"{what} {'deleted' if done else 'would be deleted; --yes does it'}")

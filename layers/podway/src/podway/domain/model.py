@@ -209,6 +209,11 @@ def describe(step: Step) -> str:
             return f"deleted {step.destination}, which went via {step.was}"
 
 
+def counted(count: int, one: str) -> str:
+    """How many there are, in words: 1 route, 2 routes."""
+    return f"{count} {one if count == 1 else one + 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Hole:
     """A required block that no route of the plan covers, and why."""

@@ -10,7 +10,7 @@ from heapq import nsmallest
 from itertools import islice
 
 from podway.domain.addressing import Prefix
-from podway.domain.model import Hole, PlannedRoute, RouteKind
+from podway.domain.model import Hole, PlannedRoute, RouteKind, counted
 from podway.domain.planner.anchor import anchored, would_catch
 from podway.domain.planner.assign import Assignment, assign, direct_weight, relayed_blocks
 from podway.domain.planner.exact import SMALL
@@ -258,5 +258,5 @@ def _reason(part: Part, hop: int, *, kept: bool) -> str:
         what = "straight to its node"
     else:
         own = "one of them its own" if hop in part.own else "none its own"
-        what = f"{count} blocks of {part.subnet}, {own}"
+        what = f"{counted(count, 'block')} of {part.subnet}, {own}"
     return f"{what}; next hop kept" if kept else what
