@@ -225,3 +225,12 @@ def test_a_cleared_source_dest_check_is_seen(world: World) -> None:
 
     checks = {one.id: one.source_dest_check for one in world.cloud.survey().instances}
     assert checks == {world.nodes[0]: False, world.nodes[1]: True}
+
+
+def test_tables_are_looked_at_again_by_id_and_an_unknown_one_has_no_routes(world: World) -> None:
+    world.cloud.apply(world.table, Create(POD, world.interfaces[0]))
+
+    found = {one.id: one for one in world.cloud.look_again([world.table, "rtb-0123456789abcdef0"])}
+
+    assert found[world.table].routes == world.shown().routes
+    assert found["rtb-0123456789abcdef0"].routes == ()

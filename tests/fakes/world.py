@@ -152,6 +152,10 @@ class FakeCloud:
     """Interfaces of which EC2 says NotFound; of others that nobody has it says nothing."""
     hidden_tables: set[str] = field(default_factory=set)
     """Tables that lists leave out; by id they are found."""
+    mute_tables: set[str] = field(default_factory=set)
+    """Hidden tables that EC2 does not show by id either, and does not call unknown."""
+    no_second_look: PodwayError | None = None
+    """What a look at tables by id raises."""
     hidden_subnets: set[str] = field(default_factory=set)
     """Subnets that lists leave out; by id they are found."""
     is_disrupted: bool = False
@@ -161,7 +165,7 @@ class FakeCloud:
         del homes
         unlisted = self.hidden | self.mute | self.forgotten
         listed = tuple(one for one in self.surveyed.instances if one.tagged and one.id not in unlisted)
-        shown = tuple(one for one in self.route_tables() if one.id not in self.hidden_tables)
+        shown = self.route_tables()
         subnets = tuple(one for one in self.surveyed.subnets if one.id not in self.hidden_subnets)
         survey = replace(self.surveyed, route_tables=shown, subnets=subnets, instances=listed)
         return replace(survey, instances=(), is_listed=False) if self.is_disrupted else survey
@@ -183,6 +187,17 @@ class FakeCloud:
         return NotListed(tuple(sorted({one.id for one in self.surveyed.route_tables} & set(tables))))
 
     def route_tables(self) -> tuple[RouteTable, ...]:
+        """All but the hidden ones."""
+        return tuple(one for one in self._tables() if one.id not in self.hidden_tables)
+
+    def look_again(self, tables: Collection[str]) -> tuple[RouteTable, ...]:
+        if self.no_second_look is not None:
+            raise self.no_second_look
+        there = {one.id: one for one in self._tables()}
+        asked = sorted(set(tables) - self.mute_tables)
+        return tuple(there.get(one, RouteTable(one, (), (), 0)) for one in asked)
+
+    def _tables(self) -> tuple[RouteTable, ...]:
         return tuple(self._shown(table) for table in self.surveyed.route_tables)
 
     def member(self, instance: str) -> Instance | None:

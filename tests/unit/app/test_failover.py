@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from podway.app.errors import PodwayError, TargetIsGone, TryAgain, Unexpected
-from podway.app.outcome import FailoverOutcome
+from podway.app.outcome import FailoverOutcome, Unfinished
 from podway.app.ports import ClaimAnswer
 from podway.domain.health.verdict import Evidence, Severity, accuse
 from podway.domain.model import Route, StayReason, Step
@@ -64,6 +64,52 @@ def test_the_routes_on_the_card_move_to_a_standby_of_the_subnet_in_two_waves() -
     assert all(move.standby.node.startswith("i-b") for move in outcome.moved)
     assert play.hints.reasons, "reconcile was not woken"
     assert any(busy in entry.what for entry in play.store.history)
+
+
+def test_a_table_that_the_list_leaves_out_is_asked_for_by_id() -> None:
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    play.cloud.hidden_tables = {"rtb-a"}
+
+    (outcome,) = died(play, busy)
+
+    assert (len(outcome.moved), outcome.waves, outcome.stayed.total()) == (carried, 3, 0)
+    assert busy != play.forwarder_of("subnet-b", "rtb-a")
+
+
+@pytest.mark.parametrize("why", [None, TryAgain("busy"), Unexpected("odd")])
+def test_a_route_in_a_table_that_is_not_shown_stays_on_its_card_until_it_is(why: PodwayError | None) -> None:
+    """It must not be taken for moved: then nobody would move it any more."""
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    play.cloud.hidden_tables, play.cloud.no_second_look = {"rtb-a"}, why
+    play.cloud.mute_tables = {"rtb-a"}
+
+    with pytest.raises(Unfinished) as unfinished:
+        died(play, busy)
+
+    (outcome,) = unfinished.value.outcomes
+    claim = play.store.cards[busy].claim
+    assert outcome.stayed[StayReason.UNSEEN] > 0
+    assert outcome.stayed[StayReason.MOVED_ALREADY] == 0
+    assert claim is None or not claim.done
+    assert play.hints.reasons
+    play.cloud.hidden_tables, play.cloud.no_second_look, play.cloud.mute_tables = set(), None, set()
+    (again,) = died(play, busy)
+    assert len(outcome.moved) + len(again.moved) == carried
+    assert busy != play.forwarder_of("subnet-b", "rtb-a")
+
+
+def test_a_table_that_ec2_calls_unknown_has_nothing_to_move() -> None:
+    play, busy = ready()
+    play.cloud.surveyed = replace(
+        play.cloud.surveyed,
+        route_tables=tuple(one for one in play.cloud.surveyed.route_tables if one.id != "rtb-a"),
+    )
+
+    (outcome,) = died(play, busy)
+
+    assert outcome.stayed.keys() == {StayReason.MOVED_ALREADY}
 
 
 def test_an_odd_answer_about_one_route_leaves_the_others_on_a_card_in_the_history_and_with_a_hint() -> None:

@@ -256,6 +256,18 @@ class Ec2Cloud:
         ordered = sorted(seen.values, key=lambda one: one.id)
         return tuple(self._table(one, (), self._quota.known()) for one in ordered)
 
+    def look_again(self, tables: Collection[str]) -> tuple[RouteTable, ...]:
+        """Asked by id, whatever tags they show: EC2 itself refuses the write that the role may not make."""
+        gone: set[str] = set()
+        rows = self._ask_by_id(
+            lambda ids: part(self._client.describe_route_tables(RouteTableIds=ids), "RouteTables"),
+            (tables, TableIsGone, _TABLE_ID),
+            gone,
+        )
+        seen = read_each(rows, "RouteTableId", lambda row: read_table(row, {}))
+        found = (self._table(one, (), self._quota.known()) for one in seen.values)
+        return (*found, *(RouteTable(one, (), (), self._quota.known()) for one in sorted(gone)))
+
     def member(self, instance: str) -> Instance | None:
         """The instance, if it is tagged for the cluster, in its VPC and not terminated."""
         filters = [*self._tagged(self._node_tag), {"Name": "instance-id", "Values": [instance]}]

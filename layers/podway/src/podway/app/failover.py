@@ -5,7 +5,7 @@ operator. From event to last ReplaceRoute there are two waves of calls:
 (1) claim the card, read the verdicts, and read the route tables;
 (2) make all replacements, heaviest first, and store the evidence.
 EC2 has no conditional write. So (2) replaces only what still points at the failed node in (1). A standby that
-turns out to be gone costs one more wave.
+turns out to be gone costs one more wave, and so does a table that EC2's list leaves out.
 """
 
 from __future__ import annotations
@@ -206,7 +206,8 @@ class Failover:
             outcome.stayed[StayReason.OUTDATED] += len(card.routes)
         else:
             known = {**known, card.node: change(before)}
-            self._move_all(outcome, card, evidence.severity, _targets(tables.result()), known.values())
+            shown = self._see_all(outcome, card, tables.result())
+            self._move_all(outcome, card, evidence.severity, shown, known.values())
         errors = self._record(outcome, card, evidence, event)
         storing.result()
         if errors:
@@ -230,19 +231,42 @@ class Failover:
         self._hints.hint(f"{source} no longer speaks against {instance}")
         return True
 
+    def _see_all(
+        self, outcome: FailoverOutcome, card: Card, shown: tuple[RouteTable, ...]
+    ) -> tuple[RouteTable, ...]:
+        """The tables that EC2 has *shown*, and those of the card that its list leaves out, asked by id."""
+        missing = {route.table for route in card.routes} - {table.id for table in shown}
+        if not missing:
+            return shown
+        outcome.waves += 1
+        try:
+            return (*shown, *self._cloud.look_again(missing))
+        except PodwayError:
+            return shown
+
     def _move_all(
         self,
         outcome: FailoverOutcome,
         card: Card,
         severity: Severity,
-        targets: Targets,
+        tables: Collection[RouteTable],
         verdicts: Collection[Verdict],
     ) -> None:
+        targets = _targets(tables)
+        unseen = {route.table for route in card.routes} - {table.id for table in tables}
         refused: set[str] = set()
         pending = card
         for _ in range(ROUNDS):
             now = self._clock.now()
-            decision = decide(pending, severity, targets=targets, verdicts=verdicts, now=now, refused=refused)
+            decision = decide(
+                pending,
+                severity,
+                targets=targets,
+                verdicts=verdicts,
+                now=now,
+                refused=refused,
+                unseen=unseen,
+            )
             outcome.stayed.update(one.why for one in decision.unmoved)
             pending = replace(card, routes=())
             if not decision.moves:
@@ -314,6 +338,8 @@ class Failover:
     ) -> list[PodwayError]:
         """Write the new next hops' cards and the history, and hint reconcile. Returns all errors so far."""
         errors = [error for _, error in outcome.failed]
+        if outcome.stayed[StayReason.UNSEEN]:
+            errors.append(TryAgain("EC2 does not show a table in which a route may lead there"))
         taken: dict[str, list[CardRoute]] = {}
         for move in outcome.moved:
             rest = tuple(one for one in move.route.standbys if one != move.standby)

@@ -66,6 +66,13 @@ class Cloud(Protocol):
         """The tables that carry the cluster's tag (only those may be written), every route marked foreign."""
         ...
 
+    def look_again(self, tables: Collection[str]) -> tuple[RouteTable, ...]:
+        """These tables, asked by id: `route_tables` left them out. One that EC2 calls unknown has no routes.
+
+        One that it leaves out once more is nowhere in the answer.
+        """
+        ...
+
     def member(self, instance: str) -> Instance | None:
         """The instance, if it exists and carries the cluster's tag."""
         ...

@@ -254,3 +254,4 @@ class StayReason(StrEnum):
     FROZEN = "more than half of the subnet fails by indirect evidence"
     CLUSTER_FROZEN = "more than half of the cluster fails by indirect evidence"
     OUTDATED = "its source has said otherwise since"
+    UNSEEN = "EC2 does not show its table"

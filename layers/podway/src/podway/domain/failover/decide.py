@@ -138,13 +138,14 @@ def decide(
     verdicts: Iterable[Verdict],
     now: datetime,
     refused: Collection[str] = (),
+    unseen: Collection[str] = (),
 ) -> Decision:
     """Which routes move to whom.
 
     *targets* maps (table, destination) to the interface that the route has now: only routes that still
-    point at the failed node move. A standby is passed over if it fails, hands over itself, or has an
-    interface that EC2 *refused*. A card may name a route twice, if it came back to the node before the
-    card was rewritten: it moves once, as it was named last.
+    point at the failed node move, and none in tables that are *unseen*. A standby is passed over if it
+    fails, hands over itself, or has an interface that EC2 *refused*. A card may name a route twice, if it
+    came back to the node before the card was rewritten: it moves once, as it was named last.
     """
     known = {verdict.instance: verdict for verdict in verdicts}
     frozen = _why_frozen(card, severity, known)
@@ -160,7 +161,9 @@ def decide(
             ),
             None,
         )
-        if targets.get((route.table, route.destination)) != card.network_interface:
+        if route.table in unseen:
+            unmoved.append(Unmoved(route, StayReason.UNSEEN))
+        elif targets.get((route.table, route.destination)) != card.network_interface:
             unmoved.append(Unmoved(route, StayReason.MOVED_ALREADY))
         elif frozen is not None:
             unmoved.append(Unmoved(route, frozen))
