@@ -228,18 +228,57 @@ def test_who_has_no_card_is_no_member_and_gets_none(store: Store) -> None:
     assert store.recall().cards == {}
 
 
-def test_a_finished_claim_stops_every_event_and_a_rewritten_card_is_free_again(store: Store) -> None:
+def test_a_finished_claim_stops_what_is_no_graver_and_a_rewritten_card_is_free_again(store: Store) -> None:
     store.put_card(CARD)
     _, card = store.claim_card(NODE, claim("alarm"), now=START)
     assert card is not None
 
     assert store.finish_card(card)
-    answer, done = store.claim_card(NODE, claim("dead", Severity.DEFINITIVE), now=MUCH_LATER)
+    same, done = store.claim_card(NODE, claim("other alarm"), now=MUCH_LATER)
+    graver, _ = store.claim_card(NODE, claim("dead", Severity.DEFINITIVE), now=MUCH_LATER)
     assert done is not None
-    assert store.put_card(replace(CARD, version=done.version))
+    assert store.put_card(replace(CARD, version=done.version + 1))
 
-    assert answer is ClaimAnswer.DONE
+    assert (same, graver) == (ClaimAnswer.DONE, ClaimAnswer.CLAIMED)
     assert store.claim_card(NODE, claim("dead"), now=START)[0] is ClaimAnswer.CLAIMED
+
+
+def test_one_delivery_of_an_event_holds_its_claim(store: Store) -> None:
+    """Two at once would make every call twice. What was claimed before claimants were kept is anybody's."""
+    one, other = (replace(claim("alarm"), claimant=name) for name in ("one", "other"))
+    store.put_card(CARD)
+
+    answers = [store.claim_card(NODE, wanted, now=START)[0] for wanted in (one, one, other)]
+    _, held = store.claim_card(NODE, one, now=START)
+    late = store.claim_card(NODE, other, now=MUCH_LATER)[0]
+    assert held is not None
+    finished = store.finish_card(held)
+
+    yes, no = ClaimAnswer.CLAIMED, ClaimAnswer.TAKEN
+    assert answers == [yes, yes, no]
+    assert late is yes
+    assert not finished, "it is the other's by now"
+    store.put_card(replace(CARD, node="i-2", version=0))
+    store.claim_card("i-2", claim("alarm"), now=START)
+    assert store.claim_card("i-2", one, now=START)[0] is yes
+
+
+def test_a_claim_is_given_back_by_its_claimant_alone_and_not_once_it_is_done(store: Store) -> None:
+    one, other = (replace(claim("alarm"), claimant=name) for name in ("one", "other"))
+    store.put_card(CARD)
+    store.claim_card(NODE, one, now=START)
+
+    store.drop_claim(NODE, other)
+    kept = store.claim_card(NODE, other, now=START)[0]
+    store.drop_claim(NODE, one)
+    answer, card = store.claim_card(NODE, other, now=START)
+    assert card is not None
+    assert store.finish_card(card)
+    store.drop_claim(NODE, other)
+    store.drop_claim("i-nobody", other)
+
+    assert (kept, answer) == (ClaimAnswer.TAKEN, ClaimAnswer.CLAIMED)
+    assert store.claim_card(NODE, one, now=START)[0] is ClaimAnswer.DONE
 
 
 def test_a_claim_shows_in_the_version_so_that_an_older_view_cannot_undo_it(store: Store) -> None:

@@ -149,13 +149,11 @@ class FakeStore:
             return ClaimAnswer.NOT_A_MEMBER, None
         held = card.claim
         if held is not None:
-            if held.done:
+            is_graver = held.severity < claim.severity
+            if held.done and not is_graver:
                 return ClaimAnswer.DONE, card
-            if (
-                held.event != claim.event
-                and held.severity >= claim.severity
-                and not has_expired(held, now=now)
-            ):
+            is_ours = held.event == claim.event and held.claimant in ("", claim.claimant)
+            if not (is_ours or is_graver or has_expired(held, now=now)):
                 return ClaimAnswer.TAKEN, card
         claimed = self._put(replace(card, version=card.version + 1, claim=claim))
         return ClaimAnswer.CLAIMED, claimed
@@ -166,12 +164,18 @@ class FakeStore:
     def finish_card(self, card: Card) -> bool:
         present = self.cards.get(card.node)
         assert card.claim is not None
-        if present is None or present.claim is None or present.claim.event != card.claim.event:
+        if present is None or not _is_same(present.claim, card.claim):
             return False
         if present.version != card.version:
             return False
-        self._put(replace(present, claim=replace(present.claim, done=True)))
+        self._put(replace(present, claim=replace(card.claim, done=True)))
         return True
+
+    def drop_claim(self, node: str, claim: Claim) -> None:
+        present = self.cards.get(node)
+        held = present.claim if present is not None else None
+        if present is not None and held is not None and _is_same(held, claim) and not held.done:
+            self._put(replace(present, claim=None))
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
         card = self.cards.get(node)
@@ -240,3 +244,7 @@ class FakeStore:
         self.writes += 1
         self.cards[card.node] = card
         return card
+
+
+def _is_same(stored: Claim | None, claim: Claim) -> bool:
+    return stored is not None and (stored.event, stored.claimant) == (claim.event, claim.claimant)

@@ -9,8 +9,8 @@ import pytest
 from podway.app.errors import PodwayError, TargetIsGone, TryAgain, Unexpected
 from podway.app.outcome import FailoverOutcome, Unfinished
 from podway.app.ports import ClaimAnswer
-from podway.domain.health.verdict import Evidence, Severity, accuse
-from podway.domain.model import Route, StayReason, Step
+from podway.domain.health.verdict import Evidence, Severity, Verdict, accuse
+from podway.domain.model import Replace, Route, StayReason, Step
 from podway.domain.signals import (
     AgentReported,
     AlarmChanged,
@@ -110,6 +110,84 @@ def test_a_table_that_ec2_calls_unknown_has_nothing_to_move() -> None:
     (outcome,) = died(play, busy)
 
     assert outcome.stayed.keys() == {StayReason.MOVED_ALREADY}
+
+
+def test_of_two_deliveries_of_one_event_at_once_one_moves_each_route_once() -> None:
+    """Each call was made twice. The other delivery is tried again, and finds it done."""
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    play.cloud.enter(busy, InstanceState.TERMINATED)
+    event = StateChanged("event", play.clock.now(), busy, InstanceState.TERMINATED)
+    before = len(play.cloud.writes)
+    refused: list[str] = []
+
+    def meanwhile(*_: object) -> None:
+        play.cloud.before_write = None
+        with pytest.raises(TryAgain, match="another delivery") as error:
+            play.failover.react(event)
+        refused.append(str(error.value))
+
+    play.cloud.before_write = meanwhile
+    (outcome,) = play.failover.react(event)
+    (late,) = play.failover.react(event)
+
+    assert len(outcome.moved) == carried == len(play.cloud.writes) - before
+    assert len(refused) == 1
+    assert late.answer is ClaimAnswer.DONE
+
+
+def test_a_late_alarm_that_is_over_leaves_the_card_to_the_death_that_follows() -> None:
+    """It closed the card as done, and nobody moved what led to the dead."""
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    raised = play.clock.now()
+    play.store.found_verdicts[busy] = Verdict(busy, "subnet-b", withdrawn={"alarm:check": raised})
+
+    (late,) = play.failover.react(AlarmChanged("late", raised, "check", (busy,), AlarmValue.ALARM))
+    claim = play.store.cards[busy].claim
+    (death,) = died(play, busy)
+
+    assert (late.moved, late.stayed[StayReason.OUTDATED], claim) == ([], carried, None)
+    assert len(death.moved) == carried
+
+
+def test_a_graver_event_looks_again_at_what_was_moved() -> None:
+    """A route that came back to the node since is on its card no more, or is: the tables tell."""
+    play, busy = ready()
+    (drained,) = play.lifecycle.react(HandoverAsked("drain", play.clock.now(), (busy,), HandoverReason.DRAIN))
+    card = play.store.cards[busy]
+    route = card.routes[0]
+    play.cloud.apply(route.table, Replace(route.destination, card.network_interface, was="eni-other"))
+
+    (death,) = died(play, busy)
+
+    assert drained.moved
+    assert [one.route.destination for one in death.moved] == [route.destination]
+
+
+def test_a_standby_that_fell_while_it_took_over_is_relieved_by_the_events_retry() -> None:
+    """The retry found that nothing led to the first node any more, and ended."""
+    play, busy = ready()
+    card = play.store.cards[busy]
+    heir = card.routes[0].standbys[0]
+    play.cloud.enter(busy, InstanceState.TERMINATED)
+    event = StateChanged("event", play.clock.now(), busy, InstanceState.TERMINATED)
+    evidence = Evidence("ec2-state", Severity.DEFINITIVE, play.clock.now(), "stopping")
+
+    def falls(*_: object) -> None:
+        play.cloud.before_write = None
+        verdict = play.store.found_verdicts.get(heir.node) or Verdict(heir.node, "subnet-b")
+        play.store.found_verdicts[heir.node] = accuse(verdict, evidence)
+        writes = len(play.cloud.writes) + len(play.cloud.checks_cleared)
+        play.cloud.fail_after[writes + len(card.routes)] = TryAgain("throttled")
+
+    play.cloud.before_write = falls
+    with pytest.raises(Unfinished):
+        play.failover.react(event)
+    play.failover.react(event)
+
+    for route in card.routes:
+        assert play.cloud.table(route.table)[route.destination] != heir.network_interface
 
 
 def test_an_odd_answer_about_one_route_leaves_the_others_on_a_card_in_the_history_and_with_a_hint() -> None:

@@ -85,6 +85,7 @@ def claim_item(claim: Claim) -> StoredItem:
         "severity": int(claim.severity),
         "expires": seconds(claim.expires),
         "done": claim.done,
+        "claimant": claim.claimant,
     }
 
 
@@ -94,6 +95,7 @@ def read_claim(item: StoredItem) -> Claim:
         Severity(int(item["severity"])),
         datetime.fromtimestamp(float(item["expires"]), tz=UTC),
         item["done"],
+        item.get("claimant", ""),
     )
 
 

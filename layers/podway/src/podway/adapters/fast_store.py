@@ -6,6 +6,7 @@ loads only this.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,18 +63,19 @@ class FastStore(Table):
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         """Claim by one conditional update, which answers with the card also if it is refused."""
         over = "#claim.#expires < :now OR #claim.#expires > :ahead"  # `decide.has_expired`
-        may_take_over = f"#claim.#event = :event OR #claim.#severity < :severity OR {over}"
-        undone = f"attribute_not_exists(#claim) OR (#claim.#done = :false AND ({may_take_over}))"
+        same = "attribute_not_exists(#claim.#claimant) OR #claim.#claimant IN (:claimant, :unknown)"
+        ours = f"#claim.#done = :false AND (({over}) OR (#claim.#event = :event AND ({same})))"
+        free = f"attribute_not_exists(#claim) OR #claim.#severity < :severity OR ({ours})"
         with aws_errors():
             try:
                 answer = self._client.update_item(
                     TableName=self._table,
                     Key=spelt(fast_items.key(fast_items.CARDS, node)),
                     UpdateExpression="SET #claim = :claim, #version = #version + :one",
-                    ConditionExpression=f"attribute_exists(pk) AND ({undone})",
+                    ConditionExpression=f"attribute_exists(pk) AND ({free})",
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **named("claim", "event", "severity", "expires", "done", "version"),
+                    **named("claim", "event", "severity", "expires", "done", "version", "claimant"),
                     **valued(
                         {
                             ":claim": fast_items.claim_item(claim),
@@ -83,6 +85,8 @@ class FastStore(Table):
                             ":ahead": fast_items.seconds(now + CLAIM_LASTS + SKEW),
                             ":false": False,
                             ":one": 1,
+                            ":claimant": claim.claimant,
+                            ":unknown": "",
                         }
                     ),
                 )
@@ -106,17 +110,38 @@ class FastStore(Table):
     def finish_card(self, card: Card) -> bool:
         """Mark the claim done, unless somebody took it over or gave the node more routes meanwhile."""
         assert card.claim is not None
+        whose, who = self._whose(card.claim)
         try:
             self._update(
                 fast_items.key(fast_items.CARDS, card.node),
                 "SET #claim.#done = :true",
-                condition="#claim.#event = :event AND #version = :version",
-                values={":true": True, ":event": card.claim.event, ":version": card.version},
-                names=("claim", "done", "event", "version"),
+                condition=f"{whose} AND #version = :version",
+                values={":true": True, ":version": card.version, **who},
+                names=("claim", "done", "event", "version", "claimant"),
             )
         except Superseded:
             return False
         return True
+
+    def drop_claim(self, node: str, claim: Claim) -> None:
+        """Remove the claim, unless it is done or somebody else's by now."""
+        whose, who = self._whose(claim)
+        with contextlib.suppress(Superseded):
+            self._update(
+                fast_items.key(fast_items.CARDS, node),
+                "REMOVE #claim",
+                condition=f"{whose} AND #claim.#done = :false",
+                values={":false": False, **who},
+                names=("claim", "done", "event", "claimant"),
+            )
+
+    @staticmethod
+    def _whose(claim: Claim) -> tuple[str, Item]:
+        """The condition that the stored claim is this one, and its values."""
+        return (
+            "#claim.#event = :event AND #claim.#claimant = :claimant",
+            {":event": claim.event, ":claimant": claim.claimant},
+        )
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
         """Append to the routes of a card, whether it is claimed or not. A claim that is done is removed."""

@@ -10,6 +10,8 @@ turns out to be gone costs one more wave, and so does a table that EC2's list le
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -76,7 +78,9 @@ class Failover:
         clock: Clock,
         parallel: Parallel,
         hold_down: timedelta,
+        new_claimant: Callable[[], str] = lambda: os.urandom(8).hex(),
     ) -> None:
+        self._new_claimant = new_claimant
         self._cloud, self._store, self._hints = cloud, store, hints
         self._clock, self._parallel, self._hold_down = clock, parallel, hold_down
 
@@ -174,18 +178,42 @@ class Failover:
         depth: int = 1,
         change: Change | None = None,
         verdicts: Mapping[str, Verdict] | None = None,
+        claimant: str = "",
     ) -> FailoverOutcome:
         """Move what relays through *instance*, store the evidence, hint reconcile.
 
         *change* is what becomes of its verdict: by default, *evidence* is added, as of now if it lies ahead.
         Pass *verdicts* if you have just read them all; it saves one read.
-        Raises TryAgain when the card could not be claimed, or a route not moved, just now. The event's retry
-        goes on where this stopped.
+        Raises TryAgain when the card could not be claimed, or a route not moved, just now, or when another
+        delivery of the event acts on the card. The claim is given back then: the event's retry goes on where
+        this stopped.
         """
         now = self._clock.now()
         evidence = replace(evidence, at=min(evidence.at, now))
         change = _cut_first(change or partial(accuse, evidence=evidence), now)
-        claim = Claim(event, evidence.severity, now + CLAIM_LASTS)
+        claim = Claim(event, evidence.severity, now + CLAIM_LASTS, claimant=claimant or self._new_claimant())
+        try:
+            return self._act(instance, evidence, claim, depth=depth, change=change, verdicts=verdicts)
+        except PodwayError:
+            self._give_back(instance, claim)
+            raise
+
+    def _give_back(self, instance: str, claim: Claim) -> None:
+        """Let whoever comes next act at once. If the store does not answer, after the claim has expired."""
+        with contextlib.suppress(PodwayError):
+            self._store.drop_claim(instance, claim)
+
+    def _act(
+        self,
+        instance: str,
+        evidence: Evidence,
+        claim: Claim,
+        *,
+        depth: int,
+        change: Change,
+        verdicts: Mapping[str, Verdict] | None,
+    ) -> FailoverOutcome:
+        now, event = self._clock.now(), claim.event
         claimed = self._parallel.start(lambda: self._store.claim_card(instance, claim, now=now))
         reading = self._parallel.start(self._store.verdicts) if verdicts is None else None
         tables = self._parallel.start(self._cloud.route_tables)
@@ -195,6 +223,8 @@ class Failover:
             return outcome  # no member: nothing is stored, reconcile is not hinted
         if answer is not ClaimAnswer.CLAIMED:
             self._store.change_verdict(card.node, card.subnet, change)
+            if answer is ClaimAnswer.TAKEN and card.claim is not None and card.claim.event == event:
+                raise TryAgain(f"another delivery of {event} acts on {instance}")
             return outcome
         known = reading.result() if reading is not None else verdicts or {}
         before = known.get(card.node) or Verdict(card.node, card.subnet)
@@ -214,7 +244,7 @@ class Failover:
             calls = TryAgain(f"{len(errors)} calls of the failover of {instance}")
             raise Unfinished([calls], [outcome]) from errors[0]
         try:
-            self._follow_up(outcome, card, evidence, event, depth)
+            self._follow_up(outcome, card, evidence, claim, depth)
         except TryAgain as error:
             raise Unfinished([error], [outcome]) from error
         return outcome
@@ -254,6 +284,12 @@ class Failover:
     ) -> None:
         targets = _targets(tables)
         unseen = {route.table for route in card.routes} - {table.id for table in tables}
+        outcome.heirs = {
+            standby.node
+            for route in card.routes
+            for standby in route.standbys
+            if targets.get((route.table, route.destination)) == standby.network_interface
+        }
         refused: set[str] = set()
         pending = card
         for _ in range(ROUNDS):
@@ -362,24 +398,30 @@ class Failover:
             return  # it is no member any more: the run that the hint starts replaces it
 
     def _follow_up(
-        self, outcome: FailoverOutcome, card: Card, evidence: Evidence, event: str, depth: int
+        self, outcome: FailoverOutcome, card: Card, evidence: Evidence, claim: Claim, depth: int
     ) -> None:
-        """Fail over new next hops that failed meanwhile, then close the claim if nothing is left to move.
+        """Fail over next hops that failed meanwhile, then close the claim if nothing is left to move.
 
-        Their own events saw cards without these routes, so no other failover moves them.
+        Their own events saw cards without these routes, so no other failover moves them. Those that an
+        earlier delivery has moved count as well.
         """
+        event, claimant = claim.event, claim.claimant
+        if outcome.stayed[StayReason.OUTDATED]:
+            self._give_back(card.node, claim)  # it says nothing against what comes next
+            return
+        heirs = {move.standby.node for move in outcome.moved} | outcome.heirs
         if depth < ROUNDS:
-            verdicts = self._store.verdicts() if outcome.moved else {}
-            for node in sorted({move.standby.node for move in outcome.moved}):
+            verdicts = self._store.verdicts() if heirs else {}
+            for node in sorted(heirs):
                 if is_accused(verdicts.get(node)):
                     worst = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
-                    self.fail_over(node, worst, event=f"{event}+{node}", depth=depth + 1)
+                    self.fail_over(node, worst, event=f"{event}+{node}", depth=depth + 1, claimant=claimant)
         if any(
             outcome.stayed[why] for why in (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
         ):
             return  # the claim stays open: another event may try again after it expires
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
-            self.fail_over(card.node, evidence, event=event, depth=depth + 1)
+            self.fail_over(card.node, evidence, event=event, depth=depth + 1, claimant=claimant)
 
 
 def _cut_first(change: Change, now: datetime) -> Change:

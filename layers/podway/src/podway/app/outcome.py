@@ -27,6 +27,8 @@ class FailoverOutcome:
     stayed: Counter[StayReason] = field(default_factory=Counter)
     """Routes that were not moved, by reason."""
     failed: list[tuple[Move, PodwayError]] = field(default_factory=list)
+    heirs: set[str] = field(default_factory=set)
+    """Standbys that had routes of the card before this run."""
     waves: int = 1
     """Waves of AWS calls, one after the other, from the event to the last replacement."""
     calls: int = 0

@@ -115,8 +115,9 @@ class ClaimStore(Protocol):
     def claim_card(self, node: str, claim: Claim, *, now: datetime) -> tuple[ClaimAnswer, Card | None]:
         """Claim the card by one conditional write. Returns whether it is claimed now, and the card.
 
-        An open claim passes to: (1) the same event; (2) a graver reason; (3) anyone, after it expired.
-        Repeat: safe for the same event. Cut off: claimed or not; the event's retry claims it again.
+        An open claim passes to: (1) the same claimant of the same event; (2) anyone, after it expired. Any
+        claim, a done one too, passes to (3) a graver reason.
+        Repeat: safe for the same claimant. Cut off: claimed or not; `drop_claim` takes it back.
         """
         ...
 
@@ -128,6 +129,14 @@ class ClaimStore(Protocol):
         """Mark the claim on *card* done. False if another event took it over, or routes were added since.
 
         Repeat: safe. Cut off: the claim is done, or stays open until it expires.
+        """
+        ...
+
+    def drop_claim(self, node: str, claim: Claim) -> None:
+        """Remove *claim* from the node's card, so that whoever comes next may act at once.
+
+        Nothing happens if it is done, or if the card has another claim by now.
+        Repeat: safe. Cut off: it is removed, or stays open until it expires.
         """
         ...
 

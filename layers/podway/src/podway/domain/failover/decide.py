@@ -57,6 +57,8 @@ class Claim:
     severity: Severity
     expires: datetime
     done: bool = False
+    claimant: str = ""
+    """Which of the event's deliveries acts; empty in claims from before it was kept: any may go on."""
 
 
 @dataclass(frozen=True, slots=True)
