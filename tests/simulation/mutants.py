@@ -52,6 +52,7 @@ def _without_looking(
     verdicts: Iterable[Verdict],
     now: datetime,
     refused: Collection[str] = (),
+    unseen: Collection[str] = (),
 ) -> Decision:
     """As if every route on the card pointed at the dead node still."""
     del targets
