@@ -263,21 +263,24 @@ def test_one_delivery_of_an_event_holds_its_claim(store: Store) -> None:
     assert store.claim_card("i-2", one, now=START)[0] is yes
 
 
-def test_a_claim_is_given_back_by_its_claimant_alone_and_not_once_it_is_done(store: Store) -> None:
+def test_a_claim_that_its_claimant_leaves_is_any_deliverys_of_the_event_and_nobody_elses(
+    store: Store,
+) -> None:
     one, other = (replace(claim("alarm"), claimant=name) for name in ("one", "other"))
     store.put_card(CARD)
     store.claim_card(NODE, one, now=START)
 
-    store.drop_claim(NODE, other)
+    store.leave_claim(NODE, other)
     kept = store.claim_card(NODE, other, now=START)[0]
-    store.drop_claim(NODE, one)
+    store.leave_claim(NODE, one)
+    strange = store.claim_card(NODE, claim("other alarm"), now=START)[0]
     answer, card = store.claim_card(NODE, other, now=START)
     assert card is not None
     assert store.finish_card(card)
-    store.drop_claim(NODE, other)
-    store.drop_claim("i-nobody", other)
+    store.leave_claim(NODE, other)
+    store.leave_claim("i-nobody", other)
 
-    assert (kept, answer) == (ClaimAnswer.TAKEN, ClaimAnswer.CLAIMED)
+    assert (kept, strange, answer) == (ClaimAnswer.TAKEN, ClaimAnswer.TAKEN, ClaimAnswer.CLAIMED)
     assert store.claim_card(NODE, one, now=START)[0] is ClaimAnswer.DONE
 
 

@@ -171,11 +171,11 @@ class FakeStore:
         self._put(replace(present, claim=replace(card.claim, done=True)))
         return True
 
-    def drop_claim(self, node: str, claim: Claim) -> None:
+    def leave_claim(self, node: str, claim: Claim) -> None:
         present = self.cards.get(node)
         held = present.claim if present is not None else None
-        if present is not None and held is not None and _is_same(held, claim) and not held.done:
-            self._put(replace(present, claim=None))
+        if present is not None and held is not None and _is_same(held, claim):
+            self._put(replace(present, claim=replace(held, claimant="")))
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
         card = self.cards.get(node)

@@ -162,8 +162,8 @@ class SimStore:
     def card(self, node: str) -> Card | None:
         return self._call("read", node, lambda: self.table.card(node))
 
-    def drop_claim(self, node: str, claim: Claim) -> None:
-        self._call("drop claim", node, lambda: self.table.drop_claim(node, claim))
+    def leave_claim(self, node: str, claim: Claim) -> None:
+        self._call("leave claim", node, lambda: self.table.leave_claim(node, claim))
 
     def finish_card(self, card: Card) -> bool:
         return self._call("card", card.node, lambda: self.table.finish_card(card))

@@ -123,16 +123,16 @@ class FastStore(Table):
             return False
         return True
 
-    def drop_claim(self, node: str, claim: Claim) -> None:
-        """Remove the claim, unless it is done or somebody else's by now."""
+    def leave_claim(self, node: str, claim: Claim) -> None:
+        """Make the claim nobody's of its event, unless it is somebody else's by now."""
         whose, who = self._whose(claim)
         with contextlib.suppress(Superseded):
             self._update(
                 fast_items.key(fast_items.CARDS, node),
-                "REMOVE #claim",
-                condition=f"{whose} AND #claim.#done = :false",
-                values={":false": False, **who},
-                names=("claim", "done", "event", "claimant"),
+                "SET #claim.#claimant = :unknown",
+                condition=whose,
+                values={":unknown": "", **who},
+                names=("claim", "event", "claimant"),
             )
 
     @staticmethod

@@ -60,6 +60,9 @@ MOST_NAMED = 64
 LONGEST_WAIT = timedelta(seconds=15)
 """How long a call may wait for its turn: half of what the function may run."""
 
+UNDONE = (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN, StayReason.OUTDATED)
+"""Why a route stays that leads to the node still."""
+
 Change = Callable[[Verdict], Verdict]
 """What becomes of a verdict."""
 Targets = dict[tuple[str, Prefix], str]
@@ -185,8 +188,7 @@ class Failover:
         *change* is what becomes of its verdict: by default, *evidence* is added, as of now if it lies ahead.
         Pass *verdicts* if you have just read them all; it saves one read.
         Raises TryAgain when the card could not be claimed, or a route not moved, just now, or when another
-        delivery of the event acts on the card. The claim is given back then: the event's retry goes on where
-        this stopped.
+        delivery of the event acts on the card. The event's retry goes on where this stopped.
         """
         now = self._clock.now()
         evidence = replace(evidence, at=min(evidence.at, now))
@@ -195,13 +197,13 @@ class Failover:
         try:
             return self._act(instance, evidence, claim, depth=depth, change=change, verdicts=verdicts)
         except PodwayError:
-            self._give_back(instance, claim)
+            self._leave(instance, claim)
             raise
 
-    def _give_back(self, instance: str, claim: Claim) -> None:
-        """Let whoever comes next act at once. If the store does not answer, after the claim has expired."""
+    def _leave(self, instance: str, claim: Claim) -> None:
+        """Let the event's retry go on at once. If the store does not answer, after the claim has expired."""
         with contextlib.suppress(PodwayError):
-            self._store.drop_claim(instance, claim)
+            self._store.leave_claim(instance, claim)
 
     def _act(
         self,
@@ -406,9 +408,6 @@ class Failover:
         earlier delivery has moved count as well.
         """
         event, claimant = claim.event, claim.claimant
-        if outcome.stayed[StayReason.OUTDATED]:
-            self._give_back(card.node, claim)  # it says nothing against what comes next
-            return
         heirs = {move.standby.node for move in outcome.moved} | outcome.heirs
         if depth < ROUNDS:
             verdicts = self._store.verdicts() if heirs else {}
@@ -416,10 +415,8 @@ class Failover:
                 if is_accused(verdicts.get(node)):
                     worst = max(verdicts[node].evidence.values(), key=lambda one: one.severity)
                     self.fail_over(node, worst, event=f"{event}+{node}", depth=depth + 1, claimant=claimant)
-        if any(
-            outcome.stayed[why] for why in (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
-        ):
-            return  # the claim stays open: another event may try again after it expires
+        if any(outcome.stayed[why] for why in UNDONE):
+            return  # the claim stays open: a graver event may try at once, any other after it expires
         if not self._store.finish_card(card) and depth < ROUNDS:  # it was given routes while we moved its own
             self.fail_over(card.node, evidence, event=event, depth=depth + 1, claimant=claimant)
 

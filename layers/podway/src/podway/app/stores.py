@@ -117,7 +117,7 @@ class ClaimStore(Protocol):
 
         An open claim passes to: (1) the same claimant of the same event; (2) anyone, after it expired. Any
         claim, a done one too, passes to (3) a graver reason.
-        Repeat: safe for the same claimant. Cut off: claimed or not; `drop_claim` takes it back.
+        Repeat: safe for the same claimant. Cut off: claimed or not; `leave_claim` takes it back.
         """
         ...
 
@@ -132,11 +132,12 @@ class ClaimStore(Protocol):
         """
         ...
 
-    def drop_claim(self, node: str, claim: Claim) -> None:
-        """Remove *claim* from the node's card, so that whoever comes next may act at once.
+    def leave_claim(self, node: str, claim: Claim) -> None:
+        """Let the event's next delivery go on with *claim* at once; to all others it stays as it is.
 
-        Nothing happens if it is done, or if the card has another claim by now.
-        Repeat: safe. Cut off: it is removed, or stays open until it expires.
+        It stays on the card, since who reads that must know that routes may have moved. Nothing happens if
+        the card has another claim by now.
+        Repeat: safe. Cut off: it is left, or stays its claimant's until it expires.
         """
         ...
 
