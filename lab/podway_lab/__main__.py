@@ -35,6 +35,12 @@ _logs = click.option(
     help="Folder for what functions and agents logged; without it logs are kept when something went wrong.",
 )
 
+_agents = click.option(
+    "--agents",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkout of another release, whose agents the nodes start with until they are upgraded.",
+)
+
 
 @click.group()
 def main() -> None:
@@ -46,12 +52,13 @@ def main() -> None:
 @_no_packets
 @_deployed
 @_logs
-def run(scenario: Path, *, no_packets: bool, deployed: bool, logs: Path | None) -> None:
+@_agents
+def run(scenario: Path, *, no_packets: bool, deployed: bool, logs: Path | None, agents: Path | None) -> None:
     """Play SCENARIO, and see whether all that it expects comes true.
 
     Exit code 0 if it does, 1 if not, 2 if the file is no scenario or cannot be played here.
     """
-    sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed, logs=logs))
+    sys.exit(play_file(scenario, no_packets=no_packets, deployed=deployed, logs=logs, agents=agents))
 
 
 @main.command()
@@ -77,7 +84,12 @@ def hold_command(*, scenario: Path) -> None:
 
 
 def play_file(
-    path: Path, *, no_packets: bool = False, deployed: bool = False, logs: Path | None = None
+    path: Path,
+    *,
+    no_packets: bool = False,
+    deployed: bool = False,
+    logs: Path | None = None,
+    agents: Path | None = None,
 ) -> int:
     """Exit status: 0 everything held, 1 something did not, 2 the file is no scenario or cannot be played."""
     console = Console(file=sys.stdout)
@@ -91,7 +103,7 @@ def play_file(
         return 2
     with_fabric = not no_packets and _has_namespaces(console)
     report = Report(console)
-    with Lab(scenario.plan, with_fabric=with_fabric, deployed=built) as lab:
+    with Lab(scenario.plan, with_fabric=with_fabric, deployed=built, agents=agents) as lab:
         good = Player(Stage(lab, report)).play(scenario)
         if logs is not None or not good:
             folder = logs or Path(tempfile.mkdtemp(prefix="podway-logs-"))

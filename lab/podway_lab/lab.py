@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import boto3
@@ -101,8 +102,19 @@ class LabPlan:
 class Lab:
     """A running lab. Names of nodes and subnets are the plan's; the region has ids for them."""
 
-    def __init__(self, plan: LabPlan, *, with_fabric: bool, deployed: Built | None = None) -> None:
-        """With *deployed* the stack is deployed for real and runs under the runtime's emulator."""
+    def __init__(
+        self,
+        plan: LabPlan,
+        *,
+        with_fabric: bool,
+        deployed: Built | None = None,
+        agents: Path | None = None,
+    ) -> None:
+        """With *deployed* the stack is deployed for real and runs under the runtime's emulator.
+
+        *agents* is a checkout of another release, whose agents the machines start with.
+        """
+        self._agents = agents
         self.plan = plan
         self.with_fabric = with_fabric
         self.deployed = deployed
@@ -144,7 +156,7 @@ class Lab:
         bootstrap.forget()
         self.region = Region(self.ec2, self.identities, self.server.url, plan.cluster, installed.table)
         self.fleet: Fleet | PaperFleet = (
-            Fleet(self.region, self.fabric, poll_seconds=poll)
+            Fleet(self.region, self.fabric, poll_seconds=poll, agents=self._agents)
             if self.fabric
             else PaperFleet(self.region, poll_seconds=poll)
         )

@@ -37,6 +37,8 @@ CONFLIST = "10-podway.conflist"
 AGENT_LOG = "agent.log"
 ADDRESSES = "cni-data"
 """The folder in which host-local keeps the addresses in use; on a real node it is on /run."""
+AGENTS_SOURCES = ("layers/podway/src", "node_agent/src")
+"""Where a checkout has what an agent imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,12 @@ class Machine:
 class Fleet:
     """Boots and halts machines in a fabric."""
 
-    def __init__(self, region: Region, fabric: Fabric, *, poll_seconds: float) -> None:
+    def __init__(
+        self, region: Region, fabric: Fabric, *, poll_seconds: float, agents: Path | None = None
+    ) -> None:
+        """*agents* is a checkout of another release: agents are started from it until they are upgraded."""
         self._region, self._fabric, self._poll = region, fabric, poll_seconds
+        self._agents = agents
         self.machines: dict[str, Machine] = {}
 
     def boot(self, instance: str) -> None:
@@ -115,10 +121,19 @@ class Fleet:
             "PODWAY_AGENT_POLL_FAST_SECONDS": str(self._poll),
             "PODWAY_AGENT_POLL_SLOW_SECONDS": str(self._poll * 3),
         }
+        if self._agents is not None:
+            sources = (self._agents / room for room in AGENTS_SOURCES)
+            settings["PYTHONPATH"] = os.pathsep.join(map(str, sources))
         with (home / AGENT_LOG).open("ab") as log:
             return host.popen(
                 [sys.executable, "-m", "podway_agent", "run"], env=settings, stdout=log, stderr=log
             )
+
+    def upgrade_agents(self) -> None:
+        """Restart every agent, and from now on start those of this release."""
+        self._agents = None
+        for instance in list(self.machines):
+            self.restart_agent(instance)
 
     def use_table(self, table: str) -> None:
         """Write another table into the agents' settings, and restart them all."""

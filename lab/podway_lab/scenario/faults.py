@@ -84,6 +84,13 @@ def _all_agents_restart(stage: Stage, _: re.Match[str]) -> str:
     return counted(len(fleet.machines), "agent")
 
 
+@FAULTS.says(r"the agents are upgraded")
+def _agents_upgraded(stage: Stage, _: re.Match[str]) -> str:
+    fleet = _fleet(stage)
+    fleet.upgrade_agents()
+    return f"{len(fleet.machines)} agents"
+
+
 @FAULTS.says(r"the store goes away")
 def _store_away(stage: Stage, _: re.Match[str]) -> str:
     stage.store_away = stage.lab.ec2.calls.mark()
