@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -43,10 +43,9 @@ def hold(scenario: Scenario, console: Console) -> bool:
             console.file.write(f"export {name}={shlex.quote(value)}\n")  # to be copied: print would wrap it
         console.print("podway status\n", highlight=False)
         console.file.flush()
-        try:
+        with suppress(KeyboardInterrupt):
             signal.pause()
-        except KeyboardInterrupt:
-            console.print("the lab has ended, and with it all that it held")
+    console.print("the lab has ended, and with it all that it held")
     return True
 
 
@@ -56,6 +55,7 @@ def _surroundings(lab: Lab) -> Mapping[str, str]:
     return {
         "AWS_ENDPOINT_URL": lab.server.url,
         "AWS_REGION": lab.ec2.settings.name,
+        "AWS_DEFAULT_REGION": lab.ec2.settings.name,
         "AWS_ACCESS_KEY_ID": "operator",
         "AWS_SECRET_ACCESS_KEY": "secret",
         **{name: value for name, value in sorted(told.items()) if name.startswith(_SETTINGS)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,10 @@ from typing import Any
 import boto3
 import pytest
 from podway.cli import main as cli
+from podway.domain.tables import TABLE_TAG
 from podway.wire.events import parse_event
 from podway_lab.pump import Pump
+from podway_lab.region.calls import Made
 from podway_lab.region.model import StrictEC2
 from podway_lab.region.server import RegionServer
 from podway_lab.stack.template import Place, Template
@@ -289,3 +292,67 @@ def test_settings_that_make_no_sense_are_refused(
 
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("status", []),
+        ("nodes", []),
+        ("routes", []),
+        ("history", []),
+        ("drain", ["NODE", "--wait", "0"]),
+        ("drain", ["NODE", "--here"]),
+        ("undrain", ["NODE"]),
+        ("adopt", ["TABLE", "100.64.250.0/24"]),
+        ("forget", ["STRAY", "--yes"]),
+        ("restore", ["--yes"]),
+        ("release", ["--yes"]),
+    ],
+    ids=str,
+)
+def test_a_command_makes_no_call_that_the_page_does_not_allow_it(
+    desk: Desk, command: str, arguments: list[str]
+) -> None:
+    node, table = desk.answer("status")["forwarders"][0], desk.plane.tables["a"]
+    desk.plane.ec2.create_route(
+        RouteTableId=table,
+        DestinationCidrBlock="100.64.250.0/24",
+        NetworkInterfaceId=desk.plane.interface("b1"),
+    )
+    stray = desk.plane.ids["b2"] if command == "forget" else ""
+    if stray:
+        desk.plane.ec2.delete_tags(Resources=[stray], Tags=[{"Key": TABLE_TAG}])
+    before = desk.plane.region.calls.mark()
+
+    words = {"NODE": node, "TABLE": table, "STRAY": stray}
+    code, _, err = desk.podway(command, *(words.get(one, one) for one in arguments))
+
+    assert code == 0, err
+    made = {action for call in desk.plane.region.calls.made(since=before) for action in iam_actions(call)}
+    assert made
+    assert made <= permitted("all of them") | permitted(command)
+
+
+def iam_actions(call: Made) -> set[str]:
+    """IAM has no action for a transaction, but one for each of its parts, and its own name for CloudWatch."""
+    if call.action != "dynamodb:TransactWriteItems":
+        return {call.action.replace("monitoring:", "cloudwatch:")}
+    parts = {part for item in call.given["TransactItems"] for part in item}
+    return {f"dynamodb:{one}Item" for one in parts}
+
+
+def permitted(row: str) -> set[str]:
+    """What docs/commands.md says that a command needs, and what it needs as another one does."""
+    page = Path("docs/commands.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| `?{row}`? \| (.*) \|$", page, re.MULTILINE)
+    if found is None:
+        return set()
+    actions = set[str]()
+    for said in re.findall(r"`([^`]+)`", found[1]):
+        stem, _, names = said.rstrip("}").partition("{")
+        if ":" in said:
+            actions |= {stem + name for name in names.split(",")}
+        elif said in cli.podway.commands:
+            actions |= permitted(said)
+    return actions

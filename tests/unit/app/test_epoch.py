@@ -586,7 +586,9 @@ def test_a_restore_that_cannot_read_the_tables_id_begins_nothing() -> None:
     play.store.found_table_id = ""
     before = play.store.epoch
 
-    with pytest.raises(NeedsOperator, match="TableId"):
+    with pytest.raises(NeedsOperator, match="DescribeTable"):
+        restoring(play).plan()
+    with pytest.raises(NeedsOperator, match="DescribeTable"):
         restore(play)
 
     assert play.store.epoch == before

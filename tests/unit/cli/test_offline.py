@@ -231,7 +231,7 @@ def test_a_block_left_without_a_route_ends_with_3_and_the_plan_is_still_printed(
     plan = json.loads(capsys.readouterr().out)
     assert code == 3
     assert plan["route_tables"][1]["holes"]
-    assert any("too few" in warning for warning in plan["warnings"])
+    assert any("too small" in warning for warning in plan["warnings"])
 
 
 def test_explain_follows_the_packet_and_its_second_chance(

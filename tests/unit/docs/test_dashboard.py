@@ -47,10 +47,13 @@ def test_every_metric_is_on_the_dashboard(widgets: list[dict[str, Any]]) -> None
     assert set().union(*map(shown, widgets)) == WRITTEN
 
 
-def test_every_alarm_of_the_stack_is_on_the_page_with_what_to_do_first(template: Template) -> None:
+def test_every_alarm_of_the_stack_is_on_the_page_with_what_to_do_first_and_where_more_is_said(
+    template: Template,
+) -> None:
+    more = r"\| \[[^]]+\]\(when-something-is-wrong\.md#[\w-]+\) \|"
     alarms = template.names("AWS::CloudWatch::Alarm")
 
-    assert sorted(re.findall(r"^\| `(\w+Alarm)` \|", PAGE, re.MULTILINE)) == sorted(alarms)
+    assert sorted(re.findall(rf"^\| `(\w+Alarm)` \|.*{more}$", PAGE, re.MULTILINE)) == sorted(alarms)
 
 
 def test_widgets_do_not_overlap(widgets: list[dict[str, Any]]) -> None:

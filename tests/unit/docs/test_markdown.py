@@ -36,7 +36,7 @@ def uneven(page: Path) -> Iterator[str]:
     for number, line in prose(page):
         if RULER.fullmatch(line.strip()):
             wanted = cells(before)
-        elif not line.startswith("|"):
+        elif not line.lstrip().startswith("|"):
             wanted = 0
         if wanted and cells(line) != wanted:
             yield f"line {number} has {cells(line)} cells, its header {wanted}"

@@ -53,8 +53,13 @@ class Restore:
         self._hints, self._clock, self._pause = hints, clock, pause
 
     def plan(self) -> Restored:
-        """What would be done. Changes nothing. Raises TryAgain, NeedsOperator."""
+        """What would be done. Changes nothing. Raises TryAgain, and NeedsOperator.
+
+        An epoch without its table's TableId would be believed in any table: so it is not begun.
+        """
         seen = observe(self._cloud, self._store, self._clock, quarantine=self._quarantine)
+        if not seen.table_id:
+            raise NeedsOperator("the table's TableId cannot be read: allow dynamodb:DescribeTable on it")
         words = words_of(seen.memory, seen.membership.present)
         began = seen.at
         running = (
@@ -82,8 +87,6 @@ class Restore:
         take_lease(self._ledger, self._clock, owner, patience, pause=self._pause, cluster=self._cluster)
         try:
             done = self.plan()
-            if not done.after.table_id:
-                raise NeedsOperator("the table's TableId cannot be read: dynamodb:DescribeTable is needed")
             if done.takes_over and not self._stack:
                 raise NeedsOperator(
                     f"{', '.join(done.takes_over)} belong to a stack: say by --stack to which"

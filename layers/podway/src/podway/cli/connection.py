@@ -58,7 +58,7 @@ _OPTIONS = (
     click.option(
         "--endpoint-url",
         metavar="URL",
-        help="Where AWS's APIs are, if elsewhere (AWS_ENDPOINT_URL).",
+        help="Where AWS's APIs are, if not at AWS (AWS_ENDPOINT_URL).",
     ),
 )
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from podway.cli.connection import over_aws
 from podway.cli.offline import output
 from podway.cli.screen import console
+from podway.domain.model import counted
 from podway.wire.overview import nodes_document, routes_document, status_document
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check_command(operator: Operator, output: str) -> int:
     else:
         for one in found:
             click.echo(f"{one.subject}: {one.what}")
-        click.echo(f"{len(found)} doubts")
+        click.echo(counted(len(found), "doubt"))
     return int(bool(found))
 
 

@@ -247,7 +247,7 @@ class Draft:
         )
         if foreign is not None:
             return f"foreign route {foreign} to {self.view.foreign[foreign].target} captures it"
-        return f"{self.view.budget} managed routes are too few"
+        return f"a budget of {counted(self.view.budget, 'managed route')} is too small"
 
 
 def _reason(part: Part, hop: int, *, kept: bool) -> str:
