@@ -45,7 +45,7 @@ from podway.domain.health.verdict import (
     is_outdated,
     withdraw,
 )
-from podway.domain.model import RouteTable, StayReason
+from podway.domain.model import RouteTable, StayReason, counted
 from podway.domain.signals import GONE, AgentReported, AlarmChanged, AlarmValue, Signal, StateChanged
 
 if TYPE_CHECKING:  # a cold start must not pay for it
@@ -243,7 +243,7 @@ class Failover:
         errors = self._record(outcome, card, evidence, event)
         storing.result()
         if errors:
-            calls = TryAgain(f"{len(errors)} calls of the failover of {instance}")
+            calls = TryAgain(f"{counted(len(errors), 'call')} of the failover of {instance}")
             raise Unfinished([calls], [outcome]) from errors[0]
         try:
             self._follow_up(outcome, card, evidence, claim, depth)
