@@ -281,6 +281,12 @@ def test_a_claim_that_its_claimant_leaves_is_any_deliverys_of_the_event_and_nobo
     store.leave_claim("i-nobody", other)
 
     assert (kept, strange, answer) == (ClaimAnswer.TAKEN, ClaimAnswer.TAKEN, ClaimAnswer.CLAIMED)
+    store.put_card(replace(CARD, node="i-2", version=0))
+    store.claim_card("i-2", one, now=START)
+    store.leave_claim("i-2", replace(one, expires=START))
+    assert store.claim_card("i-2", claim("other alarm"), now=START + timedelta(seconds=1))[0] is (
+        ClaimAnswer.CLAIMED
+    )
     assert store.claim_card(NODE, one, now=START)[0] is ClaimAnswer.DONE
 
 

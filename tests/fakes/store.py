@@ -175,7 +175,7 @@ class FakeStore:
         present = self.cards.get(node)
         held = present.claim if present is not None else None
         if present is not None and held is not None and _is_same(held, claim):
-            self._put(replace(present, claim=replace(held, claimant="")))
+            self._put(replace(present, claim=replace(held, claimant="", expires=claim.expires)))
 
     def extend_card(self, node: str, routes: Sequence[CardRoute]) -> None:
         card = self.cards.get(node)

@@ -395,7 +395,7 @@ def test_what_a_subnet_borrows_stays_its_own_when_the_store_goes_back(quota: int
 
 
 def test_a_new_cluster_gets_its_blocks_once_its_agents_have_spoken() -> None:
-    """A new store over instances that run already: each waits for its own agent, nobody for another's."""
+    """A new store over instances that run already: each waits for its agent, and a while for a sibling's."""
     play = Play()
     play.store = FakeStore(epoch=None, found_table_id="table-9")
     agents = Agents(play)
@@ -405,8 +405,37 @@ def test_a_new_cluster_gets_its_blocks_once_its_agents_have_spoken() -> None:
 
     assert play.store.epoch is not None
     assert (play.store.epoch.number, play.store.epoch.table_id) == (1, "table-9")
+    waiting = play.reconcile().warnings
+    early = play.is_ready("i-b1", "i-b2", "i-b3"), play.is_ready("i-a2"), play.is_ready("i-a3")
+    play.clock.go_on(minutes=6)
+    agents.turns(4, "i-a1")
+
+    assert early == (True, False, False)
+    assert any("subnet-a gives no block yet" in one for one in waiting)
     assert play.store.found_members["i-a1"].blocks == ()
-    assert play.is_ready("i-a2", "i-a3", "i-b1", "i-b2", "i-b3")
+    assert play.is_ready("i-a2", "i-a3")
+
+
+def test_a_lost_store_without_routes_gives_a_newcomer_no_block_that_a_silent_node_holds() -> None:
+    """Nothing tells the first run that there was a life before, and one node alone is no witness."""
+    play = Play(nodes=("a1",))
+    agents = Agents(play)
+    agents.turns(6)
+    (held,) = agents.held["i-a1"]
+    for table in TABLES.values():
+        play.cloud.edit(table, lambda one: replace(one, routes=one.routes[:1]))
+    play.store = FakeStore(epoch=None, found_table_id="table-9")
+    play.reconcile()
+    play.join("a2")
+    play.cloud.change_instances(
+        lambda one: replace(one, launched=play.clock.now()) if one.id == "i-a2" else one
+    )
+
+    agents.turns(3, "i-a1")
+    agents.turns(6)
+
+    assert play.store.found_members["i-a2"].prefixes != (held,)
+    agents.assert_nobody_has_anothers()
 
 
 def test_a_store_from_before_epochs_records_its_table_and_goes_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 from podway.app.errors import PodwayError, TargetIsGone, TryAgain, Unexpected
@@ -19,6 +20,7 @@ from podway.domain.signals import (
     HandoverReason,
     InstanceState,
     LifecycleHook,
+    Signal,
     StateChanged,
 )
 
@@ -148,6 +150,42 @@ def test_a_late_alarm_that_is_over_leaves_the_card_to_the_death_that_follows() -
 
     assert (late.moved, late.stayed[StayReason.OUTDATED]) == ([], carried)
     assert len(death.moved) == carried
+
+
+def test_nor_does_it_shut_out_an_alarm_that_counts() -> None:
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    raised = play.clock.now()
+    play.store.found_verdicts[busy] = Verdict(busy, "subnet-b", withdrawn={"alarm:check": raised})
+    play.failover.react(AlarmChanged("late", raised, "check", (busy,), AlarmValue.ALARM))
+    play.clock.go_on(seconds=1)
+
+    (new,) = play.failover.react(AlarmChanged("new", play.clock.now(), "check", (busy,), AlarmValue.ALARM))
+
+    assert len(new.moved) == carried
+
+
+@pytest.mark.parametrize("order", list(permutations(("late", "over", "dead"))), ids="-".join)
+def test_in_every_order_of_a_late_alarm_its_end_and_the_death_each_route_moves_once(
+    order: tuple[str, ...],
+) -> None:
+    play, busy = ready()
+    carried, raised = len(play.store.cards[busy].routes), play.clock.now()
+    over = raised + timedelta(seconds=1)
+    events: dict[str, Signal] = {
+        "late": AlarmChanged("late", raised, "check", (busy,), AlarmValue.ALARM),
+        "over": AlarmChanged("over", over, "check", (busy,), AlarmValue.OK),
+        "dead": StateChanged("dead", over, busy, InstanceState.TERMINATED),
+    }
+    moved = 0
+
+    for what in order:
+        play.clock.go_on(seconds=1)
+        if what == "dead":
+            play.cloud.enter(busy, InstanceState.TERMINATED)
+        moved += sum(len(one.moved) for one in play.failover.react(events[what]))
+
+    assert moved == carried
 
 
 def test_a_graver_event_looks_again_at_what_was_moved() -> None:

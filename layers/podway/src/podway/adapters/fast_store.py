@@ -124,15 +124,15 @@ class FastStore(Table):
         return True
 
     def leave_claim(self, node: str, claim: Claim) -> None:
-        """Make the claim nobody's of its event, unless it is somebody else's by now."""
+        """Write whose it is and when it expires anew, unless it is somebody else's by now."""
         whose, who = self._whose(claim)
         with contextlib.suppress(Superseded):
             self._update(
                 fast_items.key(fast_items.CARDS, node),
-                "SET #claim.#claimant = :unknown",
+                "SET #claim.#claimant = :unknown, #claim.#expires = :expires",
                 condition=whose,
-                values={":unknown": "", **who},
-                names=("claim", "event", "claimant"),
+                values={":unknown": "", ":expires": fast_items.seconds(claim.expires), **who},
+                names=("claim", "event", "claimant", "expires"),
             )
 
     @staticmethod

@@ -60,7 +60,7 @@ MOST_NAMED = 64
 LONGEST_WAIT = timedelta(seconds=15)
 """How long a call may wait for its turn: half of what the function may run."""
 
-UNDONE = (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN, StayReason.OUTDATED)
+UNDONE = (StayReason.NOBODY, StayReason.FROZEN, StayReason.CLUSTER_FROZEN)
 """Why a route stays that leads to the node still."""
 
 Change = Callable[[Verdict], Verdict]
@@ -408,6 +408,11 @@ class Failover:
         earlier delivery has moved count as well.
         """
         event, claimant = claim.event, claim.claimant
+        if outcome.stayed[StayReason.OUTDATED]:
+            self._leave(
+                card.node, replace(claim, expires=self._clock.now())
+            )  # nothing moved: anybody may act
+            return
         heirs = {move.standby.node for move in outcome.moved} | outcome.heirs
         if depth < ROUNDS:
             verdicts = self._store.verdicts() if heirs else {}

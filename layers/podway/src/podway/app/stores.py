@@ -133,7 +133,7 @@ class ClaimStore(Protocol):
         ...
 
     def leave_claim(self, node: str, claim: Claim) -> None:
-        """Let the event's next delivery go on with *claim* at once; to all others it stays as it is.
+        """Let the event's next delivery go on with *claim* at once, and all others once ``claim.expires``.
 
         It stays on the card, since who reads that must know that routes may have moved. Nothing happens if
         the card has another claim by now.

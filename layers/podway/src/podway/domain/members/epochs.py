@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podway.domain.addressing import WIDTH, Prefix
 from podway.domain.inventory import Epoch, HeldBlock, Instance, Member
@@ -18,6 +18,8 @@ from podway.domain.signals import InstanceState
 
 MOST_CLAIMED = 8
 """Blocks of a family that a node may come to have by its word: as many as it is ever given."""
+FIRST_WORDS = timedelta(minutes=6)
+"""In which every living agent has written to a new store: their heartbeats are five minutes apart."""
 WITNESSES = 2
 """Nodes of a subnet that must say that the store has gone back: one alone may be mistaken, or lie."""
 
@@ -49,6 +51,9 @@ class StoreLife:
     """Whether nothing else is held against the store than that its TableId, once recorded, is not told."""
     silent: frozenset[str] = frozenset()
     """Members that get no block before their agents have said what they hold."""
+    early: frozenset[str] = frozenset()
+    """Subnets of a new store in which nobody gets a block yet: one that runs there may hold some, and has
+    had no time to say so."""
 
     @property
     def warnings(self) -> list[str]:
@@ -64,6 +69,10 @@ class StoreLife:
             found.append(
                 f"{subnet} waits in epoch {self.epoch.number} for {', '.join(nodes)} to say what they hold"
             )
+        found += [
+            f"{subnet} gives no block yet: a node that runs there may hold one, and has not said so"
+            for subnet in sorted(self.early)
+        ]
         return found
 
 
@@ -86,6 +95,7 @@ def store_life(
     newest: Mapping[str, int],
     present: Iterable[Member],
     instances: Mapping[str, Instance],
+    now: datetime,
 ) -> StoreLife:
     """What follows from the table's own id, the agents' *words* and each subnet's *newest* generation.
 
@@ -106,9 +116,10 @@ def store_life(
     trusted = {node: word for node, word in words.items() if node not in ahead and word.epoch == epoch.number}
     silent = _silent(epoch, trusted, present, instances)
     awaited: dict[str, list[str]] = {}
-    for member in silent if epoch.is_inherited else ():
+    for member in silent:
         if instances[member.id].state is InstanceState.RUNNING:
             awaited.setdefault(member.subnet, []).append(member.id)
+    is_early = not epoch.is_inherited and epoch.began is not None and now - epoch.began < FIRST_WORDS
     return StoreLife(
         epoch,
         why,
@@ -117,9 +128,10 @@ def store_life(
             for node, word in sorted(ahead.items())
             if word.subnet not in gone_back
         },
-        {subnet: tuple(sorted(nodes)) for subnet, nodes in sorted(awaited.items())},
+        {subnet: tuple(sorted(nodes)) for subnet, nodes in sorted(awaited.items()) if epoch.is_inherited},
         is_unread=is_unread,
         silent=frozenset(member.id for member in silent),
+        early=frozenset(awaited) if is_early else frozenset(),
     )
 
 

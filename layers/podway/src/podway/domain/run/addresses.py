@@ -47,6 +47,7 @@ def allot(taken: TakenUp, owned: Owned) -> tuple[MemberAllocation, tuple[str, ..
         blocks=[prefix for member in membership.present for prefix in member.prefixes],
     )
     everybody = {member.id for member in membership.present}
+    early = {member.id for member in membership.present if member.subnet in life.early}
     allocation = allocate_to_members(
         membership.present,
         membership.quarantined,
@@ -58,7 +59,7 @@ def allot(taken: TakenUp, owned: Owned) -> tuple[MemberAllocation, tuple[str, ..
         now=seen.at,
         quarantine=rules.quarantine,
         wanted=_blocks_wanted(memory, membership.present),
-        closed=everybody if life.awaited else membership.strays.keys() | life.silent,
+        closed=everybody if life.awaited else membership.strays.keys() | life.silent | early,
         closed_space=(*closed.prefixes, *taken.kept_free),
         released=space.pending,
         release=not life.awaited and is_due(memory.given_back, now=seen.at),

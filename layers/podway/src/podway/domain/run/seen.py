@@ -82,4 +82,5 @@ def look_at_life(memory: Memory, membership: Membership, table_id: str, *, now: 
         newest=newest_of(memory),
         present=membership.present,
         instances=membership.instances,
+        now=now,
     )
