@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker
-from podway.adapters.aws_errors import aws_errors, code_of
+from podway.adapters.aws_errors import aws_errors, code_of, part
 from podway.app.errors import (
     NeedsOperator,
     PodwayError,
@@ -116,3 +116,10 @@ def test_our_own_faults_are_not_dressed_up_as_awss() -> None:
     error = KeyError("a bug")
 
     assert meaning(error) is error
+
+
+def test_an_answer_that_says_nothing_of_a_list_is_no_empty_list() -> None:
+    assert part({"Items": []}, "Items") == []
+
+    with pytest.raises(TryAgain, match="Items"):
+        part({}, "Items")

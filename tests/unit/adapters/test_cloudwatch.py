@@ -141,6 +141,15 @@ def test_no_alarm_is_taken_for_gone_where_an_answer_cannot_be_read(client: Any) 
         alarms.seen(asked=[alarm_name("demo", "i-1")])
 
 
+def test_no_alarm_is_taken_for_gone_where_an_answer_shows_no_list(client: Any) -> None:
+    client.meta.events.register(
+        "after-call.cloudwatch.DescribeAlarms", lambda parsed, **_: parsed.pop("MetricAlarms")
+    )
+
+    with pytest.raises(TryAgain):
+        NodeAlarms(client, names=AlarmNames("demo")).seen(asked=["podway/demo/i-1"])
+
+
 def leave_out(client: Any, change: Callable[[dict[str, Any]], object]) -> None:
     """Every alarm that CloudWatch shows from now on is changed."""
 
