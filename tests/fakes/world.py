@@ -179,7 +179,8 @@ class FakeCloud:
             frozenset(asked) - known.keys(),
         )
 
-    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+    def find_subnets(self, subnets: Collection[str], vpc: str) -> NotListed:
+        del vpc
         return NotListed(tuple(sorted({one.id for one in self.surveyed.subnets} & set(subnets))))
 
     def find_tables(self, tables: Collection[str], vpc: str) -> NotListed:

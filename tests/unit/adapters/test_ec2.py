@@ -557,3 +557,16 @@ def test_an_interface_is_gone_only_if_ec2_says_so(region: Region) -> None:
     assert not cloud.is_interface_gone(standing)
     region.model.faults.arm(Kind.THINNER, alter=leave_out(1.0))
     assert not cloud.is_interface_gone(standing)
+
+
+def test_a_subnet_is_found_by_id_unless_it_is_in_another_vpc(region: Region) -> None:
+    """A member may have been taken for one of this VPC: its subnet must not end every run."""
+    elsewhere = region.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    theirs = str(
+        region.ec2.create_subnet(VpcId=elsewhere, CidrBlock="10.9.0.0/24", AvailabilityZone="us-west-2a")[
+            "Subnet"
+        ]["SubnetId"]
+    )
+    here, gone = region.subnets[0], "subnet-0123456789abcdef0"
+
+    assert region.cloud().find_subnets([here, theirs, gone], region.vpc) == NotListed(left_out=(here,))

@@ -188,6 +188,26 @@ def test_in_every_order_of_a_late_alarm_its_end_and_the_death_each_route_moves_o
     assert moved == carried
 
 
+def test_a_record_of_the_stream_goes_on_at_once_where_its_function_was_killed() -> None:
+    """It is delivered again at once, and a few times only: it cannot wait for the claim to expire."""
+    play, busy = ready()
+    carried = len(play.store.cards[busy].routes)
+    one, other = play.store.cards[busy].watchers[:2]
+    play.failover.react(AgentReported("one", play.clock.now(), one, (busy,)))
+    word = AgentReported("other", play.clock.now(), other, (busy,))
+
+    def kill(*_: object) -> None:
+        play.cloud.before_write = None
+        raise KeyboardInterrupt
+
+    play.cloud.before_write = kill
+    with pytest.raises(KeyboardInterrupt):
+        play.failover.react(word)
+    (outcome,) = play.failover.react(word)
+
+    assert len(outcome.moved) == carried
+
+
 def test_a_graver_event_looks_again_at_what_was_moved() -> None:
     """A route that came back to the node since is on its card no more, or is: the tables tell."""
     play, busy = ready()

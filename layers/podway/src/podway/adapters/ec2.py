@@ -188,12 +188,12 @@ class Ec2Cloud:
             ("RouteTableId", theirs),
         )
 
-    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+    def find_subnets(self, subnets: Collection[str], vpc: str) -> NotListed:
         """Asked by id, as tables are."""
         return self._not_listed(
             lambda ids: part(self._client.describe_subnets(SubnetIds=ids), "Subnets"),
             (subnets, SubnetIsGone, _SUBNET_ID),
-            ("SubnetId", lambda _: False),
+            ("SubnetId", lambda row: row.get("VpcId", vpc) != vpc),
         )
 
     def _not_listed(

@@ -159,7 +159,12 @@ class Failover:
             fresh = False
         evidence = Evidence(PEERS, Severity.INDIRECT, now)
         outcome = self.fail_over(
-            node, evidence, event=report.event_id, change=change, verdicts=verdicts if fresh else None
+            node,
+            evidence,
+            event=report.event_id,
+            change=change,
+            verdicts=verdicts if fresh else None,
+            claimant=report.event_id,  # a stream repeats a record at once, and never side by side
         )
         outcome.waves += 1  # the cards and verdicts that told whether it is due
         return [outcome]

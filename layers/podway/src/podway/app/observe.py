@@ -87,7 +87,7 @@ def _miss_no_subnet(cloud: Cloud, survey: Survey, homes: Collection[str]) -> Non
     """
     shown = {one.id for one in survey.subnets if any(cidr.version == IPV4 for cidr in one.cidrs)}
     missing = sorted(set(homes) - shown)
-    found = cloud.find_subnets(missing) if missing else NotListed()
+    found = cloud.find_subnets(missing, survey.vpc) if missing else NotListed()
     if found.left_out or found.unknown:
         subnets = ", ".join((*found.left_out, *found.unknown))
         raise TryAgain(f"EC2 leaves out {subnets}, where members are, or their ranges {found.why}".strip())

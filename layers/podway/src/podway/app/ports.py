@@ -47,10 +47,10 @@ class Cloud(Protocol):
         """
         ...
 
-    def find_subnets(self, subnets: Collection[str]) -> NotListed:
+    def find_subnets(self, subnets: Collection[str], vpc: str) -> NotListed:
         """What EC2 says of these subnets, asked by id. Those that it calls unknown are nowhere in the answer.
 
-        Safe to repeat. Never raises a PodwayError.
+        One of another VPC than *vpc* is rightly not listed. Safe to repeat. Never raises a PodwayError.
         """
         ...
 
